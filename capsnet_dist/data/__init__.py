@@ -1,0 +1,7 @@
+"""Data sets and augmentations. Importing this package registers them."""
+
+from capsnet_dist.data.augment import NoAugmentation, Shift
+from capsnet_dist.data.digits import Digits
+from capsnet_dist.data.mnist import MNIST
+
+__all__ = ["MNIST", "Digits", "NoAugmentation", "Shift"]

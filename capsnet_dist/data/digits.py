@@ -1,0 +1,29 @@
+"""Handwritten digits of 8x8 pixels, which come with scikit-learn."""
+
+import torch
+from einops import rearrange
+
+from capsnet_dist.data.order import hold_out
+from capsnet_dist.plugins import Split, datasets
+
+
+@datasets.register("digits")
+class Digits:
+    """1,797 digits of 8x8 pixels in 17 shades, written by 13 people (Alpaydin and Kaynak, 1998).
+
+    They come with scikit-learn, which has only the test part of the original. A fixed fifth, the same share of every
+    class, is the test split here, so the same writers are in both splits.
+    """
+
+    classes = tuple("0123456789")
+
+    def split(self, name: str) -> Split:
+        """The split called "train" (1,438 images) or "test" (359)."""
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        shades = torch.from_numpy(digits.images)
+        images = rearrange((shades * (255 / 16)).round().byte(), "n h w -> n 1 h w")
+        labels = torch.from_numpy(digits.target).long()
+        train, test = hold_out(labels, 0.2)
+        return Split(images, labels).select({"train": train, "test": test}[name])

@@ -1,0 +1,72 @@
+"""Evaluation over all processes, every sample counted exactly once."""
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from jaxtyping import Int64
+from torch import Tensor
+
+from capsnet_dist.plugins import Loss, Model, Split, to_unit
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network achieves on a split."""
+
+    confusion: Int64[Tensor, "true predicted"]
+    """How often each true class was predicted as each class."""
+    terms: dict[str, float]
+    """Mean of each term of the loss."""
+
+    @property
+    def num_samples(self) -> int:
+        """Size of the split."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right predictions, in [0, 1]."""
+        return int(self.confusion.trace()) / self.num_samples
+
+    @property
+    def loss(self) -> float:
+        """Sum of the terms."""
+        return sum(self.terms.values())
+
+
+@torch.no_grad()
+def evaluate(
+    model: Model, split: Split, criteria: list[Loss], accelerator: Accelerator, batch_size: int = 256
+) -> Evaluation:
+    """Evaluate the raw network (not its DDP wrapper), each process on its own share of the samples.
+
+    Reconstructions are those of the predicted class. Counts are integers and sums float64, so the result does not
+    depend on the number of processes beyond the rounding of one forward pass.
+    """
+    model.eval()
+    device = split.labels.device
+    num_classes = len(model.classes)
+    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    sums: dict[str, Tensor] = {}
+    own = torch.arange(len(split.labels), device=device)[accelerator.process_index :: accelerator.num_processes]
+    dtype = next(model.parameters()).dtype
+    # A process without samples evaluates one and weighs it by nothing, so that all reduce the same terms.
+    for indices in own.split(batch_size) if len(own) else [torch.zeros(1, dtype=torch.int64, device=device)]:
+        batch = split.select(indices)
+        images = to_unit(batch.images, dtype)
+        with accelerator.autocast():
+            output = model(images)
+        weight = len(indices) if len(own) else 0
+        predicted = output.scores.argmax(dim=-1)
+        flat = batch.labels * num_classes + predicted
+        counts = flat.bincount(minlength=num_classes**2) * bool(weight)
+        confusion += counts.reshape(num_classes, num_classes)
+        for criterion in criteria:
+            for name, term in criterion(output, images, batch.labels, 1.0).items():
+                sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=device)) + term * weight
+    model.train()
+    confusion = accelerator.reduce(confusion)
+    totals = accelerator.reduce(torch.stack(list(sums.values()))) if sums else torch.zeros(0)
+    means = (totals / len(split.labels)).tolist()
+    return Evaluation(confusion.cpu(), dict(zip(sums, means, strict=True)))

@@ -1,0 +1,86 @@
+"""CapsNet (Sabour et al., 2017, figures 1 and 2)."""
+
+from typing import Literal
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from capsnet_dist.errors import UserError
+from capsnet_dist.layers import DenseCapsules, PrimaryCapsules
+from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, decoders, models, routings
+from capsnet_dist.registry import Choice
+
+
+@models.register("capsnet")
+class CapsNet(Model):
+    """The network of Sabour et al. (2017, figures 1 and 2): convolution, primary capsules, class capsules, decoder.
+
+    With the defaults and 28x28 images of 10 classes: 8,215,568 parameters, 6,804,224 of them outside the decoder.
+
+    Args:
+        image: Channels, height and width of an image.
+        classes: Number of classes, j.
+        channels: Channels of the first convolution.
+        kernel: Side of its kernel, in pixels.
+        primary_types: Types of primary capsule.
+        primary_dim: Pose size of a primary capsule, p.
+        primary_kernel: Side of the primary capsules' kernel, in pixels.
+        primary_stride: Step of that kernel, in pixels.
+        dim: Pose size of a class capsule, d.
+        routing: How primary capsules agree on class capsules.
+        decoder: How an image is rebuilt from a class capsule.
+        initialization: "torch": PyTorch's for convolutions and decoder, normal with deviation 0.1 for the votes (the
+            paper names none). "authors": as in the authors' code, truncated normals and biases of 0.1.
+
+    Raises:
+        UserError: the image is too small for the kernels.
+    """
+
+    def __init__(
+        self,
+        image: Image,
+        classes: int,
+        *,
+        channels: int = 256,
+        kernel: int = 9,
+        primary_types: int = 32,
+        primary_dim: int = 8,
+        primary_kernel: int = 9,
+        primary_stride: int = 2,
+        dim: int = 16,
+        routing: Choice[Routing] = routings("dynamic"),
+        decoder: Choice[Decoder] = decoders("masked"),
+        initialization: Literal["torch", "authors"] = "torch",
+    ) -> None:
+        super().__init__(image, classes)
+        input_channels, height, width = image
+        smallest = kernel + primary_kernel - 1
+        if min(height, width) < smallest:
+            raise UserError(
+                f"Images of {height}x{width} pixels are too small for kernels of {kernel} and {primary_kernel}: at "
+                f"least {smallest}x{smallest}. Use larger images, or a smaller kernel or primary_kernel."
+            )
+        rows, columns = ((side - smallest) // primary_stride + 1 for side in (height, width))
+        self.conv = nn.Conv2d(input_channels, channels, kernel)
+        self.primary = PrimaryCapsules(channels, primary_types, primary_dim, primary_kernel, primary_stride)
+        parts = primary_types * rows * columns
+        self.class_capsules = DenseCapsules(parts, primary_dim, wholes=classes, dim=dim, routing=routing)
+        self.decoder = decoder.build(image, classes, dim)
+        if initialization == "authors":
+            self._initialize_as_authors()
+
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+        """Scores are the lengths of the class capsules."""
+        maps = self.conv(images).relu()
+        poses, scores = self.class_capsules(self.primary(maps))
+        kept = scores.argmax(dim=-1) if labels is None else labels
+        return Output(scores, poses, self.decoder(poses, kept))
+
+    def _initialize_as_authors(self) -> None:
+        """Truncated normals, and biases of 0.1: the values in the code that the authors published."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.constant_(parameter, 0.1)
+            else:
+                std = 0.05 if name == "conv.weight" else 0.1
+                nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std)

@@ -1,0 +1,179 @@
+"""The kinds of plugin: what each takes and gives, and the registry that holds it.
+
+Axes: `b` batch, `i` part, `j` whole, `p` pose size of a part, `d` pose size of a whole, `c` channel, `h w` position.
+"""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+
+from capsnet_dist.capsules import Capsules
+from capsnet_dist.errors import UserError
+from capsnet_dist.registry import Choice, Registry
+from capsnet_dist.votes import Votes
+
+Image = tuple[int, int, int]
+"""Channels, height and width of one image."""
+
+
+class Routing(nn.Module, ABC):
+    """How parts agree on wholes. Built as `Routing(parts, wholes, dim, *, options)`."""
+
+    @abstractmethod
+    def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
+        """The wholes, from the votes and the activations of their parts."""
+
+
+class Layer(nn.Module, ABC):
+    """Capsules to capsules. Built as `Layer(parts, dim, *, options)`: the number and pose size of its input."""
+
+    @abstractmethod
+    def forward(self, capsules: Capsules) -> Capsules:
+        """The capsules of the next level."""
+
+
+class Decoder(nn.Module, ABC):
+    """Class capsules to images. Built as `Decoder(image, classes, dim, *, options)`."""
+
+    @abstractmethod
+    def forward(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
+        """Images in [0, 1] rebuilt from the capsule of each sample's label; None where nothing is rebuilt."""
+
+
+class Output(NamedTuple):
+    """What a network says about a batch of images."""
+
+    scores: Float[Tensor, "b j"]
+    """One score a class; the largest is the prediction."""
+    poses: Float[Tensor, "b j d"]
+    """Poses of the class capsules."""
+    reconstruction: Float[Tensor, "b c h w"] | None
+    """The input rebuilt from one class capsule, or None without a decoder."""
+
+
+class Prediction(NamedTuple):
+    """What a network predicts for a batch of images."""
+
+    labels: Int64[Tensor, " b"]
+    """The predicted class of each image."""
+    scores: Float[Tensor, "b j"]
+    """The score of each class: for CapsNet the length of its capsule, in [0, 1]; lengths do not sum to one."""
+    names: list[str]
+    """Name of the predicted class of each image."""
+
+
+class Model(nn.Module, ABC):
+    """Images to class capsules. Built as `Model(image, classes, *, options)`: the image's shape, how many classes."""
+
+    image: Image
+    classes: tuple[str, ...]
+    choice: "Choice[Model] | None"
+    """What it was built from, when `build` or `load` made it."""
+
+    def __init__(self, image: Image, classes: int) -> None:
+        super().__init__()
+        self.choice = None
+        self.image = image
+        self.classes = tuple(str(label) for label in range(classes))
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+        """Scores, class capsules and reconstruction of images with pixels in [0, 1].
+
+        Labels name the capsule to reconstruct from; without them it is the one with the largest score.
+        """
+
+    @torch.no_grad()
+    def predict(self, images: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]) -> Prediction:
+        """Classify any number of images: uint8, or floating point in [0, 1].
+
+        Raises:
+            UserError: images of another shape, or float pixels outside [0, 1].
+        """
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.image:
+            shape = "x".join(map(str, self.image))
+            raise UserError(f"Images must be batch x {shape} (channels, height, width); got {tuple(images.shape)}.")
+        if images.is_floating_point() and images.numel() and not (images.min() >= 0 and images.max() <= 1):
+            raise UserError("Floating point images must lie in [0, 1]; divide pixels of 0 to 255 by 255.")
+        parameter = next(self.parameters())
+        was_training = self.training
+        self.eval()
+        scores = [self(to_unit(chunk.to(parameter.device), parameter.dtype)).scores for chunk in images.split(256)]
+        self.train(was_training)
+        joined = torch.cat(scores)
+        labels = joined.argmax(dim=-1)
+        return Prediction(labels, joined, [self.classes[label] for label in labels.tolist()])
+
+
+def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pixels in [0, 1]: uint8 divided by 255, floating point as it is."""
+    return images.to(dtype) / 255 if images.dtype is torch.uint8 else images.to(dtype)
+
+
+class Loss(Protocol):
+    """What training minimises. Built as `Loss(*, options)`; the sum of its named terms is the loss."""
+
+    def __call__(
+        self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Named terms, each a mean over the samples; `progress` goes from 0 to 1 in the course of the training."""
+        ...
+
+
+class Split(NamedTuple):
+    """Images and labels of one part of a data set."""
+
+    images: UInt8[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"]
+
+    def select(self, indices: Int64[Tensor, " m"]) -> "Split":
+        """The samples with these indices."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+class Dataset(Protocol):
+    """Labelled images. Built as `Dataset(*, options)`."""
+
+    classes: tuple[str, ...]
+    """Name of each class."""
+
+    def split(self, name: str) -> Split:
+        """The split called "train" or "test"."""
+        ...
+
+
+class Augmentation(Protocol):
+    """Random changes to training images. Built as `Augmentation(*, options)`."""
+
+    num_draws: int
+    """How many random numbers each image takes."""
+
+    def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c h w"]:
+        """The images, changed as their draws from the uniform distribution on [0, 1) say."""
+        ...
+
+
+class Schedule(Protocol):
+    """The learning rate over time. Built as `Schedule(steps, *, options)`: how long the training is."""
+
+    def __call__(self, step: int) -> float:
+        """Factor of the peak learning rate at a step."""
+        ...
+
+
+routings = Registry[Routing]("routing", builtin="capsnet_dist.routing", group="capsnet_dist.routings")
+layers = Registry[Layer]("layer", builtin="capsnet_dist.layers", group="capsnet_dist.layers")
+decoders = Registry[Decoder]("decoder", builtin="capsnet_dist.layers", group="capsnet_dist.decoders")
+models = Registry[Model]("model", builtin="capsnet_dist.models", group="capsnet_dist.models")
+losses = Registry[Loss]("loss", builtin="capsnet_dist.losses", group="capsnet_dist.losses")
+datasets = Registry[Dataset]("dataset", builtin="capsnet_dist.data", group="capsnet_dist.datasets")
+augmentations = Registry[Augmentation](
+    "augmentation", builtin="capsnet_dist.data", group="capsnet_dist.augmentations"
+)
+optimizers = Registry[torch.optim.Optimizer]("optimizer", builtin="capsnet_dist.optim", group="capsnet_dist.optimizers")
+schedules = Registry[Schedule]("schedule", builtin="capsnet_dist.optim", group="capsnet_dist.schedules")
+
+REGISTRIES = (routings, layers, decoders, models, losses, datasets, augmentations, optimizers, schedules)

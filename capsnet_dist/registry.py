@@ -1,0 +1,180 @@
+"""Named plugins whose keyword-only arguments are their options.
+
+A plugin is an ordinary class or function. Its positional arguments describe the tensors it will see and come
+from whoever builds it; its keyword-only arguments are options, each with a default, and come from the user.
+"""
+
+import importlib
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from capsnet_dist.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+Plugin = TypeVar("Plugin", bound=Callable[..., Any])
+
+
+class Option(NamedTuple):
+    """One keyword-only argument of a plugin."""
+
+    type: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Choice(Generic[T]):
+    """A plugin and its options: plain data, parsed from the command line, saved with the weights."""
+
+    registry: "Registry[T]" = field(repr=False, compare=False)
+    name: str
+    options: Mapping[str, Any] = field(hash=False)
+
+    def build(self, *structure: Any) -> T:
+        """Construct the plugin for tensors of the given structure.
+
+        >>> from capsnet_dist import routings
+        >>> routings("dynamic", iterations=2).build(1152, 10, 16)
+        DynamicRouting(1152 parts -> 10 wholes x 16, iterations=2)
+        """
+        return self.registry[self.name](*structure, **self.options)
+
+
+class Registry(Generic[T]):
+    """All plugins of one kind, by name.
+
+    Args:
+        kind: What one plugin is called, in messages: "routing".
+        builtin: Module whose import registers our own plugins; imported on first use.
+        group: Entry-point group in which other packages offer theirs; each is loaded when it is named.
+    """
+
+    def __init__(self, kind: str, *, builtin: str, group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self._builtin = builtin
+        self._plugins: dict[str, Callable[..., T]] = {}
+        self._entry_points: dict[str, list[EntryPoint]] | None = None
+
+    def register(self, name: str) -> Callable[[Plugin], Plugin]:
+        """Decorate a class or function to make it available under `name`.
+
+        Raises:
+            UserError: the name is taken, or an option has no type or no default.
+        """
+
+        def add(plugin: Plugin) -> Plugin:
+            if name in self._plugins and _identity(self._plugins[name]) != _identity(plugin):
+                raise self._claimed_twice(name, [_owner(self._plugins[name]), _owner(plugin)])
+            self._check_options(name, plugin)
+            self._plugins[name] = plugin
+            return plugin
+
+        return add
+
+    def __call__(self, name: str, **options: Any) -> Choice[T]:
+        """Choose a plugin; options not given take their defaults: `routings("dynamic", iterations=2)`.
+
+        Raises:
+            UserError: an unknown plugin or option, with the nearest known one.
+        """
+        known = self.options(name)
+        for option in options:
+            if option not in known:
+                raise UserError(f"{self.kind} {name!r} has no option {option!r}.{did_you_mean(option, known)}")
+        return Choice(self, name, {key: options.get(key, option.default) for key, option in known.items()})
+
+    def options(self, name: str) -> dict[str, Option]:
+        """Type and default of each option of a plugin."""
+        plugin = self[name]
+        types = typing.get_type_hints(plugin.__init__ if inspect.isclass(plugin) else plugin, include_extras=True)
+        return {p.name: Option(types[p.name], p.default) for p in _keyword_only(plugin)}
+
+    def owner(self, name: str) -> str:
+        """The package and version, or the file, that brings a plugin: `capsnet_dist 0.1.0`."""
+        offers = self._offers().get(name, [])
+        return _distribution(offers[0]) if offers else _owner(self[name])
+
+    def __getitem__(self, name: str) -> Callable[..., T]:
+        """The class or function registered under a name, loaded from its package if need be.
+
+        Raises:
+            UserError: unknown, claimed by two packages, or its package fails to import.
+        """
+        offers = self._offers().get(name, [])
+        own = self._plugins.get(name)
+        if len(offers) + (own is not None and own not in map(_loaded, offers)) > 1:
+            raise self._claimed_twice(name, [_owner(own)] * (own is not None) + [_distribution(o) for o in offers])
+        if own is not None:
+            return own
+        if not offers:
+            raise UserError(f"Unknown {self.kind} {name!r}.{did_you_mean(name, self)}")
+        return self._load(offers[0])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._plugins or name in self._offers()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._offers(), *self._plugins}))
+
+    def _offers(self) -> dict[str, list[EntryPoint]]:
+        """Import our own plugins, and read (not load) what installed packages offer."""
+        if self._entry_points is None:
+            self._entry_points = {}
+            importlib.import_module(self._builtin)
+            for offer in entry_points(group=self.group):
+                self._entry_points.setdefault(offer.name, []).append(offer)
+        return self._entry_points
+
+    def _load(self, offer: EntryPoint) -> Callable[..., T]:
+        try:
+            plugin = offer.load()
+        except Exception as error:
+            message = f"{self.kind} {offer.name!r} comes from {_distribution(offer)}, which failed to import: {error!r}"
+            raise UserError(message) from error
+        return self.register(offer.name)(plugin)
+
+    def _claimed_twice(self, name: str, owners: list[str]) -> UserError:
+        return UserError(f"{self.kind} {name!r} is claimed by {' and by '.join(owners)}. Rename or uninstall one.")
+
+    def _check_options(self, name: str, plugin: Callable[..., Any]) -> None:
+        for parameter in inspect.signature(plugin).parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                raise UserError(f"{self.kind} {name!r}: **{parameter.name} hides its options; name each one.")
+        for parameter in _keyword_only(plugin):
+            if parameter.default is parameter.empty or parameter.annotation is parameter.empty:
+                raise UserError(f"{self.kind} {name!r}: option {parameter.name!r} needs a type and a default.")
+
+
+def _keyword_only(plugin: Callable[..., Any]) -> list[inspect.Parameter]:
+    return [p for p in inspect.signature(plugin).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+
+def _identity(plugin: Callable[..., Any]) -> tuple[str, str]:
+    """Where a plugin was written: a notebook cell that is run again registers the same one anew."""
+    return plugin.__module__, plugin.__qualname__
+
+
+def _loaded(offer: EntryPoint) -> object:
+    """What an entry point stands for, if its module has been imported already."""
+    value: Any = sys.modules.get(offer.module)
+    for attribute in offer.attr.split("."):
+        value = getattr(value, attribute, None)
+    return value
+
+
+def _owner(plugin: Callable[..., Any] | None) -> str:
+    module = str(getattr(plugin, "__module__", "?"))
+    package = module.partition(".")[0]
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return str(getattr(sys.modules.get(module), "__file__", module))
+
+
+def _distribution(offer: EntryPoint) -> str:
+    return f"{offer.dist.name} {offer.dist.version}" if offer.dist else offer.value

@@ -69,10 +69,6 @@ class Run:
     """Refuse operations whose result may differ between two runs on a GPU."""
     processes: int | None = None
     """Refuse to start with another number of processes."""
-    tracker: Literal["none", "wandb", "tensorboard"] = "none"
-    """Where metrics are sent besides the run folder."""
-    progress: Literal["auto", "rich", "plain", "none"] = "auto"
-    """How progress is shown; "auto" is a bar on a terminal and plain lines in a log."""
     run_dir: Path | None = None
     """Run folder; must not exist yet."""
     dry_run: bool = False

@@ -194,7 +194,7 @@ def _choose(config: C, words: Sequence[str], path: str = "--") -> C:
 
 def _nested(value: Any) -> bool:
     """Whether a value has options of its own: a choice, or a tuple of choices."""
-    return isinstance(value, Choice) or isinstance(value, tuple) and any(map(_nested, typing.cast(Any, value)))
+    return isinstance(value, Choice) or (isinstance(value, tuple) and any(map(_nested, typing.cast(Any, value))))
 
 
 def _fields(config: Any) -> dict[str, tuple[Any, Any]]:

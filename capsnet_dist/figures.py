@@ -34,7 +34,9 @@ def save_curves(metrics: Path, file: Path) -> None:
         for split, weights, style in (("train", None, "-"), ("validation", "last", "o-"), ("validation", "ema", "s-")):
             chosen = [line for line in lines if line["split"] == split and line.get("weights") == weights]
             label = split if weights is None else f"{split}, {weights} weights"
-            axes.plot([c["step"] for c in chosen], [c[quantity] for c in chosen], style, label=label, markersize=3, lw=1)
+            axes.plot(
+                [c["step"] for c in chosen], [c[quantity] for c in chosen], style, label=label, markersize=3, lw=1
+            )
         axes.set(xlabel="step", ylabel=quantity, yscale="log" if quantity == "loss" else "linear")
         axes.legend(frameon=False)
     figure.savefig(file, dpi=120)

@@ -4,7 +4,7 @@ Axes: `b` batch, `i` part, `j` whole, `p` pose size of a part, `d` pose size of 
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64, UInt8
@@ -87,8 +87,8 @@ class Model(nn.Module, ABC):
         """
 
     @torch.no_grad()
-    def predict(self, images: UInt8[Tensor, "b c h w"] | Float[Tensor, "b c h w"]) -> Prediction:
-        """Classify any number of images: uint8, or floating point in [0, 1].
+    def predict(self, images: Tensor) -> Prediction:
+        """Classify any number of images, b x c x h x w: uint8, or floating point in [0, 1].
 
         Raises:
             UserError: images of another shape, or float pixels outside [0, 1].
@@ -113,6 +113,7 @@ def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
     return images.to(dtype) / 255 if images.dtype is torch.uint8 else images.to(dtype)
 
 
+@runtime_checkable
 class Loss(Protocol):
     """What training minimises. Built as `Loss(*, options)`; the sum of its named terms is the loss."""
 
@@ -134,6 +135,7 @@ class Split(NamedTuple):
         return Split(self.images[indices], self.labels[indices])
 
 
+@runtime_checkable
 class Dataset(Protocol):
     """Labelled images. Built as `Dataset(*, options)`."""
 
@@ -145,6 +147,7 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
 class Augmentation(Protocol):
     """Random changes to training images. Built as `Augmentation(*, options)`."""
 
@@ -156,6 +159,7 @@ class Augmentation(Protocol):
         ...
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """The learning rate over time. Built as `Schedule(steps, *, options)`: how long the training is."""
 
@@ -165,14 +169,12 @@ class Schedule(Protocol):
 
 
 routings = Registry[Routing]("routing", builtin="capsnet_dist.routing", group="capsnet_dist.routings")
-layers = Registry[Layer]("layer", builtin="capsnet_dist.layers", group="capsnet_dist.layers")
-decoders = Registry[Decoder]("decoder", builtin="capsnet_dist.layers", group="capsnet_dist.decoders")
-models = Registry[Model]("model", builtin="capsnet_dist.models", group="capsnet_dist.models")
-losses = Registry[Loss]("loss", builtin="capsnet_dist.losses", group="capsnet_dist.losses")
+layers = Registry[Layer]("layer", builtin="capsnet_dist.layer", group="capsnet_dist.layers")
+decoders = Registry[Decoder]("decoder", builtin="capsnet_dist.layer", group="capsnet_dist.decoders")
+models = Registry[Model]("model", builtin="capsnet_dist.model", group="capsnet_dist.models")
+losses = Registry[Loss]("loss", builtin="capsnet_dist.loss", group="capsnet_dist.losses")
 datasets = Registry[Dataset]("dataset", builtin="capsnet_dist.data", group="capsnet_dist.datasets")
-augmentations = Registry[Augmentation](
-    "augmentation", builtin="capsnet_dist.data", group="capsnet_dist.augmentations"
-)
+augmentations = Registry[Augmentation]("augmentation", builtin="capsnet_dist.data", group="capsnet_dist.augmentations")
 optimizers = Registry[torch.optim.Optimizer]("optimizer", builtin="capsnet_dist.optim", group="capsnet_dist.optimizers")
 schedules = Registry[Schedule]("schedule", builtin="capsnet_dist.optim", group="capsnet_dist.schedules")
 

@@ -130,7 +130,9 @@ def train(run: Run) -> dict[str, float]:
                         best.offer(f"{name} weights of step {step + 1}", candidate, result)
                         _report(folder, step + 1, "validation", name, result)
                 if folder is not None:
-                    save_reconstructions(model, test if run.dry_run else training, folder.path / f"samples/{step + 1:07d}.png")
+                    save_reconstructions(
+                        model, test if run.dry_run else training, folder.path / f"samples/{step + 1:07d}.png"
+                    )
             if stop:
                 break
 
@@ -244,9 +246,7 @@ def _to_device(split: Split, device: torch.device) -> Split:
     return Split(split.images.to(device), split.labels.to(device))
 
 
-def _terms(
-    criteria: list[Loss], output: Output, images: Tensor, labels: Tensor, progress: float
-) -> dict[str, Tensor]:
+def _terms(criteria: list[Loss], output: Output, images: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
     """Each term of the losses, and their sum as "loss"."""
     terms = {name: term for c in criteria for name, term in c(output, images, labels, progress).items()}
     return terms | {"loss": torch.stack(list(terms.values())).sum()}

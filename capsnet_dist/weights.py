@@ -76,7 +76,9 @@ def load(source: Path | str) -> Model:
     problems += [f"{name} is not part of the network" for name in state.keys() - own.keys()]
     for name in sorted(own.keys() & state.keys()):
         if own[name].shape != state[name].shape:
-            problems.append(f"{name} is {tuple(state[name].shape)} in the file and {tuple(own[name].shape)} in the model")
+            problems.append(
+                f"{name} is {tuple(state[name].shape)} in the file and {tuple(own[name].shape)} in the model"
+            )
     if problems:
         raise UserError(f"{folder / 'model.safetensors'} does not fit config.json: {'; '.join(sorted(problems))}.")
     model.load_state_dict(state, assign=True)
@@ -124,12 +126,16 @@ def _build(config: Any, file: Path) -> Model:
     if not classes or not all(isinstance(label, str) for label in classes):
         raise UserError(f"{file}: classes must be a list of names; got {list(classes)}.")
     if not isinstance(name, str) or name not in models:
-        raise UserError(f"{file} asks for the model {name!r}, which is not registered.{did_you_mean(str(name), models)}")
+        raise UserError(
+            f"{file} asks for the model {name!r}, which is not registered.{did_you_mean(str(name), models)}"
+        )
     try:
         return build(from_dict(models(name), named, "model"), image, classes)
     except UserError as error:
         owners = ", ".join(f"{plugin} from {owner}" for plugin, owner in dict(config.get("plugins", {})).items())
-        raise UserError(f"{file}: {error} Its plugins were {owners}; install or import what is missing first.") from error
+        raise UserError(
+            f"{file}: {error} Its plugins were {owners}; install or import what is missing first."
+        ) from error
 
 
 def _choices(choice: Choice[Any]) -> list[Choice[Any]]:

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.layers import DenseCapsules, PrimaryCapsules
+from capsnet_dist.layer import DenseCapsules, PrimaryCapsules
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, decoders, models, routings
 from capsnet_dist.registry import Choice
 

@@ -1,5 +1,5 @@
 """Published networks. Importing this package registers them."""
 
-from capsnet_dist.models.capsnet import CapsNet
+from capsnet_dist.model.capsnet import CapsNet
 
 __all__ = ["CapsNet"]

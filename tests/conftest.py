@@ -1,0 +1,54 @@
+"""One thread, and ranks forked from the process that has imported everything."""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch._dynamo
+
+torch.set_num_threads(1)
+
+
+def _rank(
+    function: Callable[..., Any], arguments: tuple[Any, ...], rank: int, world: int, port: int, queue: Any
+) -> None:
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(world),
+        LOCAL_WORLD_SIZE=str(world),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+        ACCELERATE_USE_CPU="true",
+    )
+    result = function(*arguments)
+    if rank == 0:
+        queue.put(result)
+
+
+def run_ranks(world: int, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call `function` in `world` forked processes joined by gloo; the result of rank 0."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    ranks = [
+        context.Process(target=_rank, args=(function, arguments, rank, world, port, queue)) for rank in range(world)
+    ]
+    for process in ranks:
+        process.start()
+    result = queue.get(timeout=300)
+    for process in ranks:
+        process.join(timeout=60)
+        assert process.exitcode == 0
+    return result
+
+
+@pytest.fixture(autouse=True)
+def _fresh_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)

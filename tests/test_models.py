@@ -1,0 +1,45 @@
+"""The network of the paper, held to its published parameter counts and to any shape of image."""
+
+import pytest
+import torch
+
+from capsnet_dist import UserError, build, decoders, models, routings
+
+
+def count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_parameter_counts_are_those_of_the_paper():
+    classes = tuple("0123456789")
+    assert count(build(models("capsnet"), (1, 28, 28), classes)) == 8_215_568
+    assert count(build(models("capsnet", decoder=decoders("none")), (1, 28, 28), classes)) == 6_804_224
+    assert count(build(models("capsnet", routing=routings("dynamic", bias=True)), (1, 28, 28), classes)) == 8_215_728
+
+
+@pytest.mark.parametrize("image", [(1, 9, 9), (3, 12, 10), (2, 9, 15)])
+@pytest.mark.parametrize("classes", [1, 2, 7])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("initialization", ["torch", "authors"])
+def test_any_image_size_channels_classes_and_batch_work(image, classes, batch, initialization):
+    choice = models("capsnet", channels=4, kernel=5, primary_types=2, primary_kernel=5, initialization=initialization)
+    model = choice.build(image, classes)
+    output = model(torch.rand(batch, *image))
+    assert output.scores.shape == (batch, classes)
+    assert output.reconstruction.shape == (batch, *image)
+    assert model.predict(torch.zeros(batch, *image, dtype=torch.uint8)).labels.shape == (batch,)
+
+
+def test_too_small_an_image_is_refused_with_the_sizes():
+    with pytest.raises(UserError, match=r"8x8 pixels are too small for kernels of 9 and 9: at least 17x17"):
+        models("capsnet").build((1, 8, 8), 10)
+
+
+def test_uint8_and_float_images_give_the_same_prediction():
+    model = models("capsnet", channels=4, kernel=5, primary_types=2, primary_kernel=5).build((1, 12, 12), 3)
+    images = torch.randint(256, (5, 1, 12, 12), dtype=torch.uint8)
+    torch.testing.assert_close(model.predict(images).scores, model.predict(images / 255).scores)
+    with pytest.raises(UserError, match=r"\[0, 1\]"):
+        model.predict(images.float())
+    with pytest.raises(UserError, match="batch x 1x12x12"):
+        model.predict(images[0])

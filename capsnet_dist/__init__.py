@@ -24,3 +24,31 @@ from capsnet_dist.votes import Votes
 from capsnet_dist.weights import build, load, save
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Capsules",
+    "Choice",
+    "Image",
+    "Model",
+    "Output",
+    "Prediction",
+    "Registry",
+    "Routing",
+    "Split",
+    "UserError",
+    "Votes",
+    "augmentations",
+    "build",
+    "datasets",
+    "decoders",
+    "layers",
+    "lengths",
+    "load",
+    "losses",
+    "models",
+    "optimizers",
+    "routings",
+    "save",
+    "schedules",
+    "squash",
+]

@@ -48,7 +48,7 @@ def save_confusion(confusion: Int64[Tensor, "true predicted"], classes: tuple[st
 
     figure = Figure(figsize=(4.5, 4.2), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(confusion.float().log1p(), cmap="Blues")
+    axes.imshow(confusion.double().log1p().numpy(), cmap="Blues")
     axes.set(xlabel="predicted", ylabel="true", xticks=range(len(classes)), yticks=range(len(classes)))
     axes.set(xticklabels=classes, yticklabels=classes)
     if len(classes) <= 20:

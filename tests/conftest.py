@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch._dynamo
 
+os.environ["OMP_NUM_THREADS"] = "1"  # Accelerate warns where it is not set
 torch.set_num_threads(1)
 
 
@@ -25,9 +26,13 @@ def _rank(
         MASTER_PORT=str(port),
         ACCELERATE_USE_CPU="true",
     )
-    result = function(*arguments)
+    try:
+        result = function(*arguments)
+    except BaseException as error:
+        queue.put(f"rank {rank} failed: {error!r}")
+        raise
     if rank == 0:
-        queue.put(result)
+        queue.put((result,))
 
 
 def run_ranks(world: int, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -42,11 +47,12 @@ def run_ranks(world: int, function: Callable[..., Any], *arguments: Any) -> Any:
     ]
     for process in ranks:
         process.start()
-    result = queue.get(timeout=300)
+    result = queue.get(timeout=120)
+    assert isinstance(result, tuple), result
     for process in ranks:
         process.join(timeout=60)
         assert process.exitcode == 0
-    return result
+    return result[0]
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Decoders: class capsules back to images (Sabour et al., 2017, section 4.1 and figure 2)."""
 
+import itertools
 import math
 
 from einops import rearrange
@@ -25,7 +26,7 @@ class MaskedDecoder(Decoder):
         super().__init__()
         self.image = image
         widths = (classes * dim, *hidden)
-        steps = [step for a, b in zip(widths, widths[1:], strict=False) for step in (nn.Linear(a, b), nn.ReLU())]
+        steps = [step for a, b in itertools.pairwise(widths) for step in (nn.Linear(a, b), nn.ReLU())]
         self.layers = nn.Sequential(*steps, nn.Linear(widths[-1], math.prod(image)), nn.Sigmoid())
 
     def forward(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:

@@ -1,6 +1,5 @@
 """Training: one loop, the same for one process and for many."""
 
-import copy
 import json
 import math
 import os
@@ -89,6 +88,7 @@ def train(run: Run) -> dict[str, float]:
     watch = Stopwatch(run.batch_size, num_steps)
     _start(folder, run, model, accelerator)
 
+    stop = False
     with interruption() as interrupted:
         for step in range(num_steps):
             for group in optimizer.param_groups:
@@ -131,28 +131,25 @@ def train(run: Run) -> dict[str, float]:
                         best.offer(f"{name} weights of step {step + 1}", candidate, result)
                         _report(folder, step + 1, "validation", name, result)
                 if folder is not None:
-                    save_reconstructions(
-                        model, test if run.dry_run else training, folder.path / f"samples/{step + 1:07d}.png"
-                    )
+                    shown = validation if len(validation.labels) else training
+                    save_reconstructions(model, shown, folder.path / f"samples/{step + 1:07d}.png")
             if stop:
                 break
 
-    if interrupted.is_set:
-        chosen, results = best.model or model, {}
-        best.source = best.source or "last weights"
-    else:
-        finals = {"last": model} | ({} if average is None else {"ema": average.model})
-        chosen = best.model or average.model if average is not None else best.model or model
-        best.source = best.source or ("ema weights" if average is not None else "last weights")
-        results = {name: evaluate(final, test, criteria, accelerator) for name, final in finals.items()}
-        results["selected"] = evaluate(chosen, test, criteria, accelerator)
-        for name, result in results.items():
-            _report(folder, num_steps, "test", name, result)
+    finals = {} if stop else {"last": model} | ({} if average is None else {"ema": average.model})
+    results = {name: evaluate(final, test, criteria, accelerator) for name, final in finals.items()}
+    selected = model if average is None else average.model
+    if best.state:
+        selected.load_state_dict(best.state)
+    if not stop:
+        results["selected"] = evaluate(selected, test, criteria, accelerator)
+    for name, result in results.items():
+        _report(folder, num_steps, "test", name, result)
     if folder is not None:
-        _finish(folder, run, chosen, best.source, results, data.classes)
+        _finish(folder, run, selected, best.source or "final weights", results, data.classes)
         folder.close()
     accelerator.end_training()
-    if interrupted.is_set:
+    if stop:
         sys.exit(130)
     return {name: result.accuracy for name, result in results.items()}
 
@@ -161,7 +158,7 @@ class Best:
     """The weights with the highest validation accuracy, the lowest loss among equals."""
 
     def __init__(self) -> None:
-        self.model: Model | None = None
+        self.state: dict[str, Tensor] = {}
         self.source = ""
         self._rank = (-math.inf, -math.inf)
 
@@ -169,7 +166,8 @@ class Best:
         """Keep a copy of these weights if they are better."""
         rank = (result.accuracy, -result.loss)
         if rank > self._rank:
-            self.model, self.source, self._rank = copy.deepcopy(model), source, rank
+            self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            self.source, self._rank = source, rank
 
 
 class Stopwatch:

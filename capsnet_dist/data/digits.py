@@ -21,9 +21,9 @@ class Digits:
         """The split called "train" (1,438 images) or "test" (359)."""
         from sklearn.datasets import load_digits
 
-        digits = load_digits()
-        shades = torch.from_numpy(digits.images)
-        images = rearrange((shades * (255 / 16)).round().byte(), "n h w -> n 1 h w")
-        labels = torch.from_numpy(digits.target).long()
+        pixels, targets = load_digits(return_X_y=True)
+        shades = rearrange(torch.from_numpy(pixels), "n (h w) -> n 1 h w", h=8)
+        images = (shades * (255 / 16)).round().byte()
+        labels = torch.from_numpy(targets).long()
         train, test = hold_out(labels, 0.2)
         return Split(images, labels).select({"train": train, "test": test}[name])

@@ -33,8 +33,7 @@ class DynamicRouting(Routing):
         if iterations < 1:
             raise UserError(f"iterations={iterations}: dynamic routing needs at least 1.")
         self.parts, self.wholes, self.dim, self.iterations = parts, wholes, dim, iterations
-        bias_vector = nn.Parameter(torch.full((wholes, dim), 0.1)) if bias else None  # 0.1: the authors' code
-        self.register_parameter("bias", bias_vector)
+        self.bias = nn.Parameter(torch.full((wholes, dim), 0.1)) if bias else None  # 0.1: the authors' code
 
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
         """Route; the activations are not used, since a short pose casts short votes."""

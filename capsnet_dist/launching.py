@@ -1,0 +1,61 @@
+"""Whether the launcher started what it was asked for: `accelerate launch --cpu --num_processes 2` starts one."""
+
+import itertools
+import os
+import sys
+from argparse import ArgumentParser
+from pathlib import Path
+
+import psutil
+from accelerate.commands.config import config_args
+
+LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "accelerate.commands.accelerate_cli"}
+
+
+def shortfall(processes: int) -> str | None:
+    """What to tell a user whose launcher was asked for more processes than train together; None if all do.
+
+    Args:
+        processes: How many train together, as Accelerate counts them.
+    """
+    asked = max(int(os.environ.get("WORLD_SIZE", "1")), _asked(_launcher()))
+    if asked <= processes:
+        return None
+    start = "ACCELERATE_USE_CPU=true accelerate launch"
+    return (
+        f"The launcher was asked for {asked} processes, but training runs with {processes}. On a CPU, several start "
+        f"only with `{start} --multi_gpu --num_processes {asked} --num_machines 1 {sys.argv[0]}` "
+        f"or `{start} --config_file launch/cpu.yaml {sys.argv[0]}`."
+    )
+
+
+def _launcher() -> list[str]:
+    """The words of `accelerate launch` before the script it starts; empty if something else started us."""
+    try:
+        parent = psutil.Process().parent()
+        words = parent.cmdline() if parent else []
+    except psutil.Error:
+        return []  # processes of others may be hidden: without the words there is nothing to compare with
+    if not any(Path(word).name in LAUNCHERS for word in words[:3]):
+        return []
+    return list(itertools.takewhile(lambda word: word != sys.argv[0], words))
+
+
+def _asked(words: list[str]) -> int:
+    """The number of processes in a command line of `accelerate launch` or in its configuration file."""
+    if not words:
+        return 1
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--num_processes", "--num-processes", type=int)
+    parser.add_argument("--config_file", "--config-file")
+    parser.add_argument("--cpu", action="store_true")
+    known, _ = parser.parse_known_args(words)
+    if known.num_processes is not None:
+        return known.num_processes
+    # As the launcher does: the user's default configuration counts unless --cpu is given.
+    default = None if known.cpu else config_args.default_config_file
+    file = known.config_file or default
+    if file is None or not Path(file).is_file():
+        return 1
+    asked: object = getattr(config_args.load_config_from_file(file), "num_processes", 1)
+    return asked if isinstance(asked, int) else 1  # "gpu": the launcher counts them itself

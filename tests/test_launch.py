@@ -1,0 +1,162 @@
+"""Launch files: Accelerate takes them, they start as many processes as they say, and a launch that does not is told."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.commands.config import config_args
+
+from capsnet_dist import launching
+from capsnet_dist.launching import shortfall
+
+ROOT = Path(__file__).parents[1]
+BATCH = ROOT / "launch" / "slurm.sbatch"
+LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
+CPU = {"ACCELERATE_USE_CPU": "true"}
+JOB = {"SLURM_JOB_ID": "42", "SLURM_JOB_NODELIST": "node-[1-2]", "SLURM_NNODES": "2", "SLURM_CPUS_PER_TASK": "3"}
+WITNESS = """
+from accelerate import Accelerator
+from capsnet_dist.launching import shortfall
+
+processes = Accelerator().num_processes
+print(f"{processes} {shortfall(processes)}\\n", end="", flush=True)
+"""
+
+
+def run(*command, **options):
+    return subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=240, check=False, **options)
+
+
+@pytest.fixture
+def witness():
+    Path("witness.py").write_text(WITNESS)
+    return "witness.py"
+
+
+@pytest.fixture
+def executables(monkeypatch):
+    """Put scripts in the place of programs."""
+
+    def put(**scripts):
+        Path("bin").mkdir(exist_ok=True)
+        for name, script in scripts.items():
+            file = Path("bin", name)
+            file.write_text(f"#!/bin/bash\n{script}\n")
+            file.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{Path('bin').resolve()}{os.pathsep}{os.environ['PATH']}")
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "machines"),
+    [("cpu", 2, 1), ("single_gpu", 1, 1), ("multi_gpu", "gpu", 1), ("multi_node", 16, 2)],
+)
+def test_accelerate_reads_each_file(name, processes, machines):
+    read = config_args.load_config_from_file(str(ROOT / "launch" / f"{name}.yaml"))  # refuses unknown keys
+    assert (read.num_processes, read.num_machines) == (processes, machines)
+    assert {file.stem for file in (ROOT / "launch").glob("*.yaml")} == {"cpu", "single_gpu", "multi_gpu", "multi_node"}
+
+
+def test_the_cpu_file_trains_with_two_processes():
+    file, recipe = ROOT / "launch" / "cpu.yaml", ROOT / "recipes" / "digits.py"
+    done = run(*LAUNCH, "--config_file", file, recipe, "--steps", 2, "--run-dir", "run", env=os.environ | CPU)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(Path("run/environment.json").read_text())["processes"] == 2
+
+
+def test_the_file_for_all_gpus_starts_one_process_on_each(witness):
+    Path("four_gpus.py").write_text(
+        "import torch, torch.distributed.run as torchrun\n"
+        "from accelerate.commands import launch\n"
+        "torch.cuda.is_available = lambda: True\n"
+        "torch.cuda.device_count = lambda: 4\n"
+        "launch.check_cuda_p2p_ib_support = lambda: True\n"
+        "torchrun.run = lambda args: print(torchrun.config_from_args(args)[0].nproc_per_node)\n"
+        "launch.main()\n"
+    )
+    done = run(sys.executable, "four_gpus.py", "--config_file", ROOT / "launch" / "multi_gpu.yaml", witness)
+    assert done.stdout.split() == ["4"], done.stderr
+
+
+def test_the_slurm_file_is_good_bash():
+    assert run("bash", "-n", BATCH).stderr == ""
+    if shellcheck := shutil.which("shellcheck"):
+        assert run(shellcheck, BATCH).stdout == ""
+
+
+def test_slurm_starts_one_launcher_a_node(executables):
+    executables(
+        scontrol='[ "$*" = "show hostnames node-[1-2]" ] && printf "node-1\\nnode-2\\n"',
+        srun='echo "srun $1 $2"; shift 2; for node in 0 1; do SLURM_NODEID=$node "$@"; done',
+        accelerate='echo "accelerate $*"',
+    )
+    recipe = ["recipes/digits.py", "--name", "two words"]
+    done = run("bash", BATCH, *recipe, env=os.environ | JOB | {"SLURM_GPUS_ON_NODE": "4"})
+    common = "--config_file launch/multi_node.yaml --num_machines 2 --num_processes 8 --main_process_ip node-1"
+    assert done.stdout.splitlines() == [
+        "srun --kill-on-bad-exit=1 --cpus-per-task=3",
+        f"accelerate launch --machine_rank 0 {common} --main_process_port 20042 recipes/digits.py --name two words",
+        f"accelerate launch --machine_rank 1 {common} --main_process_port 20042 recipes/digits.py --name two words",
+    ], done.stderr
+
+
+def test_launchers_of_several_machines_join(executables, witness):
+    executables(
+        scontrol="echo 127.0.0.1",
+        srun='shift 2; for node in 0 1; do SLURM_NODEID=$node "$@" & done; wait',
+        accelerate=f'shift; exec {sys.executable} -m accelerate.commands.launch "$@"',
+    )
+    Path("launch").symlink_to(ROOT / "launch")
+    done = run("bash", BATCH, witness, env=os.environ | CPU | JOB | {"SLURM_GPUS_ON_NODE": "1"})
+    assert sorted(done.stdout.splitlines()) == ["2 None", "2 None"], done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with GPUs the processes do start")
+def test_a_launch_of_fewer_processes_than_asked_is_told(witness):
+    done = run(*LAUNCH, "--cpu", "--num_processes", 2, witness)
+    told = done.stdout.strip()
+    assert told.startswith("1 The launcher was asked for 2 processes, but training runs with 1."), done.stderr
+    assert "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes 2 --num_machines 1" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ([], 1),
+        (["accelerate", "launch"], 1),
+        (["accelerate", "launch", "--num-processes=3"], 3),
+        (["accelerate", "launch", "--config_file", "four.yaml"], 4),
+        (["accelerate", "launch", "--config_file", "four.yaml", "--num_processes", "1"], 1),
+        (["accelerate", "launch", "--config_file", "gpus.yaml"], 1),
+        (["accelerate", "launch", "--cpu"], 1),
+    ],
+)
+def test_what_was_asked_is_read_as_the_launcher_reads_it(words, asked, monkeypatch):
+    for name, number in (("four", 4), ("gpus", "gpu")):
+        Path(f"{name}.yaml").write_text(f"distributed_type: MULTI_GPU\nnum_processes: {number}\n")
+    monkeypatch.setattr(config_args, "default_config_file", "absent.yaml")
+    monkeypatch.setattr(launching, "_launcher", lambda: words)
+    assert shortfall(asked) is None
+    assert asked == 1 or f"asked for {asked} processes" in str(shortfall(1))
+    assert f"asked for {asked} processes" in str(shortfall(0))
+
+
+def test_a_default_configuration_counts_unless_the_cpu_is_asked_for(monkeypatch):
+    Path("two.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 2\n")
+    monkeypatch.setattr(config_args, "default_config_file", "two.yaml")
+    monkeypatch.setattr(launching, "_launcher", lambda: ["accelerate", "launch"])
+    assert "asked for 2" in str(shortfall(1))
+    monkeypatch.setattr(launching, "_launcher", lambda: ["accelerate", "launch", "--cpu"])
+    assert shortfall(1) is None
+
+
+def test_processes_that_do_not_find_each_other_are_told(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "asked for 2 processes, but training runs with 1" in str(shortfall(1))
+    assert shortfall(2) is None

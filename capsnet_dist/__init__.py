@@ -1,14 +1,18 @@
 """The place where capsule networks are trained."""
 
-from capsnet_dist.capsules import Capsules, lengths, squash
+from capsnet_dist.capsules import Capsules, Grid, lengths, squash
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import (
+    Decoder,
     Image,
+    Layer,
     Model,
     Output,
     Prediction,
+    Primary,
     Routing,
     Split,
+    Stem,
     augmentations,
     datasets,
     decoders,
@@ -16,8 +20,10 @@ from capsnet_dist.plugins import (
     losses,
     models,
     optimizers,
+    primaries,
     routings,
     schedules,
+    stems,
 )
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.votes import Votes
@@ -28,13 +34,18 @@ __version__ = "0.1.0"
 __all__ = [
     "Capsules",
     "Choice",
+    "Decoder",
+    "Grid",
     "Image",
+    "Layer",
     "Model",
     "Output",
     "Prediction",
+    "Primary",
     "Registry",
     "Routing",
     "Split",
+    "Stem",
     "UserError",
     "Votes",
     "augmentations",
@@ -47,8 +58,10 @@ __all__ = [
     "losses",
     "models",
     "optimizers",
+    "primaries",
     "routings",
     "save",
     "schedules",
     "squash",
+    "stems",
 ]

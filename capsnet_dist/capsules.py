@@ -16,6 +16,26 @@ class Capsules(NamedTuple):
     """Existence of each entity, in [0, 1]; in Sabour et al. (2017) the length of the pose."""
 
 
+class Grid(NamedTuple):
+    """Where capsules stand: some types of them at every position of a map, listed type by type, row by row."""
+
+    types: int
+    """Capsules at each position."""
+    height: int
+    """Rows of positions."""
+    width: int
+    """Columns of positions."""
+    dim: int
+    """Pose size."""
+    activations: bool = True
+    """Whether the activations say anything; where they do not, all are 1."""
+
+    @property
+    def num_capsules(self) -> int:
+        """Number of capsules."""
+        return self.types * self.height * self.width
+
+
 def squared_length(vectors: Float[Tensor, "*n d"]) -> Float[Tensor, "*n"]:
     """Sum of squares over the last axis."""
     return vectors.square().sum(dim=-1)

@@ -1,16 +1,36 @@
 """Mistakes of the user: one message with the value, the rule and the mend."""
 
 import difflib
-from collections.abc import Iterable
+import os
+import sys
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 
 
 class UserError(ValueError):
     """Something the user gave cannot be used; programs print the message and exit with code 2."""
 
 
+@contextmanager
+def user_errors() -> Generator[None]:
+    """Print a UserError once, from rank 0, and exit with code 2; leave quietly when interrupted."""
+    try:
+        yield
+    except UserError as error:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"Error: {error}", file=sys.stderr)  # noqa: T201
+        else:
+            time.sleep(10)  # the launcher ends all processes when one ends: let rank 0 speak first
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)  # 128 + SIGINT, as shells count
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest known one, and all of them.
 
+    >>> from capsnet_dist.errors import did_you_mean
     >>> did_you_mean("ems", ["dynamic", "em"])
     " Did you mean 'em'? Known: dynamic, em."
     """

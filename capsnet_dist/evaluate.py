@@ -1,5 +1,7 @@
 """Evaluation over all processes, every sample counted exactly once."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +9,7 @@ from accelerate import Accelerator
 from jaxtyping import Int64
 from torch import Tensor
 
+from capsnet_dist.meter import sum_over_processes
 from capsnet_dist.plugins import Loss, Model, Split, to_unit
 
 
@@ -37,7 +40,7 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: Model, split: Split, criteria: list[Loss], accelerator: Accelerator, batch_size: int = 256
+    model: Model, split: Split, criteria: Sequence[Loss], accelerator: Accelerator, batch_size: int = 256
 ) -> Evaluation:
     """Evaluate the raw network (not its DDP wrapper), each process on its own share of the samples.
 
@@ -66,7 +69,35 @@ def evaluate(
             for name, term in criterion(output, images, batch.labels, 1.0).items():
                 sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=device)) + term * weight
     model.train()
-    confusion = accelerator.reduce(confusion)
-    totals = accelerator.reduce(torch.stack(list(sums.values()))) if sums else torch.zeros(0)
+    confusion = sum_over_processes(confusion, accelerator)
+    totals = sum_over_processes(torch.stack(list(sums.values())), accelerator) if sums else torch.zeros(0)
     means = (totals / len(split.labels)).tolist()
     return Evaluation(confusion.cpu(), dict(zip(sums, means, strict=True)))
+
+
+class Best:
+    """The weights with the highest validation accuracy, the lowest loss among equals."""
+
+    name = "last"
+    """Which weights these are; the last ones until others are offered."""
+    step = 0
+    """After how many steps; 0 until some are offered."""
+
+    def __init__(self) -> None:
+        self._state: dict[str, Tensor] = {}
+        self._rank = (-math.inf, -math.inf)
+
+    def offer(self, name: str, step: int, model: Model, result: Evaluation) -> None:
+        """Keep a copy of these weights if they are better."""
+        rank = (result.accuracy, -result.loss)
+        if rank > self._rank:
+            # Tensors, not a copied network: Accelerate has bound the forward of a prepared one to the original.
+            self._state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            self.name, self.step, self._rank = name, step, rank
+
+    def restore(self, candidates: Mapping[str, Model]) -> Model:
+        """The network that holds the best weights now."""
+        model = candidates[self.name]
+        if self._state:
+            model.load_state_dict(self._state)
+        return model

@@ -13,8 +13,12 @@ from capsnet_dist.plugins import Model, Split, to_unit
 
 
 @torch.no_grad()
-def save_reconstructions(model: Model, split: Split, file: Path, num_images: int = 16) -> None:
-    """Images in the upper row, what the network rebuilds from their predicted class below; none without a decoder."""
+def save_reconstructions(model: Model, split: Split, file: Path, num_images: int = 16) -> bool:
+    """Images in the upper row, what the network rebuilds from their predicted class below.
+
+    Returns:
+        Whether there is a picture: not without a decoder.
+    """
     images = to_unit(split.images[:num_images], next(model.parameters()).dtype)
     model.eval()
     rebuilt = model(images).reconstruction
@@ -22,6 +26,7 @@ def save_reconstructions(model: Model, split: Split, file: Path, num_images: int
     if rebuilt is not None:
         rows = rearrange([images, rebuilt], "r b c h w -> (r b) c h w")
         save_image(rows.float(), file, nrow=len(images), padding=1)
+    return rebuilt is not None
 
 
 def save_curves(metrics: Path, file: Path) -> None:

@@ -32,6 +32,7 @@ class RunFolder:
     def __init__(self, run: Run) -> None:
         time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
         self.path = run.run_dir or Path("runs") / run.name / time
+        self._made = [parent for parent in self.path.parents if not parent.exists()]
         try:
             self.path.mkdir(parents=True)
             (self.path / "samples").mkdir()
@@ -39,7 +40,6 @@ class RunFolder:
             raise UserError(f"--run-dir {self.path} exists already, and runs are never overwritten.") from error
         except OSError as error:
             raise UserError(f"--run-dir {self.path} cannot be written: {error.strerror}.") from error
-        self._temporary = run.dry_run
         self._metrics = (self.path / "metrics.jsonl").open("x", encoding="utf-8")
 
     def log(self, **values: Any) -> None:
@@ -51,14 +51,16 @@ class RunFolder:
         """Write a text file."""
         (self.path / name).write_text(text, encoding="utf-8")
 
-    def close(self) -> None:
-        """Close the metrics; remove the folder of a dry run."""
+    def close(self, *, remove: bool) -> None:
+        """Close the metrics; remove the folder if nothing came of the run."""
         self._metrics.close()
-        if self._temporary:
+        if remove:
             shutil.rmtree(self.path)
+            for parent in self._made:
+                parent.rmdir()
 
 
-def environment(device: torch.device, processes: int) -> dict[str, Any]:
+def environment(device: torch.device) -> dict[str, Any]:
     """Where and with what a run was made."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
@@ -67,7 +69,6 @@ def environment(device: torch.device, processes: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {package: _version(package) for package in PACKAGES},
         "device": f"{device.type}: {name}",
-        "processes": processes,
         "threads": torch.get_num_threads(),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }

@@ -4,13 +4,13 @@ Axes: `b` batch, `i` part, `j` whole, `p` pose size of a part, `d` pose size of 
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
-from capsnet_dist.capsules import Capsules
+from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.errors import UserError
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.votes import Votes
@@ -20,15 +20,76 @@ Image = tuple[int, int, int]
 
 
 class Routing(nn.Module, ABC):
-    """How parts agree on wholes. Built as `Routing(parts, wholes, dim, *, options)`."""
+    """How parts agree on wholes. Built as `Routing(parts, part_dim, wholes, dim, *, options)`.
+
+    Args:
+        parts: Number of parts, i.
+        part_dim: Their pose size, p.
+        wholes: Number of wholes, j.
+        dim: Their pose size, d.
+    """
+
+    needs_activations: ClassVar[bool] = False
+    """Whether it cannot do without the activations of the parts."""
+    makes_activations: ClassVar[bool] = True
+    """Whether the activations of its wholes say anything."""
+
+    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int) -> None:
+        super().__init__()
+        self.parts, self.part_dim, self.wholes, self.dim = parts, part_dim, wholes, dim
 
     @abstractmethod
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
         """The wholes, from the votes and the activations of their parts."""
 
+    def extra_repr(self) -> str:
+        """What print(model) shows."""
+        return f"{self.parts} x {self.part_dim} -> {self.wholes} x {self.dim}"
+
+
+class Stem(nn.Module, ABC):
+    """Images to feature maps. Built as `Stem(image, *, options)`.
+
+    Args:
+        maps: Channels, height and width of what it gives.
+    """
+
+    def __init__(self, maps: Image) -> None:
+        super().__init__()
+        self.maps = maps
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+        """The feature maps."""
+
+
+class Primary(nn.Module, ABC):
+    """Feature maps to the first capsules. Built as `Primary(maps, *, options)`: channels, height, width.
+
+    Args:
+        outputs: The capsules it makes.
+    """
+
+    def __init__(self, outputs: Grid) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    @abstractmethod
+    def forward(self, maps: Float[Tensor, "b c h w"]) -> Capsules:
+        """The capsules, type by type, row by row."""
+
 
 class Layer(nn.Module, ABC):
-    """Capsules to capsules. Built as `Layer(parts, dim, *, options)`: the number and pose size of its input."""
+    """Capsules to capsules. Built as `Layer(inputs, *, options)`: the grid of the capsules below.
+
+    Args:
+        inputs: The capsules below.
+        outputs: The capsules it makes.
+    """
+
+    def __init__(self, inputs: Grid, outputs: Grid) -> None:
+        super().__init__()
+        self.inputs, self.outputs = inputs, outputs
 
     @abstractmethod
     def forward(self, capsules: Capsules) -> Capsules:
@@ -169,6 +230,8 @@ class Schedule(Protocol):
 
 
 routings = Registry[Routing]("routing", builtin="capsnet_dist.routing", group="capsnet_dist.routings")
+stems = Registry[Stem]("stem", builtin="capsnet_dist.stem", group="capsnet_dist.stems")
+primaries = Registry[Primary]("primary", builtin="capsnet_dist.layer", group="capsnet_dist.primaries")
 layers = Registry[Layer]("layer", builtin="capsnet_dist.layer", group="capsnet_dist.layers")
 decoders = Registry[Decoder]("decoder", builtin="capsnet_dist.layer", group="capsnet_dist.decoders")
 models = Registry[Model]("model", builtin="capsnet_dist.model", group="capsnet_dist.models")
@@ -178,4 +241,16 @@ augmentations = Registry[Augmentation]("augmentation", builtin="capsnet_dist.dat
 optimizers = Registry[torch.optim.Optimizer]("optimizer", builtin="capsnet_dist.optim", group="capsnet_dist.optimizers")
 schedules = Registry[Schedule]("schedule", builtin="capsnet_dist.optim", group="capsnet_dist.schedules")
 
-REGISTRIES = (routings, layers, decoders, models, losses, datasets, augmentations, optimizers, schedules)
+REGISTRIES = (
+    routings,
+    layers,
+    primaries,
+    stems,
+    decoders,
+    models,
+    losses,
+    datasets,
+    augmentations,
+    optimizers,
+    schedules,
+)

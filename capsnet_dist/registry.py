@@ -34,12 +34,20 @@ class Choice(Generic[T]):
     name: str
     options: Mapping[str, Any] = field(hash=False)
 
+    def replace(self, **options: Any) -> "Choice[T]":
+        """The same plugin with some options changed.
+
+        Raises:
+            UserError: an unknown option.
+        """
+        return self.registry(self.name, **{**self.options, **options})
+
     def build(self, *structure: Any) -> T:
         """Construct the plugin for tensors of the given structure.
 
         >>> from capsnet_dist import routings
-        >>> routings("dynamic", iterations=2).build(1152, 10, 16)
-        DynamicRouting(1152 parts -> 10 wholes x 16, iterations=2)
+        >>> routings("dynamic", iterations=2).build(1152, 8, 10, 16)
+        DynamicRouting(1152 x 8 -> 10 x 16, iterations=2)
         """
         return self.registry[self.name](*structure, **self.options)
 

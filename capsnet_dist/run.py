@@ -71,6 +71,10 @@ class Run:
     """Refuse to start with another number of processes."""
     run_dir: Path | None = None
     """Run folder; must not exist yet."""
+    progress: Literal["auto", "rich", "plain", "none"] = "auto"
+    """A live bar, plain lines, or neither; "auto": the bar on a terminal, lines in a log."""
+    tracker: Literal["none", "wandb", "tensorboard"] = "none"
+    """Where else metrics and pictures go; wandb works offline where there is no key or network."""
     dry_run: bool = False
     """Do one step of everything and keep nothing."""
 

@@ -1,16 +1,13 @@
 """Training: one loop, the same for one process and for many."""
 
-import json
+import copy
 import math
 import os
-import signal
 import sys
-import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
@@ -18,16 +15,19 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 from torch import Tensor
 
 from capsnet_dist import config, weights
-from capsnet_dist.data.order import Order, derive, draws, hold_out
+from capsnet_dist.data.batches import Batches
+from capsnet_dist.data.order import derive, hold_out
 from capsnet_dist.ema import MovingAverage
-from capsnet_dist.errors import UserError
-from capsnet_dist.evaluate import Evaluation, evaluate
-from capsnet_dist.figures import save_confusion, save_curves, save_reconstructions
-from capsnet_dist.folder import RunFolder, command, environment
-from capsnet_dist.plugins import Loss, Model, Output, Split, to_unit
+from capsnet_dist.errors import UserError, user_errors
+from capsnet_dist.evaluate import Best, Evaluation, evaluate
+from capsnet_dist.launching import shortfall
+from capsnet_dist.meter import Meter
+from capsnet_dist.plugins import Image, Loss, Model, Output, Split
+from capsnet_dist.record import Record, open_record
 from capsnet_dist.run import Run, check
+from capsnet_dist.signals import interruption
 
-__all__ = ["Run", "main", "train"]
+__all__ = ["Run", "Trainer", "main", "train"]
 
 
 def main(default: Run) -> None:
@@ -36,194 +36,145 @@ def main(default: Run) -> None:
         train(config.parse(default))
 
 
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Print a UserError once, on rank 0, and exit with code 2."""
-    try:
-        yield
-    except UserError as error:
-        if int(os.environ.get("RANK", "0")) == 0:
-            print(f"Error: {error}", file=sys.stderr)  # noqa: T201
-        else:
-            time.sleep(10)  # the launcher ends all processes when one ends: let rank 0 speak first
-        sys.exit(2)
-
-
 def train(run: Run) -> dict[str, float]:
-    """Train as configured and leave a run folder; return the metrics of the test split.
+    """Train as configured and leave a run folder; return the test accuracy of the last, averaged and selected weights.
 
     Raises:
         UserError: the configuration cannot work.
+        SystemExit: the user interrupted; what was trained so far is saved.
     """
     check(run, int(os.environ.get("WORLD_SIZE", "1")))
-    accelerator = _accelerator(run)
-    torch.use_deterministic_algorithms(run.deterministic)
-    device, dtype = accelerator.device, getattr(torch, run.dtype)
-
-    data = run.data.build()
-    with accelerator.local_main_process_first():  # one process a machine downloads
-        whole, test = (_to_device(data.split(name), device) for name in ("train", "test"))
-    kept, held = hold_out(whole.labels.cpu(), run.validation)
-    training, validation = whole.select(kept.to(device)), whole.select(held.to(device))
-    if run.batch_size > len(training.labels):
-        raise UserError(f"--batch-size {run.batch_size}: there are only {len(training.labels)} training images.")
-    if run.dry_run:
-        validation, test = (Split(*(part[:256] for part in split)) for split in (validation, test))
-
-    torch.manual_seed(derive(run.seed, "weights"))
-    image: tuple[int, int, int] = tuple(whole.images.shape[1:])
-    model = weights.build(run.model, image, data.classes).to(device, dtype)
-    criteria = [run.loss.build(), run.regularizer.build()]
-    augmentation = run.augmentation.build()
-    _rehearse(model, criteria, training)
-
-    order = Order(len(training.labels), run.batch_size, run.seed)
-    num_steps = 1 if run.dry_run else run.steps or run.epochs * order.steps_per_epoch
-    evaluate_every = run.evaluate_every * order.steps_per_epoch
-    schedule = run.schedule.build(num_steps)
-    average = MovingAverage(model, run.ema) if run.ema else None
-    replica, optimizer = accelerator.prepare(model, run.optimizer.build(model.parameters(), run.lr))
-    folder = RunFolder(run) if accelerator.is_main_process else None
-    best = Best()
-    watch = Stopwatch(run.batch_size, num_steps)
-    _start(folder, run, model, accelerator)
-
-    stop = False
-    with interruption() as interrupted:
-        for step in range(num_steps):
-            for group in optimizer.param_groups:
-                group["lr"] = run.lr * schedule(step)
-            totals: dict[str, Tensor] = {}
-            for micro in range(run.accumulation):
-                part = micro * accelerator.num_processes + accelerator.process_index
-                indices = order.shard(step, part, run.accumulation * accelerator.num_processes).to(device)
-                batch = training.select(indices)
-                numbers = draws(run.seed, order.epoch(step), indices, augmentation.num_draws)
-                images = to_unit(augmentation(batch.images, numbers), dtype)
-                with accelerator.accumulate(replica):
-                    output: Output = replica(images, batch.labels)
-                    terms = _terms(criteria, output, images, batch.labels, step / num_steps)
-                    accelerator.backward(terms["loss"])
-                    if accelerator.sync_gradients:
-                        limit = math.inf if run.clip_norm is None else run.clip_norm
-                        gradient_norm = accelerator.clip_grad_norm_(model.parameters(), limit)
-                        totals["gradient_norm"] = torch.as_tensor(gradient_norm) * run.accumulation
-                    optimizer.step()
-                    optimizer.zero_grad()
-                terms["accuracy"] = (output.scores.argmax(dim=-1) == batch.labels).to(dtype).mean()
-                for name, term in terms.items():
-                    totals[name] = totals.get(name, torch.zeros_like(term)) + term.detach()
-            if average is not None:
-                average.update(model, step)
-            values = accelerator.reduce(torch.stack(list(totals.values())), "mean") / run.accumulation
-            metrics = dict(zip(totals, values.tolist(), strict=True))
-            if folder is not None:
-                lr = run.lr * schedule(step)
-                folder.log(step=step + 1, epoch=step / order.steps_per_epoch, split="train", lr=lr, **metrics)
-                watch.step(step + 1, metrics)
-
-            stop = _agree(interrupted.is_set, accelerator)
-            if stop or step + 1 == num_steps or (step + 1) % evaluate_every == 0:
-                candidates = {"last": model} | ({} if average is None else {"ema": average.model})
-                for name, candidate in {} if stop else candidates.items():
-                    if len(validation.labels):
-                        result = evaluate(candidate, validation, criteria, accelerator)
-                        best.offer(f"{name} weights of step {step + 1}", candidate, result)
-                        _report(folder, step + 1, "validation", name, result)
-                if folder is not None:
-                    shown = validation if len(validation.labels) else training
-                    save_reconstructions(model, shown, folder.path / f"samples/{step + 1:07d}.png")
+    with open_record(run) as record, interruption() as interrupted:
+        trainer = Trainer(run, record)
+        stop = False
+        for step in range(trainer.num_steps):
+            stop = trainer.step(step, interrupted.is_set)
             if stop:
                 break
-
-    finals = {} if stop else {"last": model} | ({} if average is None else {"ema": average.model})
-    results = {name: evaluate(final, test, criteria, accelerator) for name, final in finals.items()}
-    selected = model if average is None else average.model
-    if best.state:
-        selected.load_state_dict(best.state)
-    if not stop:
-        results["selected"] = evaluate(selected, test, criteria, accelerator)
-    for name, result in results.items():
-        _report(folder, num_steps, "test", name, result)
-    if folder is not None:
-        _finish(folder, run, selected, best.source or "final weights", results, data.classes)
-        folder.close()
-    accelerator.end_training()
+            if trainer.is_evaluation_due(step):
+                trainer.validate(step)
+        results = trainer.finish(stop)
     if stop:
-        sys.exit(130)
+        sys.exit(130)  # 128 + SIGINT, as shells count
     return {name: result.accuracy for name, result in results.items()}
 
 
-class Best:
-    """The weights with the highest validation accuracy, the lowest loss among equals."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Tensor] = {}
-        self.source = ""
-        self._rank = (-math.inf, -math.inf)
-
-    def offer(self, source: str, model: Model, result: Evaluation) -> None:
-        """Keep a copy of these weights if they are better."""
-        rank = (result.accuracy, -result.loss)
-        if rank > self._rank:
-            self.state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            self.source, self._rank = source, rank
-
-
-class Stopwatch:
-    """Progress as plain lines on standard error, one every ten seconds.
+class Trainer:
+    """Everything a training holds, and what it does with it.
 
     Args:
-        batch_size: Images a step.
-        num_steps: Steps of the training.
+        run: The configuration.
+        record: What the training says and leaves behind.
+
+    Raises:
+        UserError: data, network and configuration do not fit together.
     """
 
-    def __init__(self, batch_size: int, num_steps: int) -> None:
-        self.batch_size, self.num_steps = batch_size, num_steps
-        self._shown_step, self._shown_time = 0, time.monotonic()
+    def __init__(self, run: Run, record: Record) -> None:
+        self.run, self.record = run, record
+        self.accelerator = accelerator = _accelerator(run)
+        torch.use_deterministic_algorithms(run.deterministic)
+        data, dtype = run.data.build(), getattr(torch, run.dtype)
+        with accelerator.local_main_process_first():  # one process a machine downloads
+            training, self.validation, self.test = _splits(run, data.split("train"), data.split("test"), accelerator)
+        torch.manual_seed(derive(run.seed, "weights"))
+        image = cast(Image, tuple(training.images.shape[1:]))
+        self.model = weights.build(run.model, image, data.classes).to(accelerator.device, dtype)
+        self.criteria = [run.loss.build(), run.regularizer.build()]
+        self.batches = Batches(training, run.augmentation.build(), run.batch_size, run.seed, dtype)
+        _rehearse(self.model, self.criteria, self.batches)
 
-    def step(self, step: int, metrics: dict[str, float]) -> None:
-        """Say how far the training is, if it is time."""
-        elapsed = time.monotonic() - self._shown_time
-        if elapsed >= 10 or step in (1, self.num_steps):
-            seconds = elapsed / (step - self._shown_step or 1)
-            say(
-                f"step {step}/{self.num_steps}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.3f}  "
-                f"{self.batch_size / seconds:.0f} images/s  {1000 * seconds:.0f} ms/step  "
-                f"{timedelta(seconds=round(seconds * (self.num_steps - step)))} left"
-            )
-            self._shown_step, self._shown_time = step, time.monotonic()
+        self.steps_per_epoch = self.batches.order.steps_per_epoch
+        self.num_steps = 1 if run.dry_run else run.steps or run.epochs * self.steps_per_epoch
+        self.schedule = run.schedule.build(self.num_steps)
+        self.average = MovingAverage(self.model, run.ema) if run.ema else None
+        optimizer = run.optimizer.build(self.model.parameters(), run.lr)
+        self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.meter, self.best = Meter(accelerator), Best()
+        place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
+        record.start(self.model, accelerator.device, self.num_steps, place)
+        if missing := shortfall(accelerator.num_processes):
+            record.say(missing)
 
+    @property
+    def candidates(self) -> dict[str, Model]:
+        """The weights that compete to be selected."""
+        return {"last": self.model} if self.average is None else {"last": self.model, "ema": self.average.model}
 
-class Interruption:
-    """Whether the user asked to stop."""
+    def step(self, step: int, interrupted: bool) -> bool:
+        """Follow the gradient of one global batch; whether any process was interrupted, which all hear alike."""
+        lr = self._learning_rate(step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        totals: dict[str, Tensor] = {}
+        for micro in range(self.run.accumulation):
+            for name, value in self._micro_batch(step, micro).items():
+                totals[name] = totals.get(name, torch.zeros_like(value)) + value
+        values = {name: total / self.run.accumulation for name, total in totals.items()}
+        values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
+        values["interrupted"] = values["loss"].new_tensor(float(interrupted))
+        if self.average is not None:
+            self.average.update(self.model, step)
+        return self._record(self.meter.add(step, values))
 
-    is_set = False
+    def is_evaluation_due(self, step: int) -> bool:
+        """Whether an epoch to evaluate, or the training, ends with this step."""
+        return (step + 1) % (self.run.evaluate_every * self.steps_per_epoch) == 0 or step + 1 == self.num_steps
 
-    def __call__(self, signum: int, frame: Any) -> None:
-        """First signal: stop after this step. Second: at once."""
-        if self.is_set:
-            raise KeyboardInterrupt
-        self.is_set = True
-        say("Interrupted: ending after this step. Once more ends at once.")
+    def validate(self, step: int) -> None:
+        """Evaluate the candidates on the validation split, and keep the best."""
+        self._record(self.meter.flush())
+        shown = self.validation if len(self.validation.labels) else self.batches.training
+        self.record.reconstructions(step + 1, self.model, shown)
+        for name, model in self.candidates.items() if len(self.validation.labels) else ():
+            result = evaluate(model, self.validation, self.criteria, self.accelerator)
+            self.best.offer(name, step + 1, model, result)
+            self.record.evaluation(step + 1, "validation", name, result)
 
+    def finish(self, interrupted: bool) -> dict[str, Evaluation]:
+        """Read the test split, unless interrupted, and leave the selected weights in the run folder."""
+        self._record(self.meter.flush())
+        results: dict[str, Evaluation] = {}
+        for name, model in self.candidates.items() if not interrupted else ():
+            results[name] = evaluate(model, self.test, self.criteria, self.accelerator)
+        selected = self.best.restore(self.candidates)
+        if not interrupted:
+            known = results.get(self.best.name) if self.best.step in (0, self.num_steps) else None
+            results["selected"] = known or evaluate(selected, self.test, self.criteria, self.accelerator)
+        for name, result in results.items():
+            self.record.evaluation(self.num_steps, "test", name, result)
+        self.record.finish(selected, f"{self.best.name} weights of step {self.best.step or self.num_steps}", results)
+        self.accelerator.end_training()
+        return results
 
-@contextmanager
-def interruption() -> Iterator[Interruption]:
-    """Turn Ctrl-C and SIGTERM into a request that the loop reads."""
-    interrupted = Interruption()
-    before = {number: signal.signal(number, interrupted) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def _learning_rate(self, step: int) -> float:
+        return self.run.lr * self.schedule(step)
 
+    def _micro_batch(self, step: int, micro: int) -> dict[str, Tensor]:
+        """One forward and backward pass; with the last micro-batch of a step also the optimizer's."""
+        processes, limit = self.accelerator.num_processes, self.run.clip_norm
+        part = micro * processes + self.accelerator.process_index
+        images, labels = self.batches.shard(step, part, self.run.accumulation * processes)
+        norm = torch.zeros((), device=images.device, dtype=images.dtype)
+        with self.accelerator.accumulate(self.replica):
+            output: Output = self.replica(images, labels)
+            terms = _terms(self.criteria, output, images, labels, step / self.num_steps)
+            self.accelerator.backward(terms["loss"])
+            if self.accelerator.sync_gradients:
+                found: Any = self.accelerator.clip_grad_norm_(self.model.parameters(), limit or math.inf)
+                norm = torch.as_tensor(found, dtype=images.dtype)
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        accuracy = (output.scores.argmax(dim=-1) == labels).to(images.dtype).mean()
+        return {name: term.detach() for name, term in terms.items()} | {"accuracy": accuracy, "gradient_norm": norm}
 
-def say(text: str) -> None:
-    """Print a line for people, from rank 0."""
-    if int(os.environ.get("RANK", "0")) == 0:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+    def _record(self, ready: dict[int, dict[str, float]]) -> bool:
+        """Write the metrics of finished steps; whether an interruption was among them."""
+        interrupted = False
+        for step, metrics in ready.items():
+            interrupted |= metrics.pop("interrupted") > 0
+            self.record.step(step + 1, step / self.steps_per_epoch, self._learning_rate(step), metrics)
+        return interrupted
 
 
 def _accelerator(run: Run) -> Accelerator:
@@ -243,98 +194,31 @@ def _accelerator(run: Run) -> Accelerator:
     )
 
 
-def _to_device(split: Split, device: torch.device) -> Split:
-    return Split(split.images.to(device), split.labels.to(device))
+def _splits(run: Run, whole: Split, test: Split, accelerator: Accelerator) -> tuple[Split, Split, Split]:
+    """Training, validation and test images on the device."""
+    kept, held = hold_out(whole.labels, run.validation)
+    if run.batch_size > len(kept):
+        raise UserError(f"--batch-size {run.batch_size}: there are only {len(kept)} training images.")
+    splits = [whole.select(kept), whole.select(held), test]
+    if run.dry_run:
+        splits[1:] = [Split(*(part[:256] for part in split)) for split in splits[1:]]
+    training, validation, test = (Split(*(part.to(accelerator.device) for part in split)) for split in splits)
+    return training, validation, test
 
 
-def _terms(criteria: list[Loss], output: Output, images: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
+def _terms(
+    criteria: Sequence[Loss], output: Output, images: Tensor, labels: Tensor, progress: float
+) -> dict[str, Tensor]:
     """Each term of the losses, and their sum as "loss"."""
     terms = {name: term for c in criteria for name, term in c(output, images, labels, progress).items()}
     return terms | {"loss": torch.stack(list(terms.values())).sum()}
 
 
-def _rehearse(model: Model, criteria: list[Loss], training: Split) -> None:
-    """One backward pass on two images, to refuse weights that no loss reaches: DDP would fail at the second step."""
-    batch = training.select(torch.arange(2, device=training.labels.device))
-    images = to_unit(batch.images, next(model.parameters()).dtype)
-    _terms(criteria, model(images, batch.labels), images, batch.labels, 0.0)["loss"].backward()
+def _rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:
+    """One backward pass of a copy, to refuse weights that no loss reaches: DDP would fail at the second step."""
+    model = copy.deepcopy(model)
+    images, labels = (part[:2] for part in batches.shard(0, 0, 1))
+    _terms(criteria, model(images, labels), images, labels, 0.0)["loss"].backward()
     idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
-    model.zero_grad()
     if idle:
         raise UserError(f"No loss reaches {', '.join(idle)}. Leave that part out, or add a loss that uses it.")
-
-
-def _agree(stop: bool, accelerator: Accelerator) -> bool:
-    """Whether any process was asked to stop, so that all end after the same step."""
-    if accelerator.num_processes == 1:
-        return stop
-    return bool(accelerator.reduce(torch.tensor(float(stop), device=accelerator.device)) > 0)
-
-
-def _start(folder: RunFolder | None, run: Run, model: Model, accelerator: Accelerator) -> None:
-    if folder is None:
-        return
-    place = environment(accelerator.device, accelerator.num_processes)
-    place["mixed_precision"] = accelerator.mixed_precision
-    folder.write("environment.json", json.dumps(place, indent=2) + "\n")
-    described = weights.describe(run.model, model.image, model.classes) | {"run": _repeatable(run)}
-    folder.write("config.json", json.dumps(described, indent=2) + "\n")
-    count = sum(parameter.numel() for parameter in model.parameters())
-    say(f"{run.name}: {count:,} parameters, {accelerator.num_processes} process(es) on {place['device']}")
-
-
-def _repeatable(run: Run) -> dict[str, Any]:
-    """The run without what belongs to this one occasion."""
-    values: dict[str, Any] = config.to_dict(run)
-    del values["run_dir"], values["dry_run"]
-    return values
-
-
-def _report(folder: RunFolder | None, step: int, split: str, name: str, result: Evaluation) -> None:
-    if folder is None:
-        return
-    folder.log(step=step, split=split, weights=name, accuracy=result.accuracy, loss=result.loss, **result.terms)
-    say(f"step {step}  {split} accuracy of the {name} weights {100 * result.accuracy:.2f} %  loss {result.loss:.4f}")
-
-
-def _finish(
-    folder: RunFolder,
-    run: Run,
-    model: Model,
-    source: str,
-    results: dict[str, Evaluation],
-    classes: tuple[str, ...],
-) -> None:
-    weights.save(model, folder.path, run=_repeatable(run))
-    save_curves(folder.path / "metrics.jsonl", folder.path / "samples" / "curves.png")
-    if results:
-        save_confusion(results["selected"].confusion, classes, folder.path / "samples" / "confusion.png")
-    folder.write("README.md", _card(run, model, source, results))
-    say(f"{'Dry run: nothing kept in' if run.dry_run else 'Weights, metrics and samples:'} {folder.path}")
-
-
-def _card(run: Run, model: Model, source: str, results: dict[str, Evaluation]) -> str:
-    """The model card: what was trained, how, and what it achieves."""
-    count = sum(parameter.numel() for parameter in model.parameters())
-    rows = [f"| {name} | {100 * r.accuracy:.2f} % | {r.num_samples} |" for name, r in results.items()]
-    table = "\n".join(["| weights | test accuracy | images |", "| --- | --- | --- |", *rows])
-    return f"""---
-library_name: capsnet_dist
-pipeline_tag: image-classification
----
-# {run.name}: {run.model.name} on {run.data.name}
-
-{count:,} parameters, seed {run.seed}, batch {run.batch_size}. model.safetensors holds the {source}, chosen on
-{100 * run.validation:g} % of the training images; the test split was read once, at the end.
-
-{table if results else "The run was interrupted: the test split was not read."}
-
-Made by `{command()}`. Use it:
-
-```python
-import capsnet_dist
-
-model = capsnet_dist.load("FOLDER")
-labels, scores, names = model.predict(images)  # uint8, batch x {" x ".join(map(str, model.image))}
-```
-"""

@@ -1,5 +1,6 @@
 """Votes: what each part predicts for each whole, as a linear operator."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
@@ -7,21 +8,41 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+Competition = Callable[[Tensor], Tensor]
+"""Logits "b i j" to couplings "b i j": how wholes compete for a part."""
+
+
+def softmax_over_wholes(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
+    """Every whole competes with every other for each part (Sabour et al., 2017, eq. 3)."""
+    return logits.softmax(dim=-1)
+
 
 class Votes:
-    """The prediction vectors u_hat_ij = W_ij u_i (Sabour et al., 2017, eq. 2).
+    """The prediction vectors u_hat_ij = W_ij u_i + o_i (Sabour et al., 2017, eq. 2; Hinton et al., 2018, section 4).
 
     A routing uses the votes through these operations, so that it need not know how, or whether, they are stored.
 
+    A pose may be a matrix, row after row: every row is then multiplied by the same W_ij, so the vote of a 4 x 4 pose
+    takes a weight with d = p = 4.
+
     Args:
-        poses: Poses u_i of the parts.
-        weight: Transformation W_ij from the pose of a part to its vote for a whole.
+        poses: Poses u_i of the parts, r rows of p numbers each; r = 1 for a vector.
+        weight: Transformation W_ij from a row of a part's pose to a row of its vote for a whole.
+        offset: o_i, added to all votes of a part: coordinate addition.
+        competition: How wholes compete for a part; over all wholes unless a layer says otherwise.
     """
 
-    def __init__(self, poses: Float[Tensor, "b i p"], weight: Float[Tensor, "i j d p"]) -> None:
-        self.poses = poses
-        self.weight = weight
-        self.num_parts, self.num_wholes, self.dim, _ = weight.shape
+    def __init__(
+        self,
+        poses: Float[Tensor, "b i rp"],
+        weight: Float[Tensor, "i j d p"],
+        offset: Float[Tensor, "i rd"] | None = None,
+        competition: Competition = softmax_over_wholes,
+    ) -> None:
+        self.poses, self.weight, self.offset = poses, weight, offset
+        self.num_parts, self.num_wholes, columns, inner = weight.shape
+        self.dim = poses.shape[-1] // inner * columns
+        self._competition = competition
 
     def combine(self, coupling: Float[Tensor, "b i j"]) -> Float[Tensor, "b j d"]:
         """Total input of each whole: s_j = sum_i c_ij u_hat_ij (eq. 2)."""
@@ -32,15 +53,18 @@ class Votes:
         return einsum(self._part_major, poses, "i b j d, b j d -> b i j")
 
     def compete(self, logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
-        """Softmax over all wholes that part i can vote for (eq. 3)."""
-        return logits.softmax(dim=-1)
+        """Softmax over all wholes that part i can vote for, also those at other positions (eq. 3)."""
+        return self._competition(logits)
 
     def dense(self) -> Float[Tensor, "b i j d"]:
         """The votes themselves, for a routing that needs the tensor: b x i x j x d numbers."""
         return rearrange(self._part_major, "i b j d -> b i j d")
 
     @cached_property
-    def _part_major(self) -> Float[Tensor, "i b j d"]:
+    def _part_major(self) -> Float[Tensor, "i b j rd"]:
         """One matrix product for each part, which is how the votes are fastest to make."""
-        votes = torch.bmm(rearrange(self.poses, "b i p -> i b p"), rearrange(self.weight, "i j d p -> i p (j d)"))
-        return rearrange(votes, "i b (j d) -> i b j d", d=self.dim)
+        rows = self.poses.shape[-1] // self.weight.shape[-1]
+        poses = rearrange(self.poses, "b i (r p) -> i (b r) p", r=rows)
+        votes = torch.bmm(poses, rearrange(self.weight, "i j d p -> i p (j d)"))
+        votes = rearrange(votes, "i (b r) (j d) -> i b j (r d)", r=rows, j=self.num_wholes)
+        return votes if self.offset is None else votes + rearrange(self.offset, "i d -> i 1 1 d")

@@ -37,14 +37,14 @@ def test_dynamic_routing_is_procedure_1_of_the_paper():
                 logits = logits + torch.tensor(
                     [[predictions[sample, i, j] @ wholes[j] for j in range(4)] for i in range(6)]
                 )
-        poses = routings("dynamic").build(6, 4, 5)(votes, activations).poses[sample]
+        poses = routings("dynamic").build(6, 3, 4, 5)(votes, activations).poses[sample]
         torch.testing.assert_close(poses, torch.stack(wholes), rtol=1e-6, atol=1e-8)
 
 
 @EVERY_ROUTING
 def test_couplings_are_shares_of_a_part(name):
     votes, activations = example(kind=Watched)
-    routings(name).build(6, 4, 5)(votes, activations)
+    routings(name).build(6, 3, 4, 5)(votes, activations)
     for coupling in votes.couplings:
         assert (coupling >= 0).all()
         torch.testing.assert_close(coupling.sum(dim=-1), torch.ones(3, 6, dtype=torch.float64))
@@ -53,7 +53,7 @@ def test_couplings_are_shares_of_a_part(name):
 @EVERY_ROUTING
 def test_a_sample_does_not_depend_on_its_batch(name):
     votes, activations = example()
-    routing = routings(name).build(6, 4, 5)
+    routing = routings(name).build(6, 3, 4, 5)
     alone = routing(Votes(votes.poses[1:2], votes.weight), activations[1:2])
     torch.testing.assert_close(alone.poses, routing(votes, activations).poses[1:2])
 
@@ -62,7 +62,7 @@ def test_a_sample_does_not_depend_on_its_batch(name):
 def test_permuting_wholes_permutes_the_output(name):
     votes, activations = example()
     order = torch.tensor([2, 0, 3, 1])
-    routing = routings(name).build(6, 4, 5)
+    routing = routings(name).build(6, 3, 4, 5)
     permuted = routing(Votes(votes.poses, votes.weight[:, order]), activations)
     torch.testing.assert_close(permuted.poses, routing(votes, activations).poses[:, order])
 
@@ -73,7 +73,7 @@ def test_values_and_gradients_are_finite(name, scale):
     votes, activations = example(dtype=torch.float32, scale=scale)
     votes.poses.requires_grad_()
     votes.weight.requires_grad_()
-    result = routings(name).build(6, 4, 5)(votes, activations)
+    result = routings(name).build(6, 3, 4, 5)(votes, activations)
     (result.poses.sum() + result.activations.sum()).backward()
     for tensor in (result.poses, result.activations, votes.poses.grad, votes.weight.grad):
         assert tensor.isfinite().all()
@@ -82,7 +82,7 @@ def test_values_and_gradients_are_finite(name, scale):
 @EVERY_ROUTING
 def test_gradients_match_finite_differences(name):
     votes, activations = example()
-    routing = routings(name).build(6, 4, 5).double()
+    routing = routings(name).build(6, 3, 4, 5).double()
 
     def function(poses, weight):
         return tuple(routing(Votes(poses, weight), activations))
@@ -93,8 +93,8 @@ def test_gradients_match_finite_differences(name):
 @EVERY_ROUTING
 @pytest.mark.parametrize("sizes", [(1, 1, 1, 1, 1), (1, 6, 1, 5, 3), (2, 1, 4, 1, 3)])
 def test_any_size_works(name, sizes):
-    batch, parts, wholes, dim, _ = sizes
-    result = routings(name).build(parts, wholes, dim)(*example(*sizes))
+    batch, parts, wholes, dim, part_dim = sizes
+    result = routings(name).build(parts, part_dim, wholes, dim)(*example(*sizes))
     assert result.poses.shape == (batch, wholes, dim)
     assert result.activations.shape == (batch, wholes)
 

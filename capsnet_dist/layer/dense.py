@@ -1,47 +1,39 @@
 """Fully connected capsules (Sabour et al., 2017, section 4: DigitCaps)."""
 
-import torch
-from torch import nn
-
-from capsnet_dist.capsules import Capsules, at_least_float32
-from capsnet_dist.plugins import Layer, Routing, layers, routings
+from capsnet_dist.capsules import Capsules, Grid
+from capsnet_dist.layer.voting import VotingLayer
+from capsnet_dist.plugins import Routing, layers, routings
 from capsnet_dist.registry import Choice
-from capsnet_dist.votes import Votes
 
 
 @layers.register("dense")
-class DenseCapsules(Layer):
+class DenseCapsules(VotingLayer):
     """Every part votes for every whole by a matrix of its own (Sabour et al., 2017, eq. 2).
 
     Args:
-        parts: Number of capsules below, i.
-        part_dim: Their pose size, p.
+        inputs: The capsules below.
         wholes: Number of capsules of this layer, j.
         dim: Their pose size, d.
+        rows: Rows of a pose: 1 for a vector, 4 for a 4 x 4 matrix.
+        deviation: Standard deviation of the initial matrices; 0.1 makes votes long enough for routing to start at once.
         routing: How parts agree on wholes.
+
+    Raises:
+        UserError: poses do not divide into rows, or the routing needs activations that the parts do not have.
     """
 
     def __init__(
         self,
-        parts: int,
-        part_dim: int,
+        inputs: Grid,
         *,
         wholes: int = 10,
         dim: int = 16,
+        rows: int = 1,
+        deviation: float = 0.1,
         routing: Choice[Routing] = routings("dynamic"),
     ) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(parts, wholes, dim, part_dim))
-        self.routing = routing.build(parts, wholes, dim)
-        nn.init.normal_(self.weight, std=0.1)  # long enough votes for routing to start at once
+        super().__init__(inputs, Grid(wholes, 1, 1, dim), inputs.num_capsules, routing, rows=rows, deviation=deviation)
 
     def forward(self, capsules: Capsules) -> Capsules:
-        """Vote and route, in float32 (or float64) whatever autocast says."""
-        with torch.autocast(self.weight.device.type, enabled=False):
-            poses, activations = map(at_least_float32, capsules)
-            return self.routing(Votes(poses, self.weight), activations)
-
-    def extra_repr(self) -> str:
-        """What print(model) shows."""
-        parts, wholes, dim, part_dim = self.weight.shape
-        return f"{parts} x {part_dim} -> {wholes} x {dim}"
+        """The wholes."""
+        return self.route(capsules)

@@ -60,11 +60,12 @@ class CapsNet(Model):
                 f"Images of {height}x{width} pixels are too small for kernels of {kernel} and {primary_kernel}: at "
                 f"least {smallest}x{smallest}. Use larger images, or a smaller kernel or primary_kernel."
             )
-        rows, columns = ((side - smallest) // primary_stride + 1 for side in (height, width))
         self.conv = nn.Conv2d(input_channels, channels, kernel)
-        self.primary = PrimaryCapsules(channels, primary_types, primary_dim, primary_kernel, primary_stride)
-        parts = primary_types * rows * columns
-        self.class_capsules = DenseCapsules(parts, primary_dim, wholes=classes, dim=dim, routing=routing)
+        maps = (channels, height - kernel + 1, width - kernel + 1)
+        self.primary = PrimaryCapsules(
+            maps, types=primary_types, dim=primary_dim, kernel=primary_kernel, stride=primary_stride
+        )
+        self.class_capsules = DenseCapsules(self.primary.outputs, wholes=classes, dim=dim, routing=routing)
         self.decoder = decoder.build(image, classes, dim)
         if initialization == "authors":
             self._initialize_as_authors()

@@ -19,6 +19,7 @@ class DynamicRouting(Routing):
 
     Args:
         parts: Number of parts, i.
+        part_dim: Their pose size, p.
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
         iterations: Rounds of routing; 1 gives every whole the same share of each part.
@@ -28,11 +29,13 @@ class DynamicRouting(Routing):
         UserError: fewer than one iteration.
     """
 
-    def __init__(self, parts: int, wholes: int, dim: int, *, iterations: int = 3, bias: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: int = 3, bias: bool = False
+    ) -> None:
+        super().__init__(parts, part_dim, wholes, dim)
         if iterations < 1:
             raise UserError(f"iterations={iterations}: dynamic routing needs at least 1.")
-        self.parts, self.wholes, self.dim, self.iterations = parts, wholes, dim, iterations
+        self.iterations = iterations
         self.bias = nn.Parameter(torch.full((wholes, dim), 0.1)) if bias else None  # 0.1: the authors' code
 
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
@@ -50,5 +53,4 @@ class DynamicRouting(Routing):
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
-        bias = "" if self.bias is None else ", bias"
-        return f"{self.parts} parts -> {self.wholes} wholes x {self.dim}, iterations={self.iterations}{bias}"
+        return f"{super().extra_repr()}, iterations={self.iterations}{'' if self.bias is None else ', bias'}"

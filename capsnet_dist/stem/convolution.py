@@ -1,0 +1,31 @@
+"""The plain stem: one convolution (Sabour et al., 2017, section 4: Conv1)."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from capsnet_dist.geometry import output_side
+from capsnet_dist.plugins import Image, Stem, stems
+
+
+@stems.register("convolution")
+class ConvolutionStem(Stem):
+    """One convolution and a ReLU (Sabour et al., 2017, section 4: Conv1).
+
+    Args:
+        image: Channels, height and width of an image.
+        channels: Channels of the feature maps.
+        kernel: Side of the kernel, in pixels.
+        stride: Step of the kernel, in pixels.
+
+    Raises:
+        UserError: the image is smaller than the kernel.
+    """
+
+    def __init__(self, image: Image, *, channels: int = 256, kernel: int = 9, stride: int = 1) -> None:
+        inputs, height, width = image
+        super().__init__((channels, output_side(height, kernel, stride), output_side(width, kernel, stride)))
+        self.conv = nn.Conv2d(inputs, channels, kernel, stride)
+
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
+        """The feature maps."""
+        return self.conv(images).relu()

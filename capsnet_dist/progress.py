@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import psutil
 import torch
@@ -52,7 +52,7 @@ class Progress:
     def __init__(self, total: int, start: int, images_per_step: int) -> None:
         self.total, self.start, self.images_per_step = total, start, images_per_step
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -69,7 +69,7 @@ class Progress:
 class Lines(Progress):
     """A line every ten seconds, and for the first and the last step."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Lines":
         self._shown_step, self._shown_time = self.start, time.monotonic()
         self._steady_step, self._steady_time = self.start, self._shown_time
         return self
@@ -108,7 +108,7 @@ class Bar(Progress):
         )
         self._task = self._rich.add_task("", total=total, completed=start, bar=self)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Bar":
         global _bar_console
         self._rich.start()
         _bar_console = self._rich.console

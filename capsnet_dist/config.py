@@ -236,7 +236,7 @@ def _rules() -> Any:
         registry = chosen.registry
         doc = docstring_parser.parse(inspect.getdoc(registry[chosen.name]) or "")
         helps = {p.arg_name: p.description for p in doc.params}
-        names = Annotated[Literal[tuple(registry)], tyro.conf.arg(name="")]  # pyright: ignore
+        names: Any = Annotated[Literal[tuple(registry)], tyro.conf.arg(name="")]  # pyright: ignore
         fields = [StructFieldSpec("__name", names, chosen.name, doc.short_description)]
         for key, option in registry.options(chosen.name).items():
             fields.append(StructFieldSpec(key, option.type, chosen.options[key], helps.get(key)))

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from typing_extensions import override
@@ -23,7 +23,7 @@ from capsnet_dist.trackers import Tracker
 class Record:
     """Keeps silent: what ranks above 0 hold."""
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Record":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:

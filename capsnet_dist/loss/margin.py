@@ -1,4 +1,4 @@
-"""Margin loss (Sabour et al., 2017, eq. 4)."""
+"""Margin loss (Sabour et al., 2017, eq. 4), with the harder second phase of DeepCaps (Rajasegaran et al., 2019)."""
 
 from typing import Literal
 
@@ -6,6 +6,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Output, losses
 
 
@@ -13,12 +14,22 @@ from capsnet_dist.plugins import Output, losses
 class Margin:
     """Margin loss (Sabour et al., 2017, eq. 4).
 
+    The code of DeepCaps (Rajasegaran et al., 2019) ends with a phase of harder margins: `hard_after=0.5` makes it the
+    second half of the training.
+
     Args:
         positive: Length above which the capsule of the true class costs nothing, m+.
         negative: Length below which the capsule of another class costs nothing, m-.
         absent: Weight of the classes that are not there, lambda.
         scale: "paper": summed over the classes. "authors": half the mean over the classes, as in the authors' code,
             which makes their reconstruction weigh 20 times as much in comparison when there are 10.
+        hard_after: Share of the training after which the hard values take over; 1 is never.
+        hard_positive: m+ from then on; 0.95 is DeepCaps' value.
+        hard_negative: m- from then on; 0.05 is theirs.
+        hard_absent: lambda from then on; 0.8 is theirs.
+
+    Raises:
+        UserError: margins that are no lengths or cross, a negative weight, or a share outside [0, 1].
     """
 
     def __init__(
@@ -28,16 +39,29 @@ class Margin:
         negative: float = 0.1,
         absent: float = 0.5,
         scale: Literal["paper", "authors"] = "paper",
+        hard_after: float = 1.0,
+        hard_positive: float = 0.95,
+        hard_negative: float = 0.05,
+        hard_absent: float = 0.8,
     ) -> None:
-        self.positive, self.negative, self.absent, self.scale = positive, negative, absent, scale
+        self.soft, self.hard = (positive, negative, absent), (hard_positive, hard_negative, hard_absent)
+        for high, low, weight in (self.soft, self.hard):
+            if not 0 <= low <= high <= 1:
+                raise UserError(f"Margins {high} and {low}: must be lengths, 0 <= negative <= positive <= 1.")
+            if not weight >= 0:
+                raise UserError(f"absent={weight}: the weight of the absent classes must be at least 0.")
+        if not 0 <= hard_after <= 1:
+            raise UserError(f"hard_after={hard_after}: must be a share of the training, from 0 to 1.")
+        self.scale, self.hard_after = scale, hard_after
 
     def __call__(
         self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """The term "margin"."""
+        positive, negative, absent = self.hard if progress > self.hard_after else self.soft
         classes = output.scores.shape[1]
         present = one_hot(labels, classes).to(output.scores.dtype)
-        too_short = (self.positive - output.scores).relu().square()
-        too_long = (output.scores - self.negative).relu().square()
-        loss = (present * too_short + self.absent * (1 - present) * too_long).sum(dim=-1).mean()
+        too_short = (positive - output.scores).relu().square()
+        too_long = (output.scores - negative).relu().square()
+        loss = (present * too_short + absent * (1 - present) * too_long).sum(dim=-1).mean()
         return {"margin": loss if self.scale == "paper" else loss / (2 * classes)}

@@ -1,0 +1,32 @@
+"""Cross entropy of the softmax over scores, for networks whose scores are logits (Tsai et al., 2020, section 3)."""
+
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.nn import functional
+
+from capsnet_dist.errors import UserError
+from capsnet_dist.plugins import Output, losses
+
+
+@losses.register("cross_entropy")
+class CrossEntropy:
+    """Cross entropy; the scores are logits of any sign and size, not lengths (Tsai et al., 2020).
+
+    Args:
+        smoothing: Share of the target that is spread evenly over all classes (Szegedy et al., 2016, section 7).
+
+    Raises:
+        UserError: a share outside [0, 1).
+    """
+
+    def __init__(self, *, smoothing: float = 0.0) -> None:
+        if not 0 <= smoothing < 1:
+            raise UserError(f"smoothing={smoothing}: must be at least 0 and less than 1.")
+        self.smoothing = smoothing
+
+    def __call__(
+        self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
+    ) -> dict[str, Float[Tensor, ""]]:
+        """The term "cross_entropy"."""
+        loss = functional.cross_entropy(output.scores, labels, label_smoothing=self.smoothing)
+        return {"cross_entropy": loss}

@@ -1,0 +1,162 @@
+"""Rules of the house: imports go one way, importing is cheap, and nothing that is loaded can run code."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "capsnet_dist"
+
+
+def _name(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+TREES = {_name(file): ast.parse(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.rglob("*.py"))}
+KINDS = {f"capsnet_dist.{file.parent.name}" for file in PACKAGE.glob("*/__init__.py")} - {"capsnet_dist.kernels"}
+
+
+def within(module: str, *packages: str) -> bool:
+    return any(f"{module}.".startswith(f"{package}.") for package in packages)
+
+
+def imported(nodes) -> set[str]:
+    """The modules that statements import; `from a import b` is a.b where that is a module of ours."""
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in TREES or not within(name, "capsnet_dist") else str(node.module) for name in inner}
+    return found
+
+
+def imports(module: str) -> set[str]:
+    """What a module imports anywhere, in functions too."""
+    return imported(ast.walk(TREES[module]))
+
+
+def at_the_top(module: str) -> set[str]:
+    """What importing a module imports."""
+    nodes = list(TREES[module].body)
+    for node in nodes:
+        if isinstance(node, (ast.If, ast.Try, ast.With)) and "TYPE_CHECKING" not in ast.dump(node):
+            nodes.extend(child for child in ast.walk(node) if isinstance(child, ast.stmt) and child is not node)
+    return imported(nodes)
+
+
+def reached(module: str) -> set[str]:
+    """The modules of ours that a module imports, directly or through others."""
+    known: set[str] = set()
+    ahead = [module]
+    while ahead:
+        new = {name for name in imports(ahead.pop()) if name in TREES and name != "capsnet_dist"} - known
+        known |= new
+        ahead += new
+    return known
+
+
+def registers(module: str) -> bool:
+    """Whether a module holds a plugin: something decorated with `registry.register(name)`."""
+    decorators = [d for node in ast.walk(TREES[module]) for d in getattr(node, "decorator_list", [])]
+    return any(isinstance(d, ast.Call) and getattr(d.func, "attr", "") == "register" for d in decorators)
+
+
+def test_plugins_know_neither_training_nor_the_command_line():
+    above = {f"capsnet_dist.{name}" for name in ("train", "config", "evaluate", "weights", "cli", "run")}
+    assert not [(module, found) for module in TREES if within(module, *KINDS) if (found := reached(module) & above)]
+
+
+@pytest.mark.parametrize(
+    ("below", "above"),
+    [
+        ("capsules", ["votes", "routing", "layer", "model", "registry", "plugins"]),
+        ("votes", ["routing", "layer", "model", "registry", "plugins"]),
+        ("routing", ["layer", "stem", "model"]),
+        ("layer", ["routing", "model"]),  # a layer is given its routing
+        ("stem", ["routing", "layer", "model"]),
+        ("registry", ["plugins", "config"]),
+        ("config", ["plugins", "run", "weights", "evaluate", "train"]),
+        ("weights", ["evaluate", "run", "train"]),
+        ("evaluate", ["run", "train"]),
+        ("run", ["train"]),
+    ],
+)
+def test_imports_go_one_way(below, above):
+    forbidden = [f"capsnet_dist.{name}" for name in above]
+    for module in TREES:
+        if within(module, f"capsnet_dist.{below}"):
+            assert not [name for name in imports(module) if within(name, *forbidden)], module
+
+
+def test_the_trainer_knows_no_concrete_plugin():
+    plugins = {module for module in TREES if registers(module)}
+    assert {"capsnet_dist.routing.dynamic", "capsnet_dist.data.mnist", "capsnet_dist.loss.margin"} <= plugins
+    assert not reached("capsnet_dist.train") & plugins
+
+
+@pytest.mark.parametrize(
+    ("package", "users"),
+    [
+        ("accelerate", ["train", "evaluate", "meter", "checkpoint", "trackers", "launching", "cli"]),
+        ("tyro", ["config"]),
+        ("triton", ["kernels"]),
+        ("sklearn", ["data"]),
+        ("matplotlib", ["figures"]),
+    ],
+)
+def test_only_one_place_knows_a_library(package, users):
+    places = {module for module in TREES if any(within(name, package) for name in imports(module))}
+    assert not [place for place in places if not within(place, *(f"capsnet_dist.{user}" for user in users))]
+
+
+def test_optional_packages_are_imported_where_used():
+    optional = ("wandb", "tensorboard", "torch.utils.tensorboard", "triton", "tyro", "sklearn", "matplotlib")
+    assert not [(module, name) for module in TREES for name in at_the_top(module) if within(name, *optional)]
+
+
+def test_importing_the_package_loads_only_what_a_network_needs():
+    program = "import json, sys, capsnet_dist; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    heavy = {"wandb", "tyro", "matplotlib", "sklearn", "torchvision.datasets", "rich", "accelerate"}
+    assert not heavy & set(json.loads(done.stdout))
+
+
+def test_what_is_public_says_what_it_is():
+    assert all(ast.get_docstring(tree) for tree in TREES.values())
+    public = [(module, node) for module, tree in TREES.items() for node in _public(tree)]
+    assert not [f"{module}:{node.lineno} {node.name}" for module, node in public if not ast.get_docstring(node)]
+
+
+def _public(scope):
+    """Classes, functions and methods for users; a method that overrides another is described there."""
+    for node in scope.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
+            if "override" not in map(ast.unparse, node.decorator_list):
+                yield node
+            if isinstance(node, ast.ClassDef):
+                yield from _public(node)
+
+
+def test_nothing_that_is_loaded_can_run_code():
+    pickles = ("pickle", "dill", "joblib", "shelve", "marshal")
+    assert not [(module, name) for module in TREES for name in imports(module) if within(name, *pickles)]
+    calls = [ast.unparse(node) for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    unsafe = ("torch.load(", "torch.save(", "eval(", "exec(")
+    assert not [call for call in calls if call.startswith(unsafe) or "allow_pickle=True" in call]
+    assert not [call for call in calls if "load_state_dict(" in call and "strict=False" in call]
+
+
+def test_types_are_shipped():
+    assert (PACKAGE / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.py")), ids=lambda file: file.stem)
+def test_a_recipe_is_at_most_thirty_lines(recipe):
+    assert len(recipe.read_text(encoding="utf-8").splitlines()) <= 30

@@ -1,109 +1,122 @@
 """Weights for use: model.safetensors and config.json, saved whole and loaded strictly."""
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from torch import Tensor
 
-from capsnet_dist.config import from_dict, read_json, to_dict
-from capsnet_dist.errors import UserError, did_you_mean
-from capsnet_dist.plugins import Image, Model, models
-from capsnet_dist.registry import Choice
+from capsnet_dist import hub
+from capsnet_dist.errors import UserError
+from capsnet_dist.header import Entry, Header, read_header
+from capsnet_dist.plan import Plan, build, describe, draft, read_plan
+from capsnet_dist.plugins import Model
 
-FORMAT = 1
+__all__ = ["build", "describe", "digest", "find", "load", "save"]
 
-
-def describe(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What config.json says of a network: enough to build it again."""
-    return {
-        "format": FORMAT,
-        "model": to_dict(choice),
-        "image": list(image),
-        "classes": list(classes),
-        "plugins": {f"{c.registry.kind} {c.name}": c.registry.owner(c.name) for c in _choices(choice)},
-    }
-
-
-def build(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> Model:
-    """A new network with random weights, which knows the names of its classes."""
-    model = choice.build(image, len(classes))
-    model.classes = classes
-    model.choice = choice
-    return model
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+MAX_NAMED = 20
+"""How many problems a message lists."""
+MAX_CLASSES = 100_000
 
 
 def save(model: Model, folder: Path | str, **further: Any) -> None:
-    """Write model.safetensors and config.json; `further` entries are added to the latter.
+    """Write model.safetensors and config.json, each whole or not at all; `further` entries are added to the latter.
 
     Raises:
-        UserError: the network was not made by `build` or `load`, so its options are not known.
+        UserError: the network was not made by `build` or `load`, so its options are not known, or the folder cannot
+            be written.
     """
     if model.choice is None:
         raise UserError("Only a network made by capsnet_dist.build or capsnet_dist.load knows the options to save.")
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    sha256 = digest(state)
+    dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
+    described = describe(model.choice, model.image, model.classes)
+    described |= {"dtype": str((dtypes or [torch.float32])[0]).removeprefix("torch."), "weights": sha256} | further
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.detach().contiguous().cpu() for name, tensor in model.state_dict().items()}
-    _replace(folder / "config.json", json.dumps(describe(model.choice, model.image, model.classes) | further, indent=2))
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        file = Path(temporary) / "model.safetensors"
-        save_file(state, file, metadata={"format": "pt", "sha256": digest(state)})
-        umask = os.umask(0)
-        os.umask(umask)
-        file.chmod(0o666 & ~umask)  # safetensors makes it private
-        file.replace(folder / "model.safetensors")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
+            _write(Path(beside) / CONFIG, (json.dumps(described, indent=2) + "\n").encode())
+            _write(Path(beside) / WEIGHTS, safetensors.torch.save(state, {"format": "pt", "sha256": sha256}))
+            for name in (CONFIG, WEIGHTS):  # between the two, the checksum in the one tells that the other is not its
+                (Path(beside) / name).replace(folder / name)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
 
 
-def load(source: Path | str) -> Model:
-    """The network of a run folder, in evaluation mode.
+def load(source: Path | str, revision: str | None = None) -> Model:
+    """The network of a run folder or of the Hugging Face Hub, in evaluation mode.
+
+    Args:
+        source: A folder; or, on the Hub, `owner/name`, `owner/name@revision` or `hf://owner/name@revision`. A folder
+            that exists comes first.
+        revision: Branch, tag or commit on the Hub, where `source` names none.
 
     Raises:
         UserError: with all that is wrong, when anything is missing, damaged or does not fit.
     """
-    folder = Path(source)
-    if not folder.is_dir():
-        raise UserError(f"No such folder: {folder}.")
-    config = read_json(folder / "config.json")
-    model = _build(config, folder / "config.json")
-    state = read_state(folder / "model.safetensors")
-    own = model.state_dict()
-    problems = [f"{name} is missing" for name in own.keys() - state.keys()]
-    problems += [f"{name} is not part of the network" for name in state.keys() - own.keys()]
-    for name in sorted(own.keys() & state.keys()):
-        if own[name].shape != state[name].shape:
-            problems.append(
-                f"{name} is {tuple(state[name].shape)} in the file and {tuple(own[name].shape)} in the model"
-            )
-    if problems:
-        raise UserError(f"{folder / 'model.safetensors'} does not fit config.json: {'; '.join(sorted(problems))}.")
-    model.load_state_dict(state, assign=True)
+    config_file, file = find(source, revision)
+    plan = read_plan(config_file)
+    try:
+        planned = draft(plan)
+    except UserError as error:
+        raise UserError(f"{config_file}: {error}") from error
+    try:
+        data = file.open("rb")
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+    with data:  # opened once: what is checked is what is read
+        header = read_header(file, data)
+        names = _bare_names(header, planned, file)
+        if problems := _mismatches(header, names, planned, plan):
+            raise UserError(f"{file} does not fit {config_file.name}: {_listed(problems, '; ')}.")
+        data.seek(0)
+        state = _read_tensors(file, data.read(), header)
+    state = {names[name]: tensor for name, tensor in state.items()}
+    buffers = {name for name, _ in planned.named_buffers()}  # a mask may well be infinite
+    if wrong := [n for n, t in state.items() if not (~t.isnan() if n in buffers else t.isfinite()).all()]:
+        raise UserError(f"{file} holds values that are infinite or no numbers, in {_listed(wrong)}.")
+    with torch.random.fork_rng(devices=[]):  # loading uses up no random numbers
+        model = build(plan.choice, plan.image, plan.classes).to(plan.dtype)
+    model.load_state_dict(state)
     return model.eval()
 
 
-def read_state(file: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file, checked against the checksum in its header."""
-    if not file.is_file():
-        raise UserError(f"{file} is missing.")
-    with file.open("rb") as start:
-        if start.read(8) == b"version ":
-            raise UserError(f"{file} is a Git LFS pointer, not the weights. Run `git lfs pull`.")
-    try:
-        with safe_open(file, "pt") as opened:
-            metadata = opened.metadata() or {}
-        state = load_file(file)
-    except SafetensorError as error:
-        raise UserError(f"{file} is damaged or no safetensors file ({error}). Copy or download it again.") from error
-    if metadata.get("sha256") != digest(state):
-        raise UserError(f"{file} is damaged: its tensors do not match its checksum. Copy or download it again.")
-    return state
+def find(source: Path | str, revision: str | None = None) -> tuple[Path, Path]:
+    """config.json and model.safetensors of what `load` takes, fetched from the Hub if need be.
+
+    Raises:
+        UserError: there is no such thing, or it lacks a file.
+    """
+    word = os.path.expanduser(source)
+    if os.path.isdir(word):
+        if revision is not None:
+            raise UserError(f"revision={revision!r} is for the Hub, but {source} is a folder here.")
+        files = Path(word) / CONFIG, Path(word) / WEIGHTS
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise UserError(f"{source} holds no {' and no '.join(missing)}: give the folder of a finished run.")
+        return files
+    if os.path.isfile(word):
+        raise UserError(f"{source} is a file: give the folder that holds it.")
+    is_path = isinstance(source, Path) or os.path.isdir(word.partition("/")[0])  # "runs/typo" beside a folder runs
+    if not is_path and (place := hub.address(word, revision)):
+        return hub.download(place, CONFIG), hub.download(place, WEIGHTS)
+    taken = " (given as a path)" if "/" in str(source) else ""
+    raise UserError(f"No such folder: {source}{taken}. On the Hub a network is owner/name or hf://owner/name@revision.")
 
 
-def digest(state: dict[str, torch.Tensor]) -> str:
+def digest(state: Mapping[str, Tensor]) -> str:
     """sha256 of names, types, shapes and contents."""
     sha = hashlib.sha256()
     for name in sorted(state):
@@ -113,38 +126,68 @@ def digest(state: dict[str, torch.Tensor]) -> str:
     return sha.hexdigest()
 
 
-def _build(config: Any, file: Path) -> Model:
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise UserError(f"{file} is not a configuration of format {FORMAT}.")
+def _bare_names(header: Header, planned: Model, file: Path) -> dict[str, str]:
+    """Each name in the file without what DDP or torch.compile put before all of them."""
+    own, names = planned.state_dict(), {name: name for name in header.tensors}
+    for prefix in ("module.", "_orig_mod.", "module."):  # either may be around the other
+        if all(name.startswith(prefix) for name in names.values()) and not any(name.startswith(prefix) for name in own):
+            warnings.warn(f"{file}: every name begins with {prefix!r}, which is left out.", stacklevel=3)
+            names = {name: bare.removeprefix(prefix) for name, bare in names.items()}
+    return names
+
+
+def _mismatches(header: Header, names: Mapping[str, str], planned: Model, plan: Plan) -> list[str]:
+    """All that keeps the tensors of a file from being those of the network."""
+    own = planned.state_dict()
+    held = {names[name]: entry for name, entry in header.tensors.items()}
+    problems = [f"{name} is missing" for name in sorted(own.keys() - held)]
+    problems += [f"{name} is not part of the network" for name in sorted(held.keys() - own)]
+    shapes = {name: tuple(own[name].shape) for name in sorted(own.keys() & held)}
+    wrong = [name for name, shape in shapes.items() if held[name].shape != shape]
+    problems += [f"{n} is {held[n].shape} in the file and {shapes[n]} in the model" for n in wrong]
+    for name in shapes:
+        if held[name].dtype != own[name].dtype:
+            kinds = (str(dtype).removeprefix("torch.") for dtype in (held[name].dtype, own[name].dtype))
+            problems.append("{} is {} in the file and {} in the model".format(name, *kinds))
+    if (count := _class_count(held, shapes, plan)) is not None:
+        problems.insert(0, f"the file has {count} classes, {CONFIG} has {len(plan.classes)}")
+    if plan.weights is not None and plan.weights != header.metadata.get("sha256"):
+        problems.append("the checksums differ, so the two were not saved together; copy or download both again")
+    return problems
+
+
+def _class_count(held: Mapping[str, Entry], shapes: Mapping[str, tuple[int, ...]], plan: Plan) -> int | None:
+    """The number of classes with which all shapes would fit, where that is another one."""
+    pairs = {pair for name in shapes for pair in zip(held[name].shape, shapes[name], strict=False)}
+    for count in sorted({a for a, b in pairs if a != b == len(plan.classes)} & set(range(1, MAX_CLASSES))):
+        with contextlib.suppress(UserError):  # a network may refuse this number of classes
+            other = draft(plan._replace(classes=("",) * count)).state_dict()
+            if all(held[name].shape == tuple(other[name].shape) for name in shapes):
+                return count
+    return None
+
+
+def _read_tensors(file: Path, content: bytes, header: Header) -> dict[str, Tensor]:
     try:
-        named, image, classes = config["model"], tuple(config["image"]), tuple(config["classes"])
-        name = named["name"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{file} lacks an entry: {error}.") from error
-    if len(image) != 3 or not all(type(side) is int and side > 0 for side in image):
-        raise UserError(f"{file}: image must be channels, height and width; got {list(image)}.")
-    if not classes or not all(isinstance(label, str) for label in classes):
-        raise UserError(f"{file}: classes must be a list of names; got {list(classes)}.")
-    if not isinstance(name, str) or name not in models:
-        raise UserError(
-            f"{file} asks for the model {name!r}, which is not registered.{did_you_mean(str(name), models)}"
-        )
-    try:
-        return build(from_dict(models(name), named, "model"), image, classes)
-    except UserError as error:
-        owners = ", ".join(f"{plugin} from {owner}" for plugin, owner in dict(config.get("plugins", {})).items())
-        raise UserError(
-            f"{file}: {error} Its plugins were {owners}; install or import what is missing first."
-        ) from error
+        state = safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise UserError(f"{file} is damaged or no safetensors file ({error}). Copy or download it again.") from error
+    sha256 = header.metadata.get("sha256")
+    if sha256 is None:
+        warnings.warn(f"{file} has no checksum: damage to its numbers would not be noticed.", stacklevel=3)
+    elif sha256 != digest(state):
+        raise UserError(f"{file} is damaged: its tensors do not match its checksum. Copy or download it again.")
+    return state
 
 
-def _choices(choice: Choice[Any]) -> list[Choice[Any]]:
-    nested = [v for value in choice.options.values() for v in (value if isinstance(value, tuple) else (value,))]
-    return [choice, *(found for value in nested if isinstance(value, Choice) for found in _choices(value))]
+def _listed(words: list[str], mark: str = ", ") -> str:
+    more = f"{mark}and {len(words) - MAX_NAMED} more" if len(words) > MAX_NAMED else ""
+    return mark.join(words[:MAX_NAMED]) + more
 
 
-def _replace(file: Path, text: str) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(file)
+def _write(file: Path, content: bytes) -> None:
+    """Write a file, and wait until it is on the disk."""
+    with file.open("xb") as opened:
+        opened.write(content)
+        opened.flush()
+        os.fsync(opened.fileno())

@@ -1,0 +1,69 @@
+"""Networks on the Hugging Face Hub: `owner/name`, `owner/name@revision`, `hf://owner/name@revision`."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from capsnet_dist.errors import UserError
+
+_ADDRESS = re.compile(r"(?P<scheme>hf://)?(?P<repository>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)(?:@(?P<revision>.+))?")
+
+
+class Address(NamedTuple):
+    """A repository on the Hub."""
+
+    repository: str
+    """`owner/name`."""
+    revision: str | None
+    """Branch, tag or commit; None is the Hub's own default."""
+
+
+def address(source: str, revision: str | None = None) -> Address | None:
+    """What a word names on the Hub; None where it is a path: it begins with `/`, `.` or `~`, or has two slashes.
+
+    Raises:
+        UserError: `hf://` is followed by something else, or two revisions are given.
+    """
+    scheme = source.startswith("hf://")
+    if not scheme and (source.startswith(("/", ".", "~")) or source.count("/") != 1):
+        return None
+    found = _ADDRESS.fullmatch(source)
+    if found is None:
+        if scheme:
+            raise UserError(f"{source} must be hf://owner/name or hf://owner/name@revision.")
+        return None
+    if revision and found["revision"] and revision != found["revision"]:
+        raise UserError(f"{source} names its revision, and revision={revision!r} another. Give one.")
+    return Address(found["repository"], found["revision"] or revision)
+
+
+def download(place: Address, name: str) -> Path:
+    """One file of a repository, from the cache where it is there and up to date.
+
+    Raises:
+        UserError: not there, not allowed, or not to be reached and not in the cache.
+    """
+    from huggingface_hub import errors, hf_hub_download
+
+    repository, revision = place
+    revised = f"{repository}@{revision}" if revision else repository
+    reasons: list[tuple[type[Exception], str]] = [  # the special ones first: some are kinds of others
+        (errors.GatedRepoError, "is gated: accept its conditions on its page, then log in with `hf auth login`"),
+        (
+            errors.RepositoryNotFoundError,
+            "is neither a folder here nor a repository on the Hub that you may see. "
+            "Check the spelling; a private one needs `hf auth login`",
+        ),
+        (errors.RevisionNotFoundError, "names a revision that the repository does not have"),
+        (errors.LocalEntryNotFoundError, f"is no folder here, the Hub cannot be reached, and its cache has no {name}"),
+        (errors.EntryNotFoundError, f"has no {name}: it holds no network of capsnet_dist"),
+        (errors.HFValidationError, "is neither a folder here nor a name the Hub allows"),
+    ]
+    try:
+        return Path(hf_hub_download(repository, name, revision=revision))
+    except Exception as error:  # of a kind that depends on the version and its HTTP library
+        for kind, reason in reasons:
+            if isinstance(error, kind):
+                raise UserError(f"{revised} {reason}.") from error
+        first_line = str(error).partition("\n")[0]
+        raise UserError(f"{revised}: {name} could not be downloaded ({type(error).__name__}: {first_line}).") from error

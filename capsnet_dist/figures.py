@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import torch
-from einops import rearrange
-from jaxtyping import Int64
+from einops import einsum, rearrange, repeat
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torchvision.utils import save_image
 
 from capsnet_dist.plugins import Model, Split, to_unit
+
+SMALLEST_SIDE = 48  # pixels: smaller images are enlarged, so that a person sees something
 
 
 @torch.no_grad()
@@ -24,9 +26,45 @@ def save_reconstructions(model: Model, split: Split, file: Path, num_images: int
     rebuilt = model(images).reconstruction
     model.train()
     if rebuilt is not None:
-        rows = rearrange([images, rebuilt], "r b c h w -> (r b) c h w")
-        save_image(rows.float(), file, nrow=len(images), padding=1)
+        _save_sheet(torch.stack([images, rebuilt]), file)
     return rebuilt is not None
+
+
+@torch.no_grad()
+def save_poses(model: Model, split: Split, file: Path, reach: float = 0.25) -> float | None:
+    """What each number of a pose stands for (Sabour et al., 2017, figure 4): one row a number, moved in eleven steps.
+
+    Args:
+        model: The network.
+        split: The first image is rebuilt.
+        file: Where the picture goes.
+        reach: How far the number is moved down and up; the paper's value.
+
+    Returns:
+        How much a pixel changes between the ends of a row, on average over the image; None without a decoder.
+    """
+    images = to_unit(split.images[:1], next(model.parameters()).dtype)
+    model.eval()
+    scores, poses, _ = model(images)
+    dim = poses.shape[-1]
+    moves = torch.linspace(-reach, reach, 11, device=poses.device, dtype=poses.dtype)
+    changes = einsum(torch.eye(dim, device=poses.device, dtype=poses.dtype), moves, "r d, m -> r m d")
+    moved = poses + rearrange(changes, "r m d -> (r m) 1 d")
+    rebuilt = model.rebuild(moved, scores.argmax(dim=-1).expand(len(moved)))
+    model.train()
+    if rebuilt is None:
+        return None
+    sheet = rearrange(rebuilt, "(r m) c h w -> r m c h w", r=dim)
+    _save_sheet(sheet, file)
+    return float((sheet[:, -1] - sheet[:, 0]).abs().mean())
+
+
+def _save_sheet(images: Float[Tensor, "r m c h w"], file: Path) -> None:
+    """Rows of images, as a PNG; channels beyond the colours are left out."""
+    factor = max(1, -(-SMALLEST_SIDE // images.shape[-1]))
+    shown = images[:, :, :3] if images.shape[2] >= 3 else images[:, :, :1]
+    tiles = repeat(shown, "r m c h w -> (r m) c (h y) (w x)", y=factor, x=factor)
+    save_image(tiles.float(), file, nrow=images.shape[1], padding=2)
 
 
 def save_curves(metrics: Path, file: Path) -> None:

@@ -147,6 +147,10 @@ class Model(nn.Module, ABC):
         Labels name the capsule to reconstruct from; without them it is the one with the largest score.
         """
 
+    def rebuild(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
+        """Images from given class capsules; None where the network has no decoder."""
+        return None
+
     @torch.no_grad()
     def predict(self, images: Tensor) -> Prediction:
         """Classify any number of images, b x c x h x w: uint8, or floating point in [0, 1].

@@ -12,7 +12,7 @@ from capsnet_dist import config, weights
 from capsnet_dist.card import model_card
 from capsnet_dist.errors import UserError
 from capsnet_dist.evaluate import Evaluation
-from capsnet_dist.figures import save_confusion, save_curves, save_reconstructions
+from capsnet_dist.figures import save_confusion, save_curves, save_poses, save_reconstructions
 from capsnet_dist.folder import RunFolder, command, environment
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.progress import Progress, progress
@@ -44,8 +44,8 @@ class Record:
     def reconstructions(self, step: int, model: Model, split: Split) -> None:
         """Images beside what the network makes of them."""
 
-    def finish(self, model: Model, source: str, results: Mapping[str, Evaluation]) -> None:
-        """The weights to keep, where they come from, and what they achieve on the test split."""
+    def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
+        """The weights to keep, where they come from, what they achieve on the test split, and images to show."""
 
 
 class MainRecord(Record):
@@ -114,13 +114,15 @@ class MainRecord(Record):
             self._tracker.image("reconstructions", file, step)
 
     @override
-    def finish(self, model: Model, source: str, results: Mapping[str, Evaluation]) -> None:
-        path = self.folder.path
+    def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
+        path, samples = self.folder.path, self.folder.path / "samples"
         weights.save(model, path, run=_repeatable(self.run))
-        save_curves(path / "metrics.jsonl", path / "samples" / "curves.png")
+        save_curves(path / "metrics.jsonl", samples / "curves.png")
         if results:
-            save_confusion(results["selected"].confusion, model.classes, path / "samples" / "confusion.png")
-        self.folder.write("README.md", model_card(self.run, model, source, results, command()))
+            save_confusion(results["selected"].confusion, model.classes, samples / "confusion.png")
+        if (change := save_poses(model, shown, samples / "poses.png")) is not None:
+            self.folder.log(split="poses", pixel_change=change)
+        self.folder.write("README.md", model_card(self.run, model, source, results, command(), path))
         self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {path}")
 
 

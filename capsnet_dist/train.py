@@ -101,6 +101,11 @@ class Trainer:
         """The weights that compete to be selected."""
         return {"last": self.model} if self.average is None else {"last": self.model, "ema": self.average.model}
 
+    @property
+    def shown(self) -> Split:
+        """Images for the pictures: not those of the test split."""
+        return self.validation if len(self.validation.labels) else self.batches.training
+
     def step(self, step: int, interrupted: bool) -> bool:
         """Follow the gradient of one global batch; whether any process was interrupted, which all hear alike."""
         lr = self._learning_rate(step)
@@ -124,8 +129,7 @@ class Trainer:
     def validate(self, step: int) -> None:
         """Evaluate the candidates on the validation split, and keep the best."""
         self._record(self.meter.flush())
-        shown = self.validation if len(self.validation.labels) else self.batches.training
-        self.record.reconstructions(step + 1, self.model, shown)
+        self.record.reconstructions(step + 1, self.model, self.shown)
         for name, model in self.candidates.items() if len(self.validation.labels) else ():
             result = evaluate(model, self.validation, self.criteria, self.accelerator)
             self.best.offer(name, step + 1, model, result)
@@ -143,7 +147,8 @@ class Trainer:
             results["selected"] = known or evaluate(selected, self.test, self.criteria, self.accelerator)
         for name, result in results.items():
             self.record.evaluation(self.num_steps, "test", name, result)
-        self.record.finish(selected, f"{self.best.name} weights of step {self.best.step or self.num_steps}", results)
+        source = f"{self.best.name} weights of step {self.best.step or self.num_steps}"
+        self.record.finish(selected, source, results, self.shown)
         self.accelerator.end_training()
         return results
 

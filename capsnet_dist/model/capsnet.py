@@ -75,7 +75,11 @@ class CapsNet(Model):
         maps = self.conv(images).relu()
         poses, scores = self.class_capsules(self.primary(maps))
         kept = scores.argmax(dim=-1) if labels is None else labels
-        return Output(scores, poses, self.decoder(poses, kept))
+        return Output(scores, poses, self.rebuild(poses, kept))
+
+    def rebuild(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
+        """Images from given class capsules."""
+        return self.decoder(poses, labels)
 
     def _initialize_as_authors(self) -> None:
         """Truncated normals, and biases of 0.1: the values in the code that the authors published."""

@@ -1,0 +1,162 @@
+"""Laws for plugins of every kind."""
+
+import io
+import random
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from capsnet_dist.testing.report import Law, Skipped, require, require_same
+from capsnet_dist.testing.subject import Inputs, Subject
+
+
+def gradients(probe: nn.Module, inputs: Inputs) -> tuple[dict[str, Tensor | None], dict[str, Tensor | None]]:
+    """Gradients of a random mixture of the outputs: of the inputs, and of the parameters."""
+    leaves = {key: x.detach().clone().requires_grad_(x.is_floating_point()) for key, x in inputs.items()}
+    outputs = [output for output in probe(*leaves.values()) if output.requires_grad]
+    require(len(outputs) > 0, "no output carries a gradient")
+    torch.stack([(output * torch.randn_like(output)).sum() for output in outputs]).sum().backward()
+    return {key: x.grad for key, x in leaves.items()}, {key: x.grad for key, x in probe.named_parameters()}
+
+
+def gradients_reach_inputs(subject: Subject) -> None:
+    """A gradient reaches every input, else what lies below does not learn."""
+    probe = subject.probe()
+    reached, _ = gradients(probe, subject.inputs())
+    for name in subject.must_reach(probe):
+        gradient = reached[name]
+        require(gradient is not None and gradient.any(), f"the gradient of {name} is {_nothing(gradient)}")
+
+
+def gradients_reach_parameters(subject: Subject) -> None:
+    """A gradient reaches every parameter, else it never learns, and training on several processes stops at it."""
+    probe = subject.probe()
+    if not list(probe.parameters()):
+        raise Skipped("it has no parameters")
+    _, reached = gradients(probe, subject.inputs())
+    lost = [f"{name.partition('.')[2]} ({_nothing(x)})" for name, x in reached.items() if x is None or not x.any()]
+    require(not lost, f"no gradient in: {', '.join(lost)}")
+
+
+def _nothing(gradient: Tensor | None) -> str:
+    return "absent" if gradient is None else "zero everywhere"
+
+
+def samples_are_independent(subject: Subject) -> None:
+    """What comes of a sample does not depend on the others in its batch, else predictions change with the batch."""
+    probe, inputs = subject.probe(), subject.inputs()
+    together = probe(*inputs.values())
+    for sample in range(3):
+        alone = {key: x[sample : sample + 1] if key in subject.batched else x for key, x in inputs.items()}
+        require_same(probe(*alone.values()), [x[sample : sample + 1] for x in together], f"sample {sample} alone")
+
+
+def evaluation_repeats(subject: Subject) -> None:
+    """The same input gives the same output, whatever was seen between, else no result can be looked up again."""
+    probe, inputs = subject.probe(), subject.inputs()
+    with torch.no_grad():
+        first = [x.clone() for x in probe(*inputs.values())]
+        require_same(probe(*inputs.values()), first, "a second call", 0)
+        probe(*subject.inputs(seed=1).values())
+        require_same(probe(*inputs.values()), first, "a call after another input", 0)
+
+
+def inputs_stay_untouched(subject: Subject) -> None:
+    """No input is written to, else whoever shares it computes something else."""
+    for training in (False, True):
+        probe, inputs = subject.probe().train(training), subject.inputs()
+        before = {key: x.clone() for key, x in inputs.items()}
+        with torch.no_grad():
+            probe(*inputs.values())
+        for key, x in inputs.items():
+            require_same([x], [before[key]], f"{key} after a call", 0)
+
+
+def state_stays_untouched(subject: Subject) -> None:
+    """Evaluation leaves parameters and buffers alone, else the saved weights depend on what was predicted."""
+    probe = subject.probe()
+    before = {key: x.clone() for key, x in probe.state_dict().items()}
+    with torch.no_grad():
+        probe(*subject.inputs().values())
+    after = probe.state_dict()
+    require(before.keys() == after.keys(), f"the state had {sorted(before)} and has {sorted(after)}")
+    for key, x in after.items():
+        require_same([x], [before[key]], f"{key} after a call", 0)
+
+
+def evaluation_draws_nothing(subject: Subject) -> None:
+    """Evaluation takes no random numbers, else it shifts those of everyone else and results depend on the order."""
+    probe, inputs = subject.probe(), subject.inputs()
+    before = _random_states()
+    with torch.no_grad():
+        probe(*inputs.values())
+    for name, state in _random_states().items():
+        require(state == before[name], f"the random state of {name} moved")
+
+
+def _random_states() -> dict[str, object]:
+    numbers: Any = np.random.get_state(legacy=False)
+    state = numbers["state"]
+    return {
+        "torch": torch.get_rng_state().tolist(),
+        "Python": random.getstate(),
+        "NumPy": (state["key"].tolist(), state["pos"]),
+    }
+
+
+def weights_rebuild_the_function(subject: Subject) -> None:
+    """The state dict holds all there is to know, else what is loaded from a file computes something else."""
+    trained, fresh, inputs = subject.probe(seed=1), subject.probe(seed=2), subject.inputs()
+    with torch.no_grad():
+        trained.train()(*subject.inputs(seed=1).values())  # what moves in training must be saved too
+        saved = save({key: x.contiguous() for key, x in trained.state_dict().items()})
+        fresh.load_state_dict(load(saved))
+        require_same(fresh(*inputs.values()), trained.eval()(*inputs.values()), "built anew and loaded")
+
+
+def options_are_plain_data(subject: Subject) -> None:
+    """Options have types and defaults and survive JSON, else a saved configuration cannot build the plugin again."""
+    subject.round_trip()
+
+
+def exports_with_any_batch(subject: Subject) -> None:
+    """torch.export takes it with a batch of any size, else it runs only where Python does."""
+    probe, inputs, others = subject.probe(), subject.inputs(), subject.inputs(5)
+    sizes = [{0: torch.export.Dim.DYNAMIC} if key in subject.batched else None for key in inputs]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.export's own
+        exported = _export(probe, list(inputs.values()), sizes)
+        require_same(exported(*others.values()), probe(*others.values()), "exported, on a batch of 5")
+
+
+def _export(probe: nn.Module, inputs: Sequence[Tensor], sizes: Sequence[object]) -> nn.Module:
+    program = torch.export.export(probe, tuple(inputs), dynamic_shapes={"tensors": tuple(sizes)})
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    return torch.export.load(file).module()
+
+
+LAWS = (
+    Law(evaluation_repeats),
+    Law(inputs_stay_untouched),
+    Law(evaluation_draws_nothing),
+    Law(options_are_plain_data),
+)
+"""Laws for everything that computes."""
+
+MODULE_LAWS = (
+    Law(gradients_reach_inputs),
+    Law(gradients_reach_parameters),
+    Law(samples_are_independent),
+    Law(state_stays_untouched),
+    Law(weights_rebuild_the_function),
+    *LAWS,
+    Law(exports_with_any_batch, soft=True),
+)
+"""Laws for layers and routings."""

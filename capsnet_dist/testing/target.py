@@ -1,0 +1,104 @@
+"""Checks by name, for the command line: `capsnet-dist check my_routing.py:MyRouting`."""
+
+import inspect
+import json as json_format
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from capsnet_dist.config import import_plugins
+from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.plugins import Layer, Routing, layers, losses, routings
+from capsnet_dist.registry import Choice
+from capsnet_dist.testing.layer import check_layer
+from capsnet_dist.testing.loss import check_loss
+from capsnet_dist.testing.report import Report
+from capsnet_dist.testing.routing import check_routing
+
+CHECKS: dict[str, Callable[..., Report]] = {"routing": check_routing, "layer": check_layer, "loss": check_loss}
+COLORS = {"passed": "green", "failed": "bold red", "expected": "yellow", "noted": "yellow", "skipped": "dim"}
+
+
+def check_target(target: str) -> Report:
+    """Check a plugin by where it is written, `my_package.module:MyRouting` or `my_routing.py:MyRouting`, or by name.
+
+    Args:
+        target: A module or file, a colon and a class; or the name of a registered routing, layer or loss.
+
+    Raises:
+        UserError: there is no such thing, or it is neither a routing, nor a layer, nor a loss.
+    """
+    source, colon, attribute = target.rpartition(":")
+    plugin = _attribute(source, attribute) if colon else _registered(target)
+    return CHECKS[_kind(plugin, target)](plugin, on_fail="report")
+
+
+def _registered(name: str) -> Choice[Any]:
+    if name.endswith(".py"):
+        raise UserError(f"{name} may hold several plugins. Name one: {name}:MyRouting.")
+    found = [registry for registry in (routings, layers, losses) if name in registry]
+    if len(found) != 1:
+        known = [name for registry in (routings, layers, losses) for name in registry]
+        reason = f"{len(found)} kinds of plugin" if found else "no routing, layer or loss"
+        raise UserError(f"{reason} are called {name!r}; file.py:Class is always clear.{did_you_mean(name, known)}")
+    return found[0](name)
+
+
+def _attribute(source: str, attribute: str) -> Any:
+    import_plugins(source)
+    module: ModuleType = sys.modules[Path(source).stem if source.endswith(".py") else source]
+    if not hasattr(module, attribute):
+        classes = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        raise UserError(f"{source} has no {attribute!r}.{did_you_mean(attribute, classes)}")
+    return getattr(module, attribute)
+
+
+def _kind(plugin: Any, target: str) -> str:
+    if isinstance(plugin, Choice) and plugin.registry.kind in CHECKS:
+        return plugin.registry.kind
+    if inspect.isclass(plugin):
+        if issubclass(plugin, Routing):
+            return "routing"
+        if issubclass(plugin, Layer):
+            return "layer"
+        if "progress" in inspect.signature(plugin.__call__).parameters:
+            return "loss"
+    raise UserError(f"{target} is no class of a Routing, a Layer or a loss, nor a choice of one: {plugin!r}.")
+
+
+def run(target: str, json: bool = False) -> int:
+    """Check a plugin and print a table, or JSON; the exit status: 0, or 1 when a law does not hold.
+
+    Args:
+        target: As for `check_target`.
+        json: Print the report as JSON.
+
+    Raises:
+        UserError: as `check_target`.
+    """
+    report = check_target(target)
+    if json:
+        sys.stdout.write(json_format.dumps(report.to_dict(), indent=2) + "\n")
+    else:
+        _print(report)
+    return 1 if report.failed else 0
+
+
+def _print(report: Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"{report.kind} {report.name}", title_justify="left", show_edge=False)
+    for heading in ("check", "result"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("what was seen, and the law")
+    for result in report.results:
+        law = result.law if result.status in ("failed", "noted") else ""
+        seen = Text("\n".join(line for line in (result.message, law) if line))
+        table.add_row(Text(result.name), Text(result.status, style=COLORS[result.status]), seen)
+    console = Console()
+    console.print(table)
+    console.print(Text(report.summary))

@@ -3,20 +3,25 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import run_ranks
 
 import capsnet_dist
-from capsnet_dist import UserError, augmentations, config, datasets, decoders, losses, models
+from capsnet_dist import Split, UserError, augmentations, config, datasets, decoders, losses, models
+from capsnet_dist.evaluate import evaluate
 from capsnet_dist.run import Run, check
 from capsnet_dist.train import train
 
+NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}  # a port that nobody hears
 RECIPES = Path(__file__).parents[1] / "recipes"
 RUN = Run(
     name="test",
@@ -35,7 +40,8 @@ RUN = Run(
 def trained(run):
     train(run)
     lines = [json.loads(line) for line in (run.run_dir / "metrics.jsonl").read_text().splitlines()]
-    return [(line["loss"], line["lr"], line["gradient_norm"]) for line in lines if line["split"] == "train"], lines[-1]
+    (selected,) = (line for line in lines if line.get("weights") == "selected")
+    return [(line["loss"], line["lr"], line["gradient_norm"]) for line in lines if line["split"] == "train"], selected
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
@@ -94,6 +100,81 @@ def test_a_run_folder_is_never_overwritten():
     Path("run").mkdir()
     with pytest.raises(UserError, match="never overwritten"):
         train(RUN)
+
+
+@pytest.mark.parametrize("place", ["file/run", "/proc/run"])
+def test_a_run_folder_that_cannot_be_made_is_refused_before_any_work(place):
+    Path("file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        train(replace(RUN, run_dir=Path(place), data=datasets("mnist", root=Path("absent"))))
+
+
+def test_a_refused_run_leaves_no_folder():
+    with pytest.raises(UserError, match="only 1295 training images"):
+        train(replace(RUN, batch_size=4096, run_dir=Path("new/run")))
+    assert not Path("new").exists()
+
+
+def test_a_dry_run_does_everything_and_leaves_nothing():
+    run_ranks(1, dry, replace(RUN, run_dir=Path("new/run"), dry_run=True))
+    assert not Path("new").exists()
+
+
+def dry(run):
+    assert set(train(run)) == {"last", "ema", "selected"}
+
+
+@pytest.mark.parametrize(("change", "names"), [({"ema": 0.0}, {"last"}), ({"validation": 0.0}, {"last", "ema"})])
+def test_average_and_validation_can_be_left_out(change, names):
+    run = replace(RUN, steps=2, **change)
+    accuracies = run_ranks(1, train, run)
+    assert set(accuracies) == names | {"selected"}
+    assert capsnet_dist.load("run").predict(torch.zeros(1, 1, 8, 8)).labels.shape == (1,)
+
+
+def evaluated(count):
+    accelerator = Accelerator()
+    images = torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(count) % 10
+    torch.manual_seed(0)
+    model = capsnet_dist.build(RUN.model, (1, 8, 8), tuple("0123456789")).double()
+    result = evaluate(model, Split(images, labels), [RUN.loss.build()], accelerator, batch_size=4)
+    return result.confusion.tolist(), result.loss
+
+
+@pytest.mark.parametrize("count", [1, 3, 21])
+def test_evaluation_counts_every_sample_once_for_any_number_of_processes(count):
+    confusion, loss = run_ranks(1, evaluated, count)
+    assert [sum(row) for row in confusion] == (torch.arange(count) % 10).bincount(minlength=10).tolist()
+    for world in (2, 4):
+        shared, mean = run_ranks(world, evaluated, count)
+        assert shared == confusion
+        assert mean == pytest.approx(loss, abs=1e-12)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_interrupted_run_ends_cleanly(times):
+    command = [sys.executable, RECIPES / "digits.py", "--run-dir", "run"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not process.stderr.readline().startswith("step 1/"):
+            assert process.poll() is None
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.01)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    if times == 1:
+        assert "Interrupted" in said
+        assert "interrupted" in Path("run/README.md").read_text()
+        assert capsnet_dist.load("run").predict(torch.zeros(1, 1, 8, 8)).labels.shape == (1,)
+
+
+def test_missing_data_without_a_network_is_said_with_the_place():
+    command = [sys.executable, RECIPES / "mnist.py", "--data.root", "absent"]
+    done = subprocess.run(command, env=os.environ | NO_NETWORK, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("Error:") == 1 and "absent/MNIST/raw" in done.stderr and "--data.root" in done.stderr
 
 
 def launch(*arguments, processes=1):

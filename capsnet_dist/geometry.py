@@ -21,6 +21,29 @@ def output_side(side: int, kernel: int, stride: int, padding: int = 0) -> int:
     return free // stride + 1
 
 
+def require_maps(image: tuple[int, int, int], maps: tuple[int, int, int], *windows: tuple[int, int]) -> None:
+    """Refuse images whose maps have no room for windows that stand one upon another.
+
+    Args:
+        image: Channels, height and width of an image.
+        maps: Those of the maps under the lowest window.
+        windows: Kernel and stride of each, from the lowest on.
+
+    Raises:
+        UserError: too small an image, with the sizes.
+    """
+    smallest = 1
+    for kernel, stride in reversed(windows):
+        smallest = (smallest - 1) * stride + kernel
+    if min(maps[1:]) < smallest:
+        sizes = ", ".join(str(kernel) for kernel, _ in windows)
+        what = "are" if maps == image else f"give maps of {maps[1]}x{maps[2]},"
+        raise UserError(
+            f"Images of {image[1]}x{image[2]} pixels {what} too small for kernels of {sizes}: at least "
+            f"{smallest}x{smallest}. Use larger images, or smaller kernels or strides."
+        )
+
+
 class Windows(nn.Module):
     """The receptive fields of convolutional capsules: what each window sees, and who competes for a part.
 
@@ -64,6 +87,13 @@ class Windows(nn.Module):
         return Capsules(
             rearrange(capsules.poses, "(b o) j d -> b (j o) d", o=self.num_windows),
             rearrange(capsules.activations, "(b o) j -> b (j o)", o=self.num_windows),
+        )
+
+    def split(self, capsules: Capsules) -> Capsules:
+        """The wholes of each window from those of the grid, the inverse of `join`."""
+        return Capsules(
+            rearrange(capsules.poses, "b (j o) d -> (b o) j d", o=self.num_windows),
+            rearrange(capsules.activations, "b (j o) -> (b o) j", o=self.num_windows),
         )
 
     def compete(self, logits: Float[Tensor, "bo i j"]) -> Float[Tensor, "bo i j"]:

@@ -1,6 +1,6 @@
 """Fully connected capsules (Sabour et al., 2017, section 4: DigitCaps)."""
 
-from capsnet_dist.capsules import Capsules, Grid
+from capsnet_dist.capsules import Grid
 from capsnet_dist.layer.voting import VotingLayer
 from capsnet_dist.plugins import Routing, layers, routings
 from capsnet_dist.registry import Choice
@@ -33,7 +33,3 @@ class DenseCapsules(VotingLayer):
         routing: Choice[Routing] = routings("dynamic"),
     ) -> None:
         super().__init__(inputs, Grid(wholes, 1, 1, dim), inputs.num_capsules, routing, rows=rows, deviation=deviation)
-
-    def forward(self, capsules: Capsules) -> Capsules:
-        """The wholes."""
-        return self.route(capsules)

@@ -56,6 +56,10 @@ class Votes:
         """Softmax over all wholes that part i can vote for, also those at other positions (eq. 3)."""
         return self._competition(logits)
 
+    def even(self) -> Float[Tensor, "b i j"]:
+        """The same share of each part for all wholes that compete for it: where most routings begin."""
+        return self.compete(self.poses.new_zeros(self.poses.shape[0], self.num_parts, self.num_wholes))
+
     def dense(self) -> Float[Tensor, "b i j d"]:
         """The votes themselves, for a routing that needs the tensor: b x i x j x d numbers."""
         return rearrange(self._part_major, "i b j d -> b i j d")

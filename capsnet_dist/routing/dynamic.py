@@ -1,12 +1,14 @@
 """Routing by agreement (Sabour et al., 2017, procedure 1)."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.capsules import Capsules, lengths, squash
-from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Routing, routings
+from capsnet_dist.routing.checks import at_least_one
 from capsnet_dist.votes import Votes
 
 
@@ -15,7 +17,7 @@ class DynamicRouting(Routing):
     """Routing by agreement (Sabour et al., 2017, procedure 1).
 
     Each part divides itself over the wholes by a softmax over logits; the logits grow by the agreement of its votes
-    with the wholes of the round before. Gradients flow through all iterations.
+    with the wholes of the round before. Activations are not used: a short pose casts short votes.
 
     Args:
         parts: Number of parts, i.
@@ -23,6 +25,11 @@ class DynamicRouting(Routing):
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
         iterations: Rounds of routing; 1 gives every whole the same share of each part.
+        gradient: "full": through all rounds, as in the authors' code. "last": through the last one only, whose
+            couplings then count as constants; needs less memory.
+        leaky: Let a part also choose none of the wholes, by one more logit that is always zero, as the authors' code
+            can. In convolutional capsules that is one more at each position.
+        priors: Learn the logits b_ij of the first round (section 2: log prior probabilities) instead of zeros.
         bias: Add a learned vector to the total input of each whole, as the authors' code does.
 
     Raises:
@@ -30,27 +37,50 @@ class DynamicRouting(Routing):
     """
 
     def __init__(
-        self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: int = 3, bias: bool = False
+        self,
+        parts: int,
+        part_dim: int,
+        wholes: int,
+        dim: int,
+        *,
+        iterations: int = 3,
+        gradient: Literal["full", "last"] = "full",
+        leaky: bool = False,
+        priors: bool = False,
+        bias: bool = False,
     ) -> None:
         super().__init__(parts, part_dim, wholes, dim)
-        if iterations < 1:
-            raise UserError(f"iterations={iterations}: dynamic routing needs at least 1.")
-        self.iterations = iterations
+        at_least_one(iterations)
+        self.iterations, self.gradient, self.leaky = iterations, gradient, leaky
+        self.priors = nn.Parameter(torch.zeros(parts, wholes)) if priors else None
         self.bias = nn.Parameter(torch.full((wholes, dim), 0.1)) if bias else None  # 0.1: the authors' code
 
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
-        """Route; the activations are not used, since a short pose casts short votes."""
-        logits = torch.zeros_like(activations)[..., None].expand(-1, -1, self.wholes)
-        poses = self._wholes(votes, logits)
+        """Route; evidence is what the logits have gained since the first round."""
+        evidence = torch.zeros_like(activations)[..., None].expand(-1, -1, self.wholes)
+        poses = self._wholes(votes, evidence)
         for _ in range(self.iterations - 1):
-            logits = logits + votes.agreement(poses)
-            poses = self._wholes(votes, logits)
+            agreement = votes.agreement(poses)
+            evidence = evidence + (agreement if self.gradient == "full" else agreement.detach())
+            poses = self._wholes(votes, evidence)
         return Capsules(poses, lengths(poses))
 
-    def _wholes(self, votes: Votes, logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b j d"]:
-        total = votes.combine(votes.compete(logits))
+    def _wholes(self, votes: Votes, evidence: Float[Tensor, "b i j"]) -> Float[Tensor, "b j d"]:
+        logits = evidence if self.priors is None else evidence + self.priors
+        coupling = self._leaky_softmax(votes, logits) if self.leaky else votes.compete(logits)
+        total = votes.combine(coupling)
         return squash(total if self.bias is None else total + self.bias)
+
+    @staticmethod
+    def _leaky_softmax(votes: Votes, logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
+        return votes.compete(nn.functional.pad(logits, (0, 1)))[..., :-1]
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
-        return f"{super().extra_repr()}, iterations={self.iterations}{'' if self.bias is None else ', bias'}"
+        used = {
+            "gradient=last": self.gradient == "last",
+            "leaky": self.leaky,
+            "priors": self.priors is not None,
+            "bias": self.bias is not None,
+        }
+        return ", ".join([super().extra_repr(), f"iterations={self.iterations}", *filter(used.get, used)])

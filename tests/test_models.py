@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from capsnet_dist import UserError, build, decoders, models, routings
+from capsnet_dist import UserError, build, decoders, losses, models, routings
 
 
 def count(model):
@@ -43,3 +43,19 @@ def test_uint8_and_float_images_give_the_same_prediction():
         model.predict(images.float())
     with pytest.raises(UserError, match="batch x 1x12x12"):
         model.predict(images[0])
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 2e-2), (torch.float16, 2e-3)])
+def test_routing_and_losses_stay_in_float32_under_autocast(dtype, tolerance):
+    model = models("capsnet", channels=8, kernel=5, primary_types=4, primary_kernel=5).build((1, 12, 12), 3)
+    images, labels = torch.rand(4, 1, 12, 12), torch.tensor([0, 1, 2, 1])
+    full = model(images, labels)
+    with torch.autocast("cpu", dtype):
+        half = model(images, labels)
+    assert half.scores.dtype is half.poses.dtype is torch.float32
+    torch.testing.assert_close(half.scores, full.scores, rtol=tolerance, atol=tolerance)
+    for name in ("margin", "reconstruction"):
+        (term,) = losses(name).build()(half, images, labels, 0.0).values()
+        (expected,) = losses(name).build()(full, images, labels, 0.0).values()
+        assert term.dtype is torch.float32
+        torch.testing.assert_close(term, expected, rtol=tolerance, atol=tolerance)

@@ -1,0 +1,213 @@
+"""Comparing routings: what is measured, what the table says, and that one bad routing does not cost the others."""
+
+import csv
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train import RUN
+
+import capsnet_dist.compare
+from capsnet_dist import Capsules, Routing, Split, UserError, models, routings
+from capsnet_dist.compare import Row, compare, main
+from capsnet_dist.config import import_plugins
+from capsnet_dist.diagnose import diagnose, peak_memory, step_gaps
+
+TINY = {"channels": 4, "kernel": 3, "primary_types": 2, "primary_kernel": 3}
+IMAGES = Split(torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
+
+
+class Fixed(Routing):
+    """Couplings that a test gives, and the activations that it wants."""
+
+    def __init__(self, coupling, activation):
+        super().__init__(1, 1, coupling.shape[-1], 16)
+        self.coupling, self.activation = coupling, activation
+
+    def forward(self, votes, activations):
+        batch, parts = activations.shape
+        votes.combine(torch.rand(batch, parts, self.wholes))  # only the last couplings count
+        poses = votes.combine(self.coupling.expand(batch, parts, self.wholes))
+        return Capsules(poses, self.activation.expand(batch, self.wholes))
+
+
+def diagnosed(coupling, activation):
+    model = models("capsnet", **TINY).build((1, 8, 8), len(activation))
+    model.class_capsules.routing = Fixed(torch.tensor(coupling), torch.tensor(activation))
+    return diagnose(model, IMAGES, batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("coupling", "expected"),
+    [
+        ([1 / 3, 1 / 3, 1 / 3], 1.0),
+        ([2.0, 2.0, 2.0], 1.0),  # couplings that do not sum to one count as shares of their sum
+        ([0.0, 1.0, 0.0], 0.0),
+        ([0.5, 0.5, 0.0], 0.6309297535714575),  # ln 2 / ln 3
+    ],
+)
+def test_entropy_says_how_evenly_parts_are_shared_out(coupling, expected):
+    assert diagnosed(coupling, [1.0, 1.0, 1.0]).entropy == pytest.approx(expected, abs=1e-6)
+
+
+def test_nothing_to_share_has_no_entropy():
+    assert diagnosed([1.0], [1.0]).entropy is None
+    assert diagnosed([0.0, 0.0], [1.0, 1.0]).entropy is None
+
+
+@pytest.mark.parametrize(("activation", "dead"), [([0.05, 0.1, 0.11, 1.0], 0.5), ([0.2] * 4, 0.0), ([0.0] * 4, 1.0)])
+def test_a_whole_is_dead_if_it_never_exceeds_a_tenth(activation, dead):
+    assert diagnosed([0.25] * 4, activation).dead == dead
+
+
+def test_wholes_without_activations_are_neither_dead_nor_alive(monkeypatch):
+    monkeypatch.setattr(Fixed, "makes_activations", False)
+    assert diagnosed([0.5, 0.5], [0.0, 0.0]).dead is None
+
+
+def test_diagnosing_leaves_the_network_as_it_was():
+    model = models("capsnet", **TINY).build((1, 8, 8), 3).train()
+    before = model.predict(IMAGES.images).scores
+    first, second = diagnose(model, IMAGES), diagnose(model, IMAGES)
+    assert first == second and model.training
+    torch.testing.assert_close(model.predict(IMAGES.images).scores, before, rtol=0, atol=0)
+
+
+def test_the_time_between_steps_is_counted_and_nothing_else():
+    weight = torch.zeros(1, requires_grad=True)
+    weight.grad = torch.ones(1)
+    optimizer = torch.optim.SGD([weight])
+    with step_gaps() as gaps:
+        for _ in range(3):
+            optimizer.step()
+            time.sleep(0.05)
+    optimizer.step()
+    assert len(gaps()) == 2 and all(0.05 <= gap < 0.5 for gap in gaps())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="counts what the GPU allocates there")
+def test_peak_memory_remembers_what_was_freed():
+    before = peak_memory()
+    block = torch.ones(before // 4 + 2**26)  # larger than all that is resident
+    del block
+    assert peak_memory() >= before + 2**26
+
+
+PLUGIN = """
+import os
+import capsnet_dist.compare
+from capsnet_dist import Capsules, Routing, UserError, lengths, routings, squash
+
+@routings.register("halved")
+class Halved(Routing):
+    def forward(self, votes, activations):
+        poses = squash(votes.combine(activations[..., None].expand(-1, -1, self.wholes) * 0 + 0.5))
+        return Capsules(poses, lengths(poses))
+
+@routings.register("impossible")
+class Impossible(Halved):
+    def __init__(self, parts, part_dim, wholes, dim):
+        raise UserError("this one never works")
+
+@routings.register("deadly")
+class Deadly(Halved):
+    def __init__(self, parts, part_dim, wholes, dim):
+        os._exit(7)
+"""
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """A short run, in a folder with the plugin above."""
+    monkeypatch.setattr(routings, "_plugins", dict(routings._plugins))  # what a test registers goes with it
+    Path("plugin.py").write_text(PLUGIN)
+    return replace(RUN, steps=2, run_dir=None, progress="none")
+
+
+def test_a_comparison_trains_every_routing_alike_and_outlives_those_that_fail(run, capsys):
+    import_plugins("plugin.py")
+    rows = compare(run, ["dynamic", "halved", "impossible", "deadly"], 1, Path("out"), ["plugin.py"])
+    assert [(row.routing, row.seeds) for row in rows] == [(n, s) for n, s in zip(NAMES, (1, 1, 0, 0), strict=True)]
+    assert rows[2].problem == "this one never works" and "exit code 7" in rows[3].problem
+    configs = [json.loads(Path(f"out/{name}-0/config.json").read_text()) for name in NAMES[:2]]
+    for row, config in zip(rows, configs, strict=False):
+        lines = [json.loads(line) for line in Path(f"out/{row.routing}-0/metrics.jsonl").read_text().splitlines()]
+        assert row.accuracy == next(line["accuracy"] for line in lines if line.get("weights") == "selected")
+        assert row.images_per_second > 0 and 50 < row.memory < 5000 and 0 <= row.dead <= 1
+        assert row.entropy == pytest.approx(1.0, abs=0.1)  # hardly trained: all but even
+        weights = load_file(f"out/{row.routing}-0/model.safetensors")
+        assert row.parameters == sum(tensor.numel() for tensor in weights.values())
+        assert config["model"]["routing"]["name"] == row.routing
+        del config["run"]["model"]
+    assert configs[0]["run"] == configs[1]["run"]
+    assert "halved" in capsys.readouterr().out
+
+
+NAMES = ["dynamic", "halved", "impossible", "deadly"]
+
+
+@pytest.fixture
+def tried(run, monkeypatch):
+    """Runs that are not run: what they would measure, and the list of those that were asked for."""
+    asked = []
+
+    def pretend(run, imports):
+        asked.append(run)
+        if run.model.options["routing"].name == "impossible":
+            return {"problem": "this one never works"}
+        measured = {"accuracy": 0.8 + run.seed / 10, "images_per_second": None, "memory": 100.0 + run.seed}
+        return measured | {"parameters": 12345, "entropy": 0.5, "dead": 0.25}
+
+    monkeypatch.setattr(capsnet_dist.compare, "_try", pretend)
+    return asked
+
+
+def test_a_table_gives_mean_and_sample_deviation_over_the_seeds(run, tried, capsys):
+    (row,) = compare(run, ["dynamic"], 3, Path("out"))
+    assert row.accuracy == pytest.approx(0.9) and row.deviation == pytest.approx(0.1)  # of 0.8, 0.9 and 1
+    assert (row.memory, row.parameters, row.entropy, row.dead) == (102.0, 12345, 0.5, 0.25)
+    assert [run.seed for run in tried] == [0, 1, 2]
+    line = "| dynamic | 3 | 90.00 ± 10.00 | – | 102 | 12,345 | 0.500 | 25% |"
+    assert Path("out/comparison.md").read_text().splitlines()[2] == line
+    assert "90.00 ± 10.00" in capsys.readouterr().out
+    saved = json.loads(Path("out/comparison.json").read_text())
+    assert [Row(**row) for row in saved["rows"]] == [row] and saved["run"]["batch_size"] == run.batch_size
+    with Path("out/comparison.csv").open() as file:
+        (values,) = csv.DictReader(file)
+    assert values["accuracy"] == str(row.accuracy) and values["images_per_second"] == ""
+    assert Path("out/comparison.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried):
+    with pytest.raises(UserError, match="impossible failed: this one never works"):
+        main("dynamic, impossible,halved", "digits", seeds=1, steps=7, folder=Path("out"), imports=["plugin.py"])
+    assert [run.model.options["routing"].name for run in tried] == ["dynamic", "impossible", "halved"]
+    assert {(run.steps, run.data.name, run.model.options["kernel"]) for run in tried} == {(7, "digits", 3)}
+    assert len(Path("out/comparison.md").read_text().splitlines()) == 2 + 3
+
+
+@pytest.mark.parametrize(
+    ("names", "seeds", "message"),
+    [
+        (["dynamic", "dynamc"], 1, "Did you mean 'dynamic'"),
+        ([], 1, "at least one of each"),
+        (["dynamic"], 0, "at least one of each"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_any_work(run, names, seeds, message):
+    with pytest.raises(UserError, match=message):
+        compare(run, names, seeds, Path("out"))
+    assert not Path("out").exists()
+
+
+def test_a_comparison_is_never_overwritten_and_started_only_once(run, monkeypatch):
+    Path("out").mkdir()
+    with pytest.raises(UserError, match="Choose another folder"):
+        compare(run, ["dynamic"], 1, Path("out"))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="one process"):
+        compare(run, ["dynamic"], 1, Path("new"))

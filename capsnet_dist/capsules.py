@@ -66,6 +66,16 @@ def squash(vectors: Float[Tensor, "*n d"], epsilon: float = 1e-8) -> Float[Tenso
     return vectors * scale[..., None]
 
 
+def exponential_squash(vectors: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+    """Shrink each vector to the length 1 - exp(-|s|), direction kept (Mazzia et al., 2021, equation 2).
+
+    Args:
+        vectors: The total input s of each capsule.
+    """
+    length = lengths(vectors)[..., None]
+    return -torch.expm1(-length) * vectors / length
+
+
 def at_least_float32(tensor: Tensor) -> Tensor:
     """The tensor in float32, or in float64 when it has that already: the precision in which routing runs."""
     return tensor if tensor.dtype is torch.float64 else tensor.float()

@@ -11,6 +11,11 @@ from torch.nn.functional import one_hot
 from capsnet_dist.plugins import Decoder, Image, decoders
 
 
+def mask(poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b j d"]:
+    """The pose of each sample's label; those of the other classes become zero."""
+    return poses * one_hot(labels, poses.shape[1]).to(poses.dtype)[..., None]
+
+
 @decoders.register("masked")
 class MaskedDecoder(Decoder):
     """Fully connected layers on the capsule of one class, the others set to zero (Sabour et al., 2017, figure 2).
@@ -31,8 +36,7 @@ class MaskedDecoder(Decoder):
 
     def forward(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """Rebuild each image from the capsule of its label."""
-        mask = one_hot(labels, poses.shape[1]).to(poses.dtype)
-        pixels = self.layers(rearrange(poses * mask[..., None], "b j d -> b (j d)"))
+        pixels = self.layers(rearrange(mask(poses, labels), "b j d -> b (j d)"))
         channels, height, _ = self.image
         return rearrange(pixels, "b (c h w) -> b c h w", c=channels, h=height)
 

@@ -20,15 +20,19 @@ class PrimaryCapsules(Primary):
         dim: Pose size.
         kernel: Side of the convolution's kernel, in pixels.
         stride: Step of the kernel, in pixels.
+        padding: Rows and columns of zeros around the maps.
 
     Raises:
         UserError: the maps are smaller than the kernel.
     """
 
-    def __init__(self, maps: Image, *, types: int = 32, dim: int = 8, kernel: int = 9, stride: int = 2) -> None:
-        channels, height, width = maps
-        super().__init__(Grid(types, output_side(height, kernel, stride), output_side(width, kernel, stride), dim))
-        self.conv = nn.Conv2d(channels, types * dim, kernel, stride)
+    def __init__(
+        self, maps: Image, *, types: int = 32, dim: int = 8, kernel: int = 9, stride: int = 2, padding: int = 0
+    ) -> None:
+        channels, *sides = maps
+        height, width = (output_side(side, kernel, stride, padding) for side in sides)
+        super().__init__(Grid(types, height, width, dim))
+        self.conv = nn.Conv2d(channels, types * dim, kernel, stride, padding)
 
     def forward(self, maps: Float[Tensor, "b c h w"]) -> Capsules:
         """Capsules in the order type, row, column; the numbers of a pose are neighbouring channels."""

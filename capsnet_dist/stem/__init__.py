@@ -1,5 +1,7 @@
 """Stems: images to feature maps. Importing this package registers them."""
 
 from capsnet_dist.stem.convolution import ConvolutionStem
+from capsnet_dist.stem.efficient import EfficientStem
+from capsnet_dist.stem.resnet import ResidualBlock, ResNetStem
 
-__all__ = ["ConvolutionStem"]
+__all__ = ["ConvolutionStem", "EfficientStem", "ResNetStem", "ResidualBlock"]

@@ -16,15 +16,19 @@ class ConvolutionStem(Stem):
         channels: Channels of the feature maps.
         kernel: Side of the kernel, in pixels.
         stride: Step of the kernel, in pixels.
+        padding: Rows and columns of zeros around the image.
 
     Raises:
         UserError: the image is smaller than the kernel.
     """
 
-    def __init__(self, image: Image, *, channels: int = 256, kernel: int = 9, stride: int = 1) -> None:
-        inputs, height, width = image
-        super().__init__((channels, output_side(height, kernel, stride), output_side(width, kernel, stride)))
-        self.conv = nn.Conv2d(inputs, channels, kernel, stride)
+    def __init__(
+        self, image: Image, *, channels: int = 256, kernel: int = 9, stride: int = 1, padding: int = 0
+    ) -> None:
+        inputs, *sides = image
+        height, width = (output_side(side, kernel, stride, padding) for side in sides)
+        super().__init__((channels, height, width))
+        self.conv = nn.Conv2d(inputs, channels, kernel, stride, padding)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """The feature maps."""

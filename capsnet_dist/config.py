@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -49,6 +49,45 @@ def parse(default: C, argv: Sequence[str] | None = None) -> C:
         registry=_rules(),
         console_outputs=int(os.environ.get("RANK", "0")) == 0,
     ).run
+
+
+def command(
+    functions: Sequence[Callable[..., None]],
+    argv: Sequence[str],
+    description: str,
+    choices: Callable[[], Mapping[str, Choice[Any]]],
+) -> None:
+    """Call the function that the first word of a command line names, with what the rest says.
+
+    Positional-only parameters are words, keyword-only ones flags, docstrings the help. `--import`, which reaches a
+    function as `imports`, is obeyed first; then `choices` gives the plugins that parameters start from, by name.
+
+    Raises:
+        UserError: an unknown plugin, or a file that cannot be imported.
+    """
+    import tyro
+
+    words = [word for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+    for source in _values(words, "--import"):
+        import_plugins(source)
+    given = dict(choices())
+    chosen = _choose(dataclasses.make_dataclass("Chosen", [(name, Any) for name in given])(**given), words)
+    help_text = "Python files or modules that register plugins; they stand after the other words."
+    imports: Any = tyro.conf.arg(name="import", metavar="FILE|MODULE", help=help_text)
+    bound: dict[str, Callable[..., None]] = {}
+    for function in functions:
+        function.__annotations__["imports"] = Annotated[tuple[str, ...], imports]
+        defaults = {name: getattr(chosen, name) for name in given if name in inspect.signature(function).parameters}
+        bound[function.__name__] = functools.partial(function, **defaults)
+        bound[function.__name__].__doc__ = function.__doc__
+    tyro.extras.subcommand_cli_from_dict(
+        bound,
+        prog="capsnet-dist",
+        args=argv,
+        description=description,
+        registry=_rules(),
+        console_outputs=int(os.environ.get("RANK", "0")) == 0,
+    )
 
 
 def _command(default: Any) -> Any:

@@ -365,7 +365,7 @@ class Repositories(BaseHTTPRequestHandler):
 @pytest.fixture
 def served(folder, monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Repositories)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     endpoint = f"http://127.0.0.1:{server.server_port}"
     ours = functools.partial(huggingface_hub.hf_hub_download, endpoint=endpoint, cache_dir="cache", token=False)

@@ -1,0 +1,200 @@
+"""The command line `capsnet-dist`: use and inspect what was trained."""
+
+import importlib.metadata
+import inspect
+import itertools
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from capsnet_dist import config
+from capsnet_dist.console import notices, print_json, print_table, say
+from capsnet_dist.errors import UserError, did_you_mean, user_errors
+from capsnet_dist.registry import Choice, Registry
+
+if TYPE_CHECKING:  # PyTorch takes seconds to import: only a command that needs it does so
+    from capsnet_dist.evaluate import Evaluation
+    from capsnet_dist.plugins import Split
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command; a mistake of the user ends with one line on standard error and exit code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        print(f"capsnet-dist {importlib.metadata.version('capsnet_dist')}")  # noqa: T201
+        return
+    description = "Use and inspect capsule networks; recipes train them. --version prints the version."
+    with user_errors(), notices():
+        config.command([predict, evaluate, plugins], words, description, lambda: _choices(words))
+
+
+def predict(run: str, images: tuple[Path, ...], /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:
+    """Name the class of image files, which are converted to the network's channels and size.
+
+    Args:
+        run: Run folder, or owner/name on the Hugging Face Hub.
+        images: Image files.
+        json: Print JSON, with the score of every class.
+    """
+    import torch
+
+    from capsnet_dist import load
+    from capsnet_dist.pictures import read_picture
+
+    if not images:
+        raise UserError("predict needs at least one image: capsnet-dist predict RUN IMAGE.")
+    model = load(run)
+    _, scores, names = model.predict(torch.stack([read_picture(file, model.image) for file in images]))
+    found: list[dict[str, Any]] = [
+        {"file": str(file), "name": name, "score": max(row), "scores": dict(zip(model.classes, row, strict=True))}
+        for file, name, row in zip(images, names, scores.tolist(), strict=True)
+    ]
+    rows = [[f["file"], f["name"], f"{f['score']:.3f}"] for f in found]
+    print_json(found) if json else print_table(["file", "name", "score"], rows)
+
+
+def evaluate(
+    run: str,
+    /,
+    *,
+    data: Choice[Any],
+    split: Literal["test", "validation", "train"] = "test",
+    json: bool = False,
+    imports: tuple[str, ...] = (),
+) -> None:
+    """Evaluate a trained network as its training did; the test accuracy is that of "selected" on the model card.
+
+    Args:
+        run: Run folder, or owner/name on the Hugging Face Hub; it stands first.
+        data: Data set; the default is that of the training, whose options RUN --help shows.
+        split: "validation" is the part of "train" that was held out.
+        json: Print JSON.
+    """
+    from accelerate import Accelerator
+
+    from capsnet_dist import load, losses
+    from capsnet_dist.evaluate import evaluate
+
+    model, entry = load(run), _run_entry(run)
+    accelerator = Accelerator(mixed_precision=_precision(run, entry))
+    dataset = data.build()
+    part = _part(dataset, split, entry)
+    given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)
+    if given != taken:
+        raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
+    criteria = [_choice(losses, entry, name).build() for name in ("loss", "regularizer") if name in entry]
+    part = type(part)(*(tensor.to(accelerator.device) for tensor in part))
+    result = evaluate(model.to(accelerator.device), part, criteria, accelerator)
+    if accelerator.is_main_process:
+        _print_evaluation(result, split, model.classes, json)
+
+
+def plugins(kind: str = "", /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:
+    """List what is registered: routings, layers, networks, losses, data sets and the rest.
+
+    Args:
+        kind: Only these: routing, layer, model and so on.
+        json: Print JSON.
+    """
+    from capsnet_dist.plugins import REGISTRIES
+
+    kinds = {registry.kind: registry for registry in REGISTRIES}
+    if kind and kind not in kinds:
+        raise UserError(f"Unknown kind of plugin {kind!r}.{did_you_mean(kind, kinds)}")
+    chosen = [kinds[kind]] if kind else list(kinds.values())
+    found = [_describe(registry, name) for registry in chosen for name in registry]
+    rows: list[list[str]] = []
+    for plugin in found:
+        values = {key: v["name"] if isinstance(v, dict) else v for key, v in plugin["options"].items()}
+        options = ", ".join(f"{key}={value}" for key, value in values.items())
+        rows.append([plugin["kind"], plugin["name"], plugin["owner"], plugin["summary"] or plugin["error"], options])
+    print_json(found) if json else print_table(["kind", "name", "from", "what it is", "options"], rows)
+
+
+def _describe(registry: Registry[Any], name: str) -> dict[str, Any]:
+    found = {"kind": registry.kind, "name": name, "owner": registry.owner(name), "summary": "", "options": {}}
+    try:
+        found["summary"] = (inspect.getdoc(registry[name]) or "").partition("\n")[0]
+        found["options"] = {key: config.to_dict(option.default) for key, option in registry.options(name).items()}
+    except Exception as error:  # whatever another package's plugin raises stands beside its name
+        found["error"] = str(error) if isinstance(error, UserError) else repr(error)
+    return found
+
+
+def _listed(kind: tuple[Any, ...]) -> str:
+    return f"{'x'.join(map(str, kind[0]))}: {', '.join(kind[1:]):.200}"
+
+
+def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
+    """The data set that `evaluate RUN` starts from: that of the run."""
+    if words[:1] != ["evaluate"]:
+        return {}
+    from capsnet_dist import datasets
+
+    switches = ("--json", "--no-json")  # the flags that take no value
+    pairs = itertools.pairwise(words)
+    runs = [word for before, word in pairs if word[:1] != "-" and (before in switches or before[:1] != "-")]
+    return {"data": _choice(datasets, _run_entry(runs[0]), "data") if runs else datasets("digits")}
+
+
+def _run_entry(source: str) -> dict[str, Any]:
+    """The training's own options in config.json."""
+    from capsnet_dist import weights
+    from capsnet_dist.plan import read_config
+
+    file, _ = weights.find(source)
+    entry = read_config(file).get("run")
+    if not isinstance(entry, dict):
+        raise UserError(f"{file} has no entry 'run': only what a training run left can be evaluated here.")
+    return cast(dict[str, Any], entry)
+
+
+def _choice(registry: Registry[Any], entry: Mapping[str, Any], key: str) -> Choice[Any]:
+    named: Any = entry.get(key)
+    if not isinstance(named, dict) or not isinstance(name := cast(dict[str, Any], named).get("name"), str):
+        raise UserError(f"run.{key} must be an object with a name; got {named!r:.200}.")
+    return config.from_dict(registry(name), cast(dict[str, Any], named), f"run.{key}")
+
+
+def _part(dataset: Any, name: str, entry: Mapping[str, Any]) -> "Split":
+    """A split of the data set; training and validation images divided as in the training."""
+    from capsnet_dist.data.order import hold_out
+
+    if name == "test":
+        return dataset.split(name)
+    whole = dataset.split("train")
+    kept, held = hold_out(whole.labels, float(entry.get("validation", 0)))
+    part = whole.select(kept if name == "train" else held)
+    if not len(part.labels):
+        raise UserError(f"--split {name}: the run held out no images for it.")
+    return part
+
+
+def _precision(source: str, entry: Mapping[str, Any]) -> str:
+    """The mixed precision that the training evaluated in, since it moves a few predictions."""
+    import torch
+
+    file = Path(source).expanduser() / "environment.json"
+    place = config.read_json(file) if file.is_file() else entry
+    wanted = place.get("mixed_precision")
+    if wanted == "fp16" and not torch.cuda.is_available():
+        say("trained in fp16, which needs a GPU; evaluated without mixed precision.")
+        return "no"
+    return wanted if wanted in ("bf16", "fp16") else "no"
+
+
+def _print_evaluation(result: "Evaluation", split: str, classes: Sequence[str], json: bool) -> None:
+    counts = cast(list[list[int]], result.confusion.tolist())
+    if json:
+        values = {"split": split, "images": result.num_samples, "accuracy": result.accuracy, "loss": result.loss}
+        print_json(values | {"terms": result.terms, "classes": list(classes), "confusion": counts})
+        return
+    terms = "  ".join(f"{name} {value:.4f}" for name, value in result.terms.items())
+    print(f"{split} accuracy {100 * result.accuracy:.2f} % of {result.num_samples} images")  # noqa: T201
+    print(f"loss {result.loss:.4f}  {terms}\n\nTrue classes down, predicted ones across:")  # noqa: T201
+    print_table(["", *classes], [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)])
+
+
+if __name__ == "__main__":
+    main()

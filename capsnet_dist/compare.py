@@ -17,7 +17,7 @@ import torch
 
 from capsnet_dist import config, weights
 from capsnet_dist.comparison import Row, save, show, summarize
-from capsnet_dist.diagnose import diagnose, peak_memory, step_gaps
+from capsnet_dist.diagnose import diagnose, watched_steps
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import datasets, losses, models
 from capsnet_dist.plugins import routings as known
@@ -105,16 +105,15 @@ def measure(run: Run) -> dict[str, float | None]:
         UserError: the configuration cannot work.
     """
     assert run.run_dir is not None
-    with step_gaps() as gaps:
+    with watched_steps() as steps:
         accuracy = train(run)["selected"]
-        seconds = gaps()
-    memory = peak_memory()
+    seconds = steps.seconds()
     model = weights.load(run.run_dir).to("cuda" if torch.cuda.is_available() else "cpu")
     entropy, dead = diagnose(model, run.data.build().split("test"))
     return {
         "accuracy": accuracy,
         "images_per_second": run.batch_size / statistics.median(seconds) if seconds else None,
-        "memory": memory / 2**20,
+        "memory": steps.memory / 2**20,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "entropy": entropy,
         "dead": dead,

@@ -4,7 +4,7 @@ import itertools
 import math
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,27 +88,38 @@ class _Watch:
             self.peak = peak if self.peak is None else torch.maximum(self.peak, peak)
 
 
-@contextmanager
-def step_gaps() -> Generator[Callable[[], list[float]]]:
-    """Count the seconds between the steps of all optimizers; gives a function that tells them."""
-    marks: list[Any] = []
+class Steps:
+    """The steps of all optimizers since a moment: how long each took, and the memory they needed."""
 
-    def mark(*step: Any) -> None:
+    def __init__(self) -> None:
+        self.memory = 0
+        """Most bytes at any time until the last step; pictures that are drawn after it do not count."""
+        self._marks: list[Any] = []
+
+    def mark(self, *step: Any) -> None:
+        """Note that a step is done."""
+        self.memory = peak_memory()
         if torch.cuda.is_available():  # the device's own clock: the host runs ahead of it
-            marks.append(torch.cuda.Event(enable_timing=True))
-            marks[-1].record()
+            self._marks.append(torch.cuda.Event(enable_timing=True))
+            self._marks[-1].record()
         else:
-            marks.append(time.perf_counter())
+            self._marks.append(time.perf_counter())
 
-    def gaps() -> list[float]:
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-            return [a.elapsed_time(b) / 1000 for a, b in itertools.pairwise(marks)]
-        return [b - a for a, b in itertools.pairwise(marks)]
+    def seconds(self) -> list[float]:
+        """Time from each step to the next."""
+        if not torch.cuda.is_available():
+            return [b - a for a, b in itertools.pairwise(self._marks)]
+        torch.cuda.synchronize()
+        return [a.elapsed_time(b) / 1000 for a, b in itertools.pairwise(self._marks)]
 
-    hook = register_optimizer_step_post_hook(mark)
+
+@contextmanager
+def watched_steps() -> Generator[Steps]:
+    """Count the steps of all optimizers."""
+    steps = Steps()
+    hook = register_optimizer_step_post_hook(steps.mark)
     try:
-        yield gaps
+        yield steps
     finally:
         hook.remove()
 

@@ -15,7 +15,7 @@ import capsnet_dist.compare
 from capsnet_dist import Capsules, Routing, Split, UserError, models, routings
 from capsnet_dist.compare import Row, compare, main
 from capsnet_dist.config import import_plugins
-from capsnet_dist.diagnose import diagnose, peak_memory, step_gaps
+from capsnet_dist.diagnose import diagnose, peak_memory, watched_steps
 
 TINY = {"channels": 4, "kernel": 3, "primary_types": 2, "primary_kernel": 3}
 IMAGES = Split(torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
@@ -81,12 +81,23 @@ def test_the_time_between_steps_is_counted_and_nothing_else():
     weight = torch.zeros(1, requires_grad=True)
     weight.grad = torch.ones(1)
     optimizer = torch.optim.SGD([weight])
-    with step_gaps() as gaps:
+    with watched_steps() as steps:
         for _ in range(3):
             optimizer.step()
             time.sleep(0.05)
     optimizer.step()
-    assert len(gaps()) == 2 and all(0.05 <= gap < 0.5 for gap in gaps())
+    assert len(steps.seconds()) == 2 and all(0.05 <= gap < 0.5 for gap in steps.seconds())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="counts what the GPU allocates there")
+def test_memory_counts_until_the_last_step():
+    weight = torch.zeros(1, requires_grad=True)
+    weight.grad = torch.ones(1)
+    with watched_steps() as steps:
+        torch.optim.SGD([weight]).step()
+        needed = peak_memory()
+        torch.ones(needed // 4 + 2**26)  # after the last step, as a plot would be
+    assert 0 < steps.memory <= needed < peak_memory()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="counts what the GPU allocates there")

@@ -174,8 +174,10 @@ def _restore(kind: Any, default: Any, value: Any, place: str) -> Any:
             raise UserError(f"{place} must be an object with a name and options; got {value!r}.")
         return from_dict(typing.cast(Choice[Any], default), typing.cast(dict[str, Any], value), place)
     if _nested(default) and isinstance(value, list):
-        items = enumerate(typing.cast(list[Any], value))
-        return tuple(_restore(None, default[0], item, f"{place}.{index}") for index, item in items)
+        items = typing.cast(list[Any], value)
+        defaults = itertools.chain(default, itertools.repeat(default[0]))
+        pairs = enumerate(zip(defaults, items, strict=False))
+        return tuple(_restore(None, kept, item, f"{place}.{index}") for index, (kept, item) in pairs)
     if isinstance(value, list):
         value = tuple(typing.cast(list[Any], value))
     if isinstance(value, str) and _admits(kind, Path):
@@ -224,11 +226,32 @@ def _choose(config: C, words: Sequence[str], path: str = "--") -> C:
     for key, (_, value) in _fields(config).items():
         if isinstance(value, Choice):
             for flag, name in itertools.pairwise(words):
-                if flag.replace("-", "_") == (path + key).replace("-", "_"):
+                if _same(flag, path + key):
                     value = _named(typing.cast(Choice[Any], value), name)
+        elif _nested(value):
+            value = _listed(value, words, path + key)
         if _nested(value):
             changes[key] = _choose(value, words, f"{path}{key}.")
     return _replace(config, changes)
+
+
+def _same(flag: str, other: str) -> bool:
+    return flag.replace("-", "_") == other.replace("-", "_")
+
+
+def _listed(choices: tuple[Choice[Any], ...], words: Sequence[str], flag: str) -> tuple[Choice[Any], ...]:
+    """The choices of the plugins that a flag names, `--layers convolutional dense`; as they were if it is not there.
+
+    A plugin that keeps its place in the list keeps its options.
+    """
+    found = [position for position, word in enumerate(words) if _same(word, flag)]
+    if not found:
+        return choices
+    names = list(itertools.takewhile(lambda word: not word.startswith("--"), words[found[-1] + 1 :]))
+    if not names:
+        raise UserError(f"{flag} needs at least one name.{did_you_mean('', choices[0].registry)}")
+    kept = (_named(choice, name) for choice, name in zip(choices, names, strict=False))
+    return (*kept, *(choices[0].registry(name) for name in names[len(choices) :]))
 
 
 def _nested(value: Any) -> bool:
@@ -280,5 +303,17 @@ def _rules() -> Any:
         for key, option in registry.options(chosen.name).items():
             fields.append(StructFieldSpec(key, option.type, chosen.options[key], helps.get(key)))
         return StructConstructorSpec(lambda __name, **options: registry(__name, **options), tuple(fields))
+
+    @rules.struct_rule
+    def choices(info: StructTypeInfo) -> StructConstructorSpec | None:
+        default: Any = info.default
+        if not isinstance(default, tuple) or not _nested(default):
+            return None
+        chosen = typing.cast(tuple[Choice[Any], ...], default)
+        names: Any = Annotated[tuple[Literal[tuple(chosen[0].registry)], ...], tyro.conf.arg(name="")]  # pyright: ignore
+        help_text = "By name, in order; the options of each follow its number."
+        fields = [StructFieldSpec("__names", names, tuple(choice.name for choice in chosen), help_text)]
+        fields += [StructFieldSpec(str(index), Choice[Any], choice, None) for index, choice in enumerate(chosen)]
+        return StructConstructorSpec(lambda __names, **items: tuple(items.values()), tuple(fields))
 
     return rules

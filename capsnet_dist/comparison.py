@@ -30,8 +30,7 @@ class Row:
     images_per_second: float | None = None
     """Images in a step over the median time between two steps; mean over the seeds."""
     memory: float | None = None
-    """Highest memory in MiB until the last step: allocated on the GPU, or else resident, libraries included; the largest
-    of the seeds."""
+    """Highest MiB until the last step: allocated on the GPU, or else resident, libraries too; largest of the seeds."""
     parameters: int | None = None
     """Weights of the whole network, decoder included."""
     entropy: float | None = None

@@ -4,6 +4,7 @@ Axes: `b` batch, `i` part, `j` whole, `p` pose size of a part, `d` pose size of 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -33,6 +34,8 @@ class Routing(nn.Module, ABC):
     """Whether it cannot do without the activations of the parts."""
     makes_activations: ClassVar[bool] = True
     """Whether the activations of its wholes say anything."""
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Checks of `capsnet_dist.testing` that it fails by design, each with the reason."""
 
     def __init__(self, parts: int, part_dim: int, wholes: int, dim: int) -> None:
         super().__init__()
@@ -86,6 +89,9 @@ class Layer(nn.Module, ABC):
         inputs: The capsules below.
         outputs: The capsules it makes.
     """
+
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Checks of `capsnet_dist.testing` that it fails by design, each with the reason."""
 
     def __init__(self, inputs: Grid, outputs: Grid) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
 """Laws for plugins of every kind."""
 
 import io
-import random
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -61,9 +60,9 @@ def evaluation_repeats(subject: Subject) -> None:
     probe, inputs = subject.probe(), subject.inputs()
     with torch.no_grad():
         first = [x.clone() for x in probe(*inputs.values())]
-        require_same(probe(*inputs.values()), first, "a second call", 0)
+        require_same(probe(*inputs.values()), first, "a second call", 0.0)
         probe(*subject.inputs(seed=1).values())
-        require_same(probe(*inputs.values()), first, "a call after another input", 0)
+        require_same(probe(*inputs.values()), first, "a call after another input", 0.0)
 
 
 def inputs_stay_untouched(subject: Subject) -> None:
@@ -74,7 +73,7 @@ def inputs_stay_untouched(subject: Subject) -> None:
         with torch.no_grad():
             probe(*inputs.values())
         for key, x in inputs.items():
-            require_same([x], [before[key]], f"{key} after a call", 0)
+            require_same([x], [before[key]], f"{key} after a call", 0.0)
 
 
 def state_stays_untouched(subject: Subject) -> None:
@@ -86,7 +85,7 @@ def state_stays_untouched(subject: Subject) -> None:
     after = probe.state_dict()
     require(before.keys() == after.keys(), f"the state had {sorted(before)} and has {sorted(after)}")
     for key, x in after.items():
-        require_same([x], [before[key]], f"{key} after a call", 0)
+        require_same([x], [before[key]], f"{key} after a call", 0.0)
 
 
 def evaluation_draws_nothing(subject: Subject) -> None:
@@ -102,11 +101,7 @@ def evaluation_draws_nothing(subject: Subject) -> None:
 def _random_states() -> dict[str, object]:
     numbers: Any = np.random.get_state(legacy=False)
     state = numbers["state"]
-    return {
-        "torch": torch.get_rng_state().tolist(),
-        "Python": random.getstate(),
-        "NumPy": (state["key"].tolist(), state["pos"]),
-    }
+    return {"torch": torch.get_rng_state().tolist(), "NumPy": (state["key"].tolist(), state["pos"])}
 
 
 def weights_rebuild_the_function(subject: Subject) -> None:

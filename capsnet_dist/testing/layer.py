@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from capsnet_dist.capsules import Capsules, Grid
-from capsnet_dist.plugins import Layer, layers
+from capsnet_dist.plugins import Layer, Routing, layers
 from capsnet_dist.testing.common import MODULE_LAWS, gradients
 from capsnet_dist.testing.report import Law, OnFail, Report, require
 from capsnet_dist.testing.routing import NONE
-from capsnet_dist.testing.routing_values import float32_survives_autocast
+from capsnet_dist.testing.routing_values import require_float32_under_autocast
 from capsnet_dist.testing.subject import Inputs, Subject, Target, check
 
 BELOW = Grid(types=2, height=5, width=4, dim=16)  # 16 numbers are a vector, or a 4 x 4 matrix
@@ -100,8 +100,20 @@ def values_and_gradients_stay_finite(subject: LayerSubject) -> None:
 
 
 def autocast_keeps_float32(subject: LayerSubject) -> None:
-    """Under bfloat16 autocast a layer routes in float32: agreement is lost in fewer digits."""
-    float32_survives_autocast(subject.layer(), Capsules(*subject.inputs().values()))
+    """Under bfloat16 autocast a layer routes in float32 and gives float32: agreement is lost in fewer digits."""
+    layer = subject.layer()
+    for module in layer.modules():
+        if isinstance(module, Routing):
+            module.register_forward_pre_hook(_require_float32)
+    capsules = Capsules(*subject.inputs().values())
+    require_float32_under_autocast(layer, capsules, 3e-2)  # a convolution may run in bfloat16, good to 4e-3 a number
+
+
+def _require_float32(routing: nn.Module, tensors: Any) -> None:
+    votes, activations = tensors
+    require(not torch.is_autocast_enabled("cpu"), "its routing runs under autocast")
+    for name, x in {"poses": votes.poses, "activations": activations}.items():
+        require(x.dtype in (torch.float32, torch.float64), f"its routing gets {name} in {x.dtype}")
 
 
 def wrong_capsules_are_refused(subject: LayerSubject) -> None:

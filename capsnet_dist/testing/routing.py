@@ -37,7 +37,7 @@ def check_routing(
 
     >>> from capsnet_dist import routings
     >>> from capsnet_dist.testing import check_routing
-    >>> print(check_routing(routings("dynamic", iterations=2), only=["shapes_fit", "agreement_wins"]))
+    >>> print(check_routing(routings("dynamic", iterations=2), only=["shapes_fit", "couplings_are_shares"]))
     routing dynamic: 2 passed
     """
     return check(RoutingSubject(target), LAWS, only, expected_failures, on_fail)

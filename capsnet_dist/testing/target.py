@@ -39,10 +39,12 @@ def _registered(name: str) -> Choice[Any]:
     if name.endswith(".py"):
         raise UserError(f"{name} may hold several plugins. Name one: {name}:MyRouting.")
     found = [registry for registry in (routings, layers, losses) if name in registry]
-    if len(found) != 1:
+    if len(found) > 1:
+        kinds = " and ".join(registry.kind for registry in found)
+        raise UserError(f"{name!r} is the name of a {kinds}. Give the class instead: module:Class or file.py:Class.")
+    if not found:
         known = [name for registry in (routings, layers, losses) for name in registry]
-        reason = f"{len(found)} kinds of plugin" if found else "no routing, layer or loss"
-        raise UserError(f"{reason} are called {name!r}; file.py:Class is always clear.{did_you_mean(name, known)}")
+        raise UserError(f"no routing, layer or loss is called {name!r}.{did_you_mean(name, known)}")
     return found[0](name)
 
 
@@ -65,7 +67,7 @@ def _kind(plugin: Any, target: str) -> str:
             return "layer"
         if "progress" in inspect.signature(plugin.__call__).parameters:
             return "loss"
-    raise UserError(f"{target} is no class of a Routing, a Layer or a loss, nor a choice of one: {plugin!r}.")
+    raise UserError(f"{target} is neither a Routing, nor a Layer, nor a loss, nor a choice of one, but {plugin!r}.")
 
 
 def run(target: str, json: bool = False) -> int:

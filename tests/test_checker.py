@@ -1,0 +1,192 @@
+"""The checker: honest plugins pass it, each planted mistake is caught by the law that is meant for it."""
+
+import functools
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mutants import LAYERS, LOSSES, ROUTINGS, Honest, HonestLayer, HonestLoss
+
+from capsnet_dist import UserError, layers, losses, routings
+from capsnet_dist.testing import (
+    ChecksFailed,
+    check_layer,
+    check_loss,
+    check_routing,
+    check_target,
+    layer,
+    loss,
+    parametrize_with_routing_checks,
+    routing,
+    run,
+)
+
+UNCOUNTED = {"wrong_capsules_are_refused": "windows take the parts they know, and do not count those that are given"}
+EXPECTED = {"convolutional": UNCOUNTED, "three_dimensional": UNCOUNTED}
+
+
+@parametrize_with_routing_checks([routings(name) for name in routings])
+def test_registered_routings_obey_the_laws(check):
+    check()
+
+
+@pytest.mark.parametrize("name", list(layers))
+def test_registered_layers_obey_the_laws(name):
+    check_layer(layers(name), expected_failures=EXPECTED.get(name, {}))
+
+
+@pytest.mark.parametrize("name", list(losses))
+def test_registered_losses_obey_the_laws(name):
+    check_loss(losses(name))
+
+
+@pytest.mark.parametrize(
+    ("check", "honest"), [(check_routing, Honest), (check_layer, HonestLayer), (check_loss, HonestLoss)]
+)
+def test_an_honest_plugin_passes_everything(check, honest):
+    assert {result.status for result in check(honest).results} <= {"passed", "skipped"}
+
+
+def mistakes(cases):
+    return pytest.mark.parametrize(
+        ("mutant", "law", "words"), cases, ids=[f"{m.__name__}-{law}" for m, law, _ in cases]
+    )
+
+
+def caught(report, words):
+    (result,) = report.results
+    assert result.status in ("failed", "noted"), result
+    assert words in result.message, result
+    assert result.law.endswith(".")
+
+
+@mistakes(ROUTINGS)
+def test_a_mistake_in_a_routing_is_caught(mutant, law, words):
+    caught(check_routing(mutant, only=[law], on_fail="report"), words)
+
+
+@mistakes(LAYERS)
+def test_a_mistake_in_a_layer_is_caught(mutant, law, words):
+    caught(check_layer(mutant, only=[law], on_fail="report"), words)
+
+
+@mistakes(LOSSES)
+def test_a_mistake_in_a_loss_is_caught(mutant, law, words):
+    caught(check_loss(mutant, only=[law], on_fail="report"), words)
+
+
+@pytest.mark.parametrize(
+    ("laws", "cases"),
+    [(routing.LAWS, ROUTINGS), (layer.LAWS, ROUTINGS + LAYERS), (loss.LAWS, ROUTINGS + LOSSES)],
+    ids=["routing", "layer", "loss"],
+)
+def test_every_law_has_caught_something(laws, cases):
+    assert {law.name for law in laws} <= {law for _, law, _ in cases}
+
+
+def test_classes_factories_and_choices_are_checked_alike():
+    for target in (Honest, functools.partial(Honest, iterations=2), lambda *sizes: Honest(*sizes), routings("dynamic")):
+        report = check_routing(target, only=["shapes_fit", "agreement_gets_the_larger_share", "options_are_plain_data"])
+        assert not report.failed
+
+
+def test_a_failure_tells_the_law_and_what_was_seen():
+    sign_slip = next(mutant for mutant, _, _ in ROUTINGS if mutant.__name__ == "SignSlip")
+    with pytest.raises(ChecksFailed, match="in evaluation it gets 0.06.*\n.*that is routing") as told:
+        check_routing(sign_slip)
+    assert told.value.report.failed == ("agreement_gets_the_larger_share",)
+
+
+class NoRouting(Honest):
+    def rounds(self):
+        return 0
+
+
+EVEN = {"agreement_gets_the_larger_share": "all wholes get the same share"}
+
+
+def test_an_expected_failure_is_reported_with_its_reason():
+    (result,) = check_routing(NoRouting, only=list(EVEN), expected_failures=EVEN).results
+    assert result.status == "expected"
+    assert result.message.startswith("all wholes get the same share (in evaluation it gets 0.25")
+
+
+def test_a_plugin_may_say_itself_what_it_breaks():
+    class Even(NoRouting):
+        expected_failures = EVEN
+
+    assert [result.status for result in check_routing(Even, only=list(EVEN)).results] == ["expected"]
+
+
+def test_an_expected_failure_that_passes_is_a_failure():
+    with pytest.raises(ChecksFailed, match="expected to fail .no idea. and does not"):
+        check_routing(Honest, only=["shapes_fit"], expected_failures={"shapes_fit": "no idea"})
+
+
+@pytest.mark.parametrize("names", [{"only": ["shape_fits"]}, {"expected_failures": {"shape_fits": "a reason"}}])
+def test_an_unknown_check_is_answered_with_the_nearest(names):
+    with pytest.raises(UserError, match="no check 'shape_fits'. Did you mean 'shapes_fit'?"):
+        check_routing(Honest, **names)
+
+
+def test_checking_leaves_the_random_state_alone():
+    before = torch.get_rng_state()
+    check_routing(Honest, only=["shapes_fit", "agreement_gets_the_larger_share"])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+SOURCE = """
+from capsnet_dist import Routing, routings
+from capsnet_dist.routing import DynamicRouting
+
+
+class Backwards(DynamicRouting):
+    def forward(self, votes, activations):
+        agreement = votes.agreement
+        votes.agreement = lambda poses: -agreement(poses)
+        return super().forward(votes, activations)
+
+
+backwards_twice = routings("dynamic", iterations=2)
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "my_routing_to_check.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_the_exit_status_says_whether_all_is_well(file, capsys):
+    assert run(f"{file}:Backwards") == 1
+    table = capsys.readouterr().out
+    assert "agreement_gets_the_larger_share" in table and "failed" in table
+    assert run(f"{file}:backwards_twice", json=True) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["passed"] and report["kind"] == "routing" and report["name"] == "dynamic"
+
+
+def test_a_target_is_found_in_a_file_in_a_module_or_by_name(file):
+    assert check_target(f"{file}:Backwards").name == "Backwards"
+    assert check_target("capsnet_dist.loss:Margin").kind == "loss"
+    assert check_target("convolutional").kind == "layer"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("my_routing_to_check.py", "Name one: my_routing_to_check.py:MyRouting"),
+        ("my_routing_to_check.py:Backward", "no 'Backward'. Did you mean 'Backwards'?"),
+        ("absent_file.py:MyRouting", "no such file"),
+        ("absent_module:MyRouting", "No module named 'absent_module'"),
+        ("dynamics", "no routing, layer or loss is called 'dynamics'. .*Did you mean 'dynamic'?"),
+        ("pathlib:Path", "neither a Routing, nor a Layer, nor a loss"),
+        ("math:sqrt", "neither a Routing, nor a Layer, nor a loss"),
+    ],
+)
+def test_a_target_that_cannot_be_checked_is_refused(file, monkeypatch, target, message):
+    monkeypatch.chdir(Path(file).parent)
+    with pytest.raises(UserError, match=message):
+        check_target(target)

@@ -1,5 +1,8 @@
 """Max-min routing (Zhao et al., 2019)."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -39,6 +42,8 @@ class MaxMinRouting(Routing):
     Raises:
         UserError: fewer than one iteration.
     """
+
+    expected_failures: ClassVar[Mapping[str, str]] = {"couplings_are_shares": "a part can be all for two wholes"}
 
     def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: int = 3) -> None:
         super().__init__(parts, part_dim, wholes, dim)

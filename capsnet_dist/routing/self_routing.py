@@ -1,5 +1,8 @@
 """Self-routing (Hahn et al., 2019)."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import torch
 from einops import einsum, reduce
 from jaxtyping import Float
@@ -26,6 +29,10 @@ class SelfRouting(Routing):
     """
 
     needs_activations = True
+    expected_failures: ClassVar[Mapping[str, str]] = {
+        "agreement_gets_the_larger_share": "a part decides without seeing what others vote",
+        "agreement_makes_the_longest_whole": "a part decides without seeing what others vote",
+    }
 
     def __init__(self, parts: int, part_dim: int, wholes: int, dim: int) -> None:
         super().__init__(parts, part_dim, wholes, dim)

@@ -1,5 +1,8 @@
 """No routing: every whole gets the same share of each part."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,6 +23,8 @@ class UniformRouting(Routing):
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
     """
+
+    expected_failures: ClassVar[Mapping[str, str]] = {"agreement_gets_the_larger_share": "shares are even"}
 
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
         """Squash the total of equally shared votes; activations are not used."""

@@ -2,14 +2,16 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from mutants import LAYERS, LOSSES, ROUTINGS, Honest, HonestLayer, HonestLoss
+from mutants import LAYERS, LOSSES, ROUTINGS, Honest, HonestLayer, HonestLoss, NoRouting, SignSlip
 
 from capsnet_dist import UserError, layers, losses, routings
 from capsnet_dist.testing import (
+    Broken,
     ChecksFailed,
     check_layer,
     check_loss,
@@ -85,6 +87,11 @@ def test_every_law_has_caught_something(laws, cases):
     assert {law.name for law in laws} <= {law for _, law, _ in cases}
 
 
+def test_every_law_is_in_the_guide():
+    guide = (Path(__file__).parents[1] / "docs" / "checking.md").read_text(encoding="utf-8")
+    assert [law.name for law in (*routing.LAWS, *layer.LAWS, *loss.LAWS) if f"`{law.name}`" not in guide] == []
+
+
 def test_classes_factories_and_choices_are_checked_alike():
     for target in (Honest, functools.partial(Honest, iterations=2), lambda *sizes: Honest(*sizes), routings("dynamic")):
         report = check_routing(target, only=["shapes_fit", "agreement_gets_the_larger_share", "options_are_plain_data"])
@@ -92,15 +99,28 @@ def test_classes_factories_and_choices_are_checked_alike():
 
 
 def test_a_failure_tells_the_law_and_what_was_seen():
-    sign_slip = next(mutant for mutant, _, _ in ROUTINGS if mutant.__name__ == "SignSlip")
     with pytest.raises(ChecksFailed, match="in evaluation it gets 0.06.*\n.*that is routing") as told:
-        check_routing(sign_slip)
+        check_routing(SignSlip)
     assert told.value.report.failed == ("agreement_gets_the_larger_share",)
 
 
-class NoRouting(Honest):
-    def rounds(self):
-        return 0
+def test_each_law_of_each_routing_is_a_test():
+    cases = {case.id: case for case in parametrize_with_routing_checks([Honest, SignSlip]).args[1]}
+    assert len(cases) == 2 * len(routing.LAWS)
+    cases["Honest-agreement_gets_the_larger_share"].values[0]()
+    with pytest.raises(Broken, match="in evaluation it gets 0.06"):
+        cases["SignSlip-agreement_gets_the_larger_share"].values[0]()
+
+
+def test_an_expected_failure_is_a_strict_xfail():
+    reasons = {"NoRouting": {"iterations_count": "there are none"}}
+    cases = parametrize_with_routing_checks([NoRouting], expected_failures=reasons).args[1]
+    (marked,) = [case for case in cases if case.marks]
+    assert marked.id == "NoRouting-iterations_count"
+    assert marked.marks[0].name == "xfail"
+    assert marked.marks[0].kwargs == {"reason": "there are none", "strict": True}
+    with pytest.raises(Broken):
+        marked.values[0]()
 
 
 EVEN = {"agreement_gets_the_larger_share": "all wholes get the same share"}
@@ -160,18 +180,21 @@ def file(tmp_path):
 
 
 def test_the_exit_status_says_whether_all_is_well(file, capsys):
-    assert run(f"{file}:Backwards") == 1
+    law = "agreement_gets_the_larger_share"
+    assert run(f"{file}:Backwards", only=[law, "shapes_fit"]) == 1
     table = capsys.readouterr().out
-    assert "agreement_gets_the_larger_share" in table and "failed" in table
-    assert run(f"{file}:backwards_twice", json=True) == 0
+    assert re.search(f"{law}.*failed.*in evaluation", table) and "1 failed, 1 passed" in table
+    assert run(f"{file}:backwards_twice", json=True, only=[law]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["passed"] and report["kind"] == "routing" and report["name"] == "dynamic"
+    assert (report["passed"], report["kind"], report["name"]) == (True, "routing", "dynamic")
+    assert report["results"][0]["name"] == law and report["results"][0]["status"] == "passed"
 
 
 def test_a_target_is_found_in_a_file_in_a_module_or_by_name(file):
-    assert check_target(f"{file}:Backwards").name == "Backwards"
-    assert check_target("capsnet_dist.loss:Margin").kind == "loss"
-    assert check_target("convolutional").kind == "layer"
+    untouched = ["inputs_stay_untouched"]
+    assert check_target(f"{file}:Backwards", only=untouched).name == "Backwards"
+    assert check_target("capsnet_dist.loss:Margin", only=untouched).kind == "loss"
+    assert check_target("convolutional", only=untouched).kind == "layer"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import inspect
 import json as json_format
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,18 +21,19 @@ CHECKS: dict[str, Callable[..., Report]] = {"routing": check_routing, "layer": c
 COLORS = {"passed": "green", "failed": "bold red", "expected": "yellow", "noted": "yellow", "skipped": "dim"}
 
 
-def check_target(target: str) -> Report:
+def check_target(target: str, *, only: Iterable[str] | None = None) -> Report:
     """Check a plugin by where it is written, `my_package.module:MyRouting` or `my_routing.py:MyRouting`, or by name.
 
     Args:
         target: A module or file, a colon and a class; or the name of a registered routing, layer or loss.
+        only: Names of the checks to run; all of them without.
 
     Raises:
-        UserError: there is no such thing, or it is neither a routing, nor a layer, nor a loss.
+        UserError: there is no such thing or check, or it is neither a routing, nor a layer, nor a loss.
     """
     source, colon, attribute = target.rpartition(":")
     plugin = _attribute(source, attribute) if colon else _registered(target)
-    return CHECKS[_kind(plugin, target)](plugin, on_fail="report")
+    return CHECKS[_kind(plugin, target)](plugin, only=only, on_fail="report")
 
 
 def _registered(name: str) -> Choice[Any]:
@@ -70,17 +71,18 @@ def _kind(plugin: Any, target: str) -> str:
     raise UserError(f"{target} is neither a Routing, nor a Layer, nor a loss, nor a choice of one, but {plugin!r}.")
 
 
-def run(target: str, json: bool = False) -> int:
+def run(target: str, json: bool = False, *, only: Iterable[str] | None = None) -> int:
     """Check a plugin and print a table, or JSON; the exit status: 0, or 1 when a law does not hold.
 
     Args:
         target: As for `check_target`.
         json: Print the report as JSON.
+        only: Names of the checks to run; all of them without.
 
     Raises:
         UserError: as `check_target`.
     """
-    report = check_target(target)
+    report = check_target(target, only=only)
     if json:
         sys.stdout.write(json_format.dumps(report.to_dict(), indent=2) + "\n")
     else:

@@ -4,19 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from capsnet_dist.capsules import Capsules, lengths
+from capsnet_dist.capsules import Capsules, exponential_squash, lengths
 from capsnet_dist.plugins import Routing, routings
 from capsnet_dist.votes import Votes
-
-
-def exponential_squash(vectors: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-    """Shrink each vector to the length 1 - exp(-|s|), direction kept (Mazzia et al., 2021, equation 2).
-
-    Args:
-        vectors: The total input s of each capsule.
-    """
-    length = lengths(vectors)[..., None]
-    return -torch.expm1(-length) * vectors / length
 
 
 @routings.register("self_attention")

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from capsnet_dist import UserError, build, decoders, hub, load, models, routings, save, weights
+from capsnet_dist.plan import Plan, draft
 
 SMALL = models(
     "capsnet", channels=4, kernel=3, primary_types=2, primary_kernel=3, decoder=decoders("masked", hidden=(8,))
@@ -117,6 +118,12 @@ def test_every_routing_can_be_sized_before_memory_is_taken(name):
     model = models("capsnet", **(SMALL.options | {"routing": routings(name)}))
     save(build(model, (1, 8, 8), tuple("abc")), "saved")
     load("saved")
+
+
+@pytest.mark.parametrize("name", list(models))
+def test_every_network_can_be_sized_before_memory_is_taken(name):
+    planned = draft(Plan(models(name), (1, 28, 28), tuple("abc"), torch.float32, None))
+    assert all(tensor.is_meta for tensor in planned.state_dict().values())
 
 
 MISSING = rewrite(lambda state: {name: tensor for name, tensor in state.items() if name != "conv.bias"})

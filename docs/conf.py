@@ -1,0 +1,34 @@
+"""The documentation: `python -m sphinx -W docs docs/_build` makes it, and nothing is fetched from anywhere."""
+
+import re
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+project = "capsnet_dist"
+author = "the authors of capsnet_dist"
+extensions = ["myst_parser", "mathml", "plugins"]
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build", "_static", "_ext"]
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
+html_title = "capsnet_dist"
+html_math_renderer = "mathml"
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+html_show_copyright = False
+
+
+def _unlink_files(app: Sphinx, page: str, source: list[str]) -> None:
+    """Files beside docs/ are no pages: a link to one becomes its text."""
+    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./(?!routings/)[^)]+\)", r"`\1`", source[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Register what is above."""
+    app.connect("source-read", _unlink_files)

@@ -57,8 +57,7 @@ def kind_of(annotation: Any) -> str:
     if typing.get_origin(annotation) is typing.Literal:
         return " | ".join(map(str, typing.get_args(annotation)))
     text = inspect.formatannotation(annotation).replace("capsnet_dist.registry.", "").replace("pathlib.", "")
-    text = re.sub(r"\b(?:capsnet_dist|torch|typing)\.(?:\w+\.)*", "", text)
-    text = re.sub(r"\bjax(?=[A-Z])", "", text)  # as jaxtyping calls its types when it checks them
+    text = re.sub(r"\b(?:capsnet_dist|jaxtyping|torch|typing)\.(?:\w+\.)*", "", text)
     return re.sub(r"Choice\[(\w+)\]", r"\1", text)
 
 
@@ -181,6 +180,7 @@ class Names(Directive):
         except (TypeError, ValueError):
             return []
         shown = [str(p.replace(annotation=p.empty)) for p in parameters if p.name != "self"]
+        shown = [re.sub(r"<function (\w+) at \w+>", r"\1", text) for text in shown]
         star = next((i for i, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY), None)
         if star is not None:
             shown.insert(star, "*")

@@ -92,6 +92,12 @@ def test_every_law_is_in_the_guide():
     assert [law.name for law in (*routing.LAWS, *layer.LAWS, *loss.LAWS) if f"`{law.name}`" not in guide] == []
 
 
+def test_the_guide_shows_what_its_example_gives():
+    guide = (Path(__file__).parents[1] / "docs" / "checking.md").read_text(encoding="utf-8")
+    Path("tempered.py").write_text(guide.partition("```python\n")[2].partition("```")[0])
+    assert check_target("tempered.py:Tempered").summary in guide
+
+
 def test_classes_factories_and_choices_are_checked_alike():
     for target in (Honest, functools.partial(Honest, iterations=2), lambda *sizes: Honest(*sizes), routings("dynamic")):
         report = check_routing(target, only=["shapes_fit", "agreement_gets_the_larger_share", "options_are_plain_data"])
@@ -183,7 +189,7 @@ def test_the_exit_status_says_whether_all_is_well(file, capsys):
     law = "agreement_gets_the_larger_share"
     assert run(f"{file}:Backwards", only=[law, "shapes_fit"]) == 1
     table = capsys.readouterr().out
-    assert re.search(f"{law}.*failed.*in evaluation", table) and "1 failed, 1 passed" in table
+    assert re.search(f"{law}.*failed.*in evaluation", table) and "1 passed, 1 failed" in table
     assert run(f"{file}:backwards_twice", json=True, only=[law]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["passed"], report["kind"], report["name"]) == (True, "routing", "dynamic")

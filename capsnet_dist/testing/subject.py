@@ -58,7 +58,7 @@ class Subject(ABC):
         self, *, seed: int = 0, dtype: torch.dtype = torch.float64, stirred: bool = True, **options: Any
     ) -> nn.Module:
         """A new one in evaluation mode; stirred, since parameters that start at zero hide mistakes."""
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return stir(self.wrap(**options).to(dtype).eval()) if stirred else self.wrap(**options).to(dtype).eval()
 
     def options(self) -> dict[str, Any]:

@@ -16,8 +16,6 @@ from capsnet_dist.plugins import Layer, layers
 class SquashedConvolution(Layer):
     """A convolution over all numbers of all poses, then squashed: no routing (Rajasegaran et al., 2019: DeepCaps).
 
-    Dynamic routing with one iteration, but for a constant factor.
-
     Args:
         inputs: The capsules below.
         types: Types of capsule, each with one at every position.

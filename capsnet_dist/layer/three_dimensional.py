@@ -29,7 +29,8 @@ class ThreeDimensionalCapsules(RoutingLayer):
         kernel: Side of a window, in positions.
         stride: Step between windows, in positions.
         padding: Rows and columns of absent capsules around the map.
-        routing: How the types below agree on wholes.
+        routing: How the types below agree on wholes; with a bias, as in the authors' code, or little is left of a part
+            that divides itself over a whole map.
 
     Raises:
         UserError: the map is too small for the window, or the routing needs activations that the parts do not have.
@@ -44,7 +45,7 @@ class ThreeDimensionalCapsules(RoutingLayer):
         kernel: int = 3,
         stride: int = 1,
         padding: int = 1,
-        routing: Choice[Routing] = routings("dynamic"),
+        routing: Choice[Routing] = routings("dynamic", bias=True),
     ) -> None:
         windows = Windows(inputs, kernel, stride, padding)
         patch = inputs._replace(dim=inputs.dim * kernel**2)

@@ -44,7 +44,7 @@ class DeepCaps(Model):
         types: int = 32,
         dims: tuple[int, ...] = (4, 8, 8, 8),
         dim: int = 32,
-        skip: Choice[Layer] = layers("three_dimensional", routing=routings("dynamic", bias=True)),
+        skip: Choice[Layer] = layers("three_dimensional"),
         routing: Choice[Routing] = routings("dynamic", bias=True),
         decoder: Choice[Decoder] = decoders("class_independent"),
     ) -> None:

@@ -29,6 +29,8 @@ class Stack(Model):
     """A stem, primary capsules and any layers, one upon another. The defaults are CapsNet (Sabour et al., 2017).
 
     `--model.layers convolutional dense` names the layers from below, `--model.layers.0.types 8` sets an option of one.
+    Squashing squares short lengths: in a deep stack, give routings a bias or matrices a larger deviation, else nothing
+    of the image is left at the top, nor of the gradient at the bottom.
 
     Args:
         image: Channels, height and width of an image.

@@ -97,3 +97,17 @@ class VotingLayer(RoutingLayer):
         """The votes of the parts, and their activations."""
         poses, activations = map(at_least_float32, capsules)
         return Votes(poses, self.weight), activations
+
+
+def require_activations(layer: RoutingLayer, routing: Choice[Routing]) -> None:
+    """Refuse class capsules that could not say which class it is.
+
+    Args:
+        layer: The class capsules.
+        routing: What they were made with.
+
+    Raises:
+        UserError: the routing makes no activations.
+    """
+    if not layer.outputs.activations:
+        raise UserError(f"Routing {routing.name!r} makes no activations, which the class capsules need for scores.")

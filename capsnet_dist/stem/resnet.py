@@ -26,7 +26,8 @@ class ResNetStem(Stem):
             both sides (their option A). "project": through a 1 x 1 convolution, normalised (option B).
 
     Raises:
-        UserError: not as many widths as blocks, a stage without blocks, or "pad" with channels that do not grow by an even number.
+        UserError: not as many widths as blocks, a stage without blocks, or "pad" with channels that do not grow by an
+            even number.
     """
 
     def __init__(

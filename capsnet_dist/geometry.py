@@ -74,7 +74,8 @@ class Windows(nn.Module):
     def cut(self, capsules: Capsules) -> Capsules:
         """The parts that each window sees; windows join the batch axis: "b n p" becomes "(b o) i p"."""
         absent = Capsules(capsules.poses.new_zeros(1, 1, 1), capsules.activations.new_zeros(1, 1))
-        batch, _, dim = capsules.poses.shape
+        batch, parts, dim = capsules.poses.shape
+        assert parts == self.num_parts, f"windows over {self.num_parts} capsules were given {parts}"
         poses = torch.cat([capsules.poses, absent.poses.expand(batch, 1, dim)], dim=1)
         activations = torch.cat([capsules.activations, absent.activations.expand(batch, 1)], dim=1)
         return Capsules(

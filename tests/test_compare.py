@@ -64,6 +64,18 @@ def test_a_whole_is_dead_if_it_never_exceeds_a_tenth(activation, dead):
     assert diagnosed([0.25] * 4, activation).dead == dead
 
 
+def test_a_whole_that_was_active_once_is_not_dead(monkeypatch):
+    batches = iter(torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]]))  # five images, two at a time
+    route = Fixed.forward
+
+    def forward(self, votes, activations):
+        self.activation = next(batches)
+        return route(self, votes, activations)
+
+    monkeypatch.setattr(Fixed, "forward", forward)
+    assert diagnosed([0.5, 0.5], [0.0, 0.0]).dead == 0.5
+
+
 def test_wholes_without_activations_are_neither_dead_nor_alive(monkeypatch):
     monkeypatch.setattr(Fixed, "makes_activations", False)
     assert diagnosed([0.5, 0.5], [0.0, 0.0]).dead is None

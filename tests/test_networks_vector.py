@@ -270,7 +270,7 @@ def test_a_residual_block_is_the_sum_of_its_paths():
     deep, skipped = block.second(block.first(entry)), block.skip(entry)
     result = block(capsules(grid))
     torch.testing.assert_close(result.poses, deep.poses + skipped.poses)
-    assert (result.activations >= 0).all() and (result.activations <= 1).all()
+    torch.testing.assert_close(result.activations, (deep.activations + skipped.activations) / 2)
     assert block.outputs[:4] == (2, 3, 3, 4)
 
 
@@ -285,6 +285,22 @@ def test_homogeneous_capsules_are_sums_weighted_number_by_number():
     mean, variance = total.mean(dim=(0, 1)), total.var(dim=(0, 1), unbiased=False)  # over samples and wholes
     expected = ((total - mean) / (variance + 1e-3).sqrt() + layer.norm.bias).relu()
     torch.testing.assert_close(layer(below).poses, expected)
+
+
+def test_scores_are_the_sum_of_the_branches_normalized():
+    """Pixels go from -1 to 1; in evaluation, statistics of a new network are 0 and 1."""
+    model = small("hvc").double().eval()
+    torch.nn.init.normal_(model.weights)
+    torch.nn.init.normal_(model.norm.bias)
+    images = torch.rand(2, 1, 14, 14, dtype=torch.float64)
+    maps, expected = 2 * images - 1, model.norm.bias.sum()
+    for number in range(3):
+        maps = functional.conv2d(maps, model.convolutions[number][0].weight).div((1 + 1e-3) ** 0.5).relu()
+        if number + 1 in (1, 3):
+            branch, weight = model.branches[str(number + 1)], model.weights[[1, 3].index(number + 1)]
+            total = torch.einsum("bcn,njc->bjc", maps.flatten(2), branch.weight)
+            expected = expected + weight * total.div((1 + 1e-3) ** 0.5).relu().norm(dim=-1) / (1 + 1e-3) ** 0.5
+    torch.testing.assert_close(model(images).scores, expected)
 
 
 def test_branch_weights_are_learned_only_where_merging_says_so():

@@ -122,7 +122,7 @@ class AttentionResNet(Model):
         return states[-1]
 
     def _initialize(self, layers: list[VotingLayer]) -> None:
-        """Normal matrices, so that the sum over parts has the variance of a pose (as in the authors' code)."""
+        """Normal matrices of variance j / (sqrt(d) i), as in the authors' code; with even shares a whole has 1 / j."""
         for layer in layers:
             parts, wholes, _, columns = layer.weight.shape
             nn.init.normal_(layer.weight, std=math.sqrt(wholes / (columns * parts)))

@@ -1,0 +1,175 @@
+"""What the documentation says works: its Python runs, its commands are understood, its examples give what they show.
+
+A block is left out by a line `<!-- not run: reason -->` above it.
+"""
+
+import doctest
+import importlib
+import importlib.util
+import os
+import pkgutil
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from conftest import run_ranks
+from test_train import RUN
+
+import capsnet_dist
+from capsnet_dist import build
+from capsnet_dist import train as trainer
+from capsnet_dist.run import check
+
+ROOT = Path(__file__).parents[1]
+MNIST = Path(os.environ.get("CAPSNET_DATA", ROOT.parent / "shared" / "data")).resolve()
+GIVEN = "import torch\nimages = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)\n"  # what a reader has at hand
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A block of code, where it stands, and the text before it."""
+
+    file: Path
+    line: int
+    language: str
+    code: str
+    before: str
+
+    @property
+    def written(self) -> str | None:
+        """The file that the reader is told to write it into."""
+        found = re.search(r"Write `(\w+\.py)`:$", self.before)
+        return found and found[1]
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the test runs it: the commands under "Start" take minutes and are run by .ci/run."""
+        section = self.before.rpartition("\n## ")[2].partition("\n")[0]
+        return not self.before.endswith("-->") and (self.file.name, section) != ("README.md", "Start")
+
+
+def _blocks(file):
+    text = file.read_text(encoding="utf-8")
+    for found in BLOCK.finditer(text):
+        before = text[: found.start()]
+        yield Block(file, before.count("\n") + 1, found[1], found[2], before.rstrip())
+
+
+BLOCKS = [block for file in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] for block in _blocks(file)]
+COMMANDS = [
+    pytest.param(line.strip(), id=f"{block.file.name}:{block.line}: {line.split('  #')[0].strip()[:60]}")
+    for block in BLOCKS
+    if block.language in ("console", "sh") and block.is_run
+    for line in block.code.replace("\\\n", " ").splitlines()
+    if line.strip()
+]
+PYTHON = sorted({block.file for block in BLOCKS if block.language == "python"})
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The folder of a small training on the digits: what `runs/NAME/TIME` stands for."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    run_ranks(1, trainer.train, replace(RUN, steps=3, run_dir=folder))
+    return folder
+
+
+@pytest.fixture
+def reader(trained):
+    """A folder with what a reader has: the repository's files, and those that the documentation told to write."""
+    for folder in ("recipes", "launch"):
+        Path(folder).symlink_to(ROOT / folder)
+    for block in BLOCKS:
+        if block.written:
+            Path(block.written).write_text(block.code)
+    return lambda text: re.sub(r"runs/\w+/TIME", str(trained), text)
+
+
+@pytest.mark.parametrize("file", PYTHON, ids=lambda file: file.name)
+def test_python_in_the_documentation_runs(file, reader):
+    program = GIVEN
+    for block in BLOCKS:
+        if block.file == file and block.language == "python" and block.is_run:
+            code = f"from capsnet_dist.config import import_plugins\nimport_plugins({block.written!r})\n"
+            program += f"# line {block.line}\n{code if block.written else reader(block.code)}"
+    Path("program.py").write_text(program)
+    done = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_in_the_documentation_work(command, reader):
+    words = shlex.split(reader(command), comments=True)
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words.pop(0)
+    scripts = [position for position, word in enumerate(words) if word.startswith("recipes/")]
+    if words[0] == "capsnet-dist":
+        run_ranks(1, _call, _tool, words)
+    elif words[0] in ("accelerate", "python", "sbatch") and scripts:
+        assert words[0] != "sbatch" or (ROOT / words[scripts[0] - 1]).is_file()
+        processes = run_ranks(1, _processes, words[2 : scripts[0] + 1]) if words[0] == "accelerate" else 1
+        recipe = words[scripts[0] :]
+        if "mnist" not in recipe[0] or "--config" in recipe:
+            run_ranks(min(processes, 2), _call, _recipe, [*recipe, "--dry-run"])
+        elif command.split()[:3] != ["accelerate", "launch", "recipes/mnist.py"] or len(recipe) > 1:
+            run_ranks(1, _only_check, processes, recipe)  # MNIST at full size takes long: the plain command is run
+        elif MNIST.is_dir():
+            run_ranks(1, _call, _recipe, [*recipe, "--dry-run", "--batch-size", "16", "--data.root", str(MNIST)])
+        else:
+            pytest.skip("CAPSNET_DATA names no folder with MNIST")
+    else:
+        pytest.skip(f"`{words[0]}` is not ours")
+
+
+def _processes(words):
+    """How many processes the launcher would start: it must understand the words, and its file."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+
+    number = _validate_launch_command(launch_command_parser().parse_args(words))[0].num_processes
+    return number or 1 if isinstance(number, int) else 8  # "gpu": as many as there are
+
+
+def _recipe():
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def _tool():
+    (script,) = entry_points(group="console_scripts", name="capsnet-dist")
+    script.load()()
+
+
+def _call(program, words):
+    """Call a program with a command line; it must end well."""
+    sys.argv = words
+    try:
+        program()
+    except SystemExit as end:
+        assert not end.code, f"{shlex.join(words)} ended with {end.code}"
+
+
+def _only_check(processes, words):
+    """Read the command line of a recipe, check the run and build its network."""
+
+    def only_check(run):
+        check(run, processes)
+        build(run.model, (1, 28, 28), tuple("0123456789"))
+
+    trainer.train = only_check
+    _call(_recipe, words)
+
+
+def test_examples_in_docstrings_give_what_they_show():
+    examples = 0
+    for found in pkgutil.walk_packages(capsnet_dist.__path__, "capsnet_dist."):
+        if ".kernels" not in found.name or importlib.util.find_spec("triton"):
+            failed, tried = doctest.testmod(importlib.import_module(found.name))
+            assert not failed, found.name
+            examples += tried
+    assert examples >= 4

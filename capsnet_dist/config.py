@@ -173,6 +173,8 @@ def _restore(kind: Any, default: Any, value: Any, place: str) -> Any:
         if not isinstance(value, dict):
             raise UserError(f"{place} must be an object with a name and options; got {value!r}.")
         return from_dict(typing.cast(Choice[Any], default), typing.cast(dict[str, Any], value), place)
+    if _is_group(default) and isinstance(value, dict):
+        return from_dict(default, typing.cast(dict[str, Any], value), place)
     if _nested(default) and isinstance(value, list):
         items = typing.cast(list[Any], value)
         defaults = itertools.chain(default, itertools.repeat(default[0]))
@@ -187,6 +189,11 @@ def _restore(kind: Any, default: Any, value: Any, place: str) -> Any:
     if not _is(value, kind):
         raise UserError(f"{place} must be {inspect.formatannotation(kind)}; got {value!r}.")
     return value
+
+
+def _is_group(value: Any) -> bool:
+    """Whether options are grouped: `--checkpoint.every`."""
+    return dataclasses.is_dataclass(value) and not isinstance(value, Choice | type)
 
 
 def _admits(kind: Any, wanted: type) -> bool:

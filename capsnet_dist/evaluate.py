@@ -84,20 +84,23 @@ class Best:
     """After how many steps; 0 until some are offered."""
 
     def __init__(self) -> None:
-        self._state: dict[str, Tensor] = {}
-        self._rank = (-math.inf, -math.inf)
+        self.state: dict[str, Tensor] = {}
+        self.rank = [-math.inf, -math.inf]
 
     def offer(self, name: str, step: int, model: Model, result: Evaluation) -> None:
         """Keep a copy of these weights if they are better."""
-        rank = (result.accuracy, -result.loss)
-        if rank > self._rank:
+        rank = [result.accuracy, -result.loss]
+        if rank > self.rank:
             # Tensors, not a copied network: Accelerate has bound the forward of a prepared one to the original.
-            self._state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            self.name, self.step, self._rank = name, step, rank
+            self.set(name, step, rank, {name: tensor.clone() for name, tensor in model.state_dict().items()})
+
+    def set(self, name: str, step: int, rank: list[float], state: dict[str, Tensor]) -> None:
+        """Take these weights for the best."""
+        self.name, self.step, self.rank, self.state = name, step, rank, state
 
     def restore(self, candidates: Mapping[str, Model]) -> Model:
         """The network that holds the best weights now."""
         model = candidates[self.name]
-        if self._state:
-            model.load_state_dict(self._state)
+        if self.state:
+            model.load_state_dict(self.state)
         return model

@@ -1,15 +1,45 @@
-"""Whether the launcher started what it was asked for: `accelerate launch --cpu --num_processes 2` starts one."""
+"""What stands between the launcher and a training: Accelerate, set up, and a check that all processes started."""
 
 import itertools
 import os
 import sys
+import warnings
 from argparse import ArgumentParser
+from datetime import timedelta
 from pathlib import Path
 
 import psutil
+import torch
+from accelerate import Accelerator
 from accelerate.commands.config import config_args
+from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin, InitProcessGroupKwargs
+
+from capsnet_dist.errors import UserError
+from capsnet_dist.run import Run
 
 LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "accelerate.commands.accelerate_cli"}
+
+
+def make_accelerator(run: Run) -> Accelerator:
+    """Accelerate as a run wants it: precision, accumulation, DDP and how long to wait for another process.
+
+    Raises:
+        UserError: a precision that this machine does not have.
+    """
+    precision = None if run.mixed_precision == "launcher" else run.mixed_precision
+    wanted = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if wanted == "fp16" and not torch.cuda.is_available():
+        raise UserError("--mixed-precision fp16 needs a GPU; bf16 works on a CPU too.")
+    # A kernel over one channel has two layouts that are the same in memory; DDP compares their strides.
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
+    return Accelerator(
+        mixed_precision=precision,
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=run.accumulation, sync_with_dataloader=False),
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+            InitProcessGroupKwargs(timeout=timedelta(seconds=run.timeout)),
+        ],
+    )
 
 
 def shortfall(processes: int) -> str | None:

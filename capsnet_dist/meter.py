@@ -27,6 +27,11 @@ class Meter:
         self._rows: list[Tensor] = []
         self._copied: tuple[list[int], Tensor, torch.cuda.Event | None] | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether `flush` needs no other process."""
+        return not self._rows
+
     def add(self, step: int, values: dict[str, Tensor]) -> dict[int, Metrics]:
         """Take the metrics of a step; give those of earlier steps, by step, that are ready: the same on all ranks."""
         self._names = list(values)

@@ -2,26 +2,40 @@
 
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from typing_extensions import override
 
-from capsnet_dist import config, weights
+from capsnet_dist import checkpoint, config, weights
 from capsnet_dist.card import model_card
+from capsnet_dist.checkpoint import Checkpoint
 from capsnet_dist.errors import UserError
 from capsnet_dist.evaluate import Evaluation
 from capsnet_dist.figures import save_confusion, save_curves, save_poses, save_reconstructions
-from capsnet_dist.folder import RunFolder, command, environment
+from capsnet_dist.folder import RunFolder, command, environment, resumed_path
 from capsnet_dist.plugins import Model, Split
-from capsnet_dist.progress import Progress, progress
+from capsnet_dist.progress import Progress, progress, say
 from capsnet_dist.run import Run
 from capsnet_dist.trackers import Tracker
 
+OF_THE_OCCASION = {"run_dir", "dry_run", "resume", "strict_resume", "max_time", "progress", "command", "started"}
+"""What may differ when a run is repeated or resumed."""
+
 
 class Record:
-    """Keeps silent: what ranks above 0 hold."""
+    """Keeps silent: what ranks above 0 hold.
+
+    Args:
+        run: The configuration.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
 
     def __enter__(self) -> "Record":
         return self
@@ -29,11 +43,31 @@ class Record:
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         return None
 
+    @property
+    def path(self) -> Path:
+        """The folder of a run that is resumed: all ranks read it."""
+        path = resumed_path(self.run) or self.run.run_dir
+        assert path is not None, "only a run that is not resumed may leave its folder to rank 0"
+        return path
+
     def say(self, text: str) -> None:
         """A line for people."""
 
-    def start(self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any]) -> None:
-        """Before the first step: write configuration and environment, of which `place` is a part."""
+    def start(self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any]) -> Checkpoint | None:
+        """Before the first step: write configuration and environment, of which `place` is a part.
+
+        Returns:
+            The checkpoint to go on from.
+        """
+
+    def minutes_since_checkpoint(self) -> float:
+        """How long the last checkpoint, or the start, was ago."""
+        return 0.0
+
+    def checkpoint(
+        self, step: int, tensors: Callable[[], Mapping[str, Mapping[str, Tensor]]], state: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Save the state after so many steps."""
 
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
         """After so many steps."""
@@ -59,14 +93,24 @@ class MainRecord(Record):
     """
 
     def __init__(self, run: Run) -> None:
-        self.run = run
+        super().__init__(run)
         self.folder = RunFolder(run)
         self._progress: Progress | None = None
         self._tracker: Tracker | None = None
+        self._saved = time.monotonic()
+        self._failed_saves = 0
+        self._done = False
+
+    @property
+    @override
+    def path(self) -> Path:
+        return self.folder.path
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._progress is not None:
             self._progress.__exit__(kind, *rest)
+            reason = "" if kind is None else f"{kind.__name__}: {rest[0]}"
+            self._status("failed" if kind else "done" if self._done else "preempted", reason)
         if self._tracker is not None:
             self._tracker.close()
         refused = kind is not None and issubclass(kind, UserError) and self._progress is None
@@ -78,17 +122,45 @@ class MainRecord(Record):
         self._progress.say(text)
 
     @override
-    def start(self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any]) -> None:
-        run, path = self.run, self.folder.path
+    def start(self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any]) -> Checkpoint | None:
+        run, path = self.run, self.path
         described = weights.describe(run.model, model.image, model.classes) | {"run": _repeatable(run)}
+        self._place = environment(device) | dict(place)
+        found = checkpoint.newest(path / "checkpoints", say) if self.folder.is_resumed else None
+        if found is not None:
+            self._compare(found)
         kind = "none" if run.dry_run else run.tracker
         self._tracker = Tracker(kind, project="capsnet_dist", name=path.name, config=described, folder=path)
-        found = environment(device) | dict(place)
-        self.folder.write("environment.json", json.dumps(found, indent=2) + "\n")
+        self.folder.cut_metrics(found.step if found else 0)
+        self.folder.write("environment.json", json.dumps(self._place, indent=2) + "\n")
         self.folder.write("config.json", json.dumps(described, indent=2) + "\n")
-        self._progress = progress(run.progress, num_steps, images_per_step=run.batch_size).__enter__()
+        first = found.step if found else 0
+        self._progress = progress(run.progress, num_steps, first, images_per_step=run.batch_size).__enter__()
+        self._status("running", "")
         count = sum(parameter.numel() for parameter in model.parameters())
-        self.say(f"{run.name}: {count:,} parameters, {found['processes']} process(es) on {found['device']}")
+        start = f", going on after step {first}" if first else ""
+        self.say(
+            f"{run.name}: {count:,} parameters, {place['processes']} process(es) on {self._place['device']}{start}"
+        )
+        return found
+
+    @override
+    def minutes_since_checkpoint(self) -> float:
+        return (time.monotonic() - self._saved) / 60
+
+    @override
+    def checkpoint(
+        self, step: int, tensors: Callable[[], Mapping[str, Mapping[str, Tensor]]], state: Callable[[], dict[str, Any]]
+    ) -> None:
+        if self.run.dry_run:
+            return
+        whole = state() | {"run": _repeatable(self.run), "environment": self._place}
+        try:
+            checkpoint.save(self.path / "checkpoints", step, tensors(), whole, self.run.checkpoint.keep)
+        except OSError as error:
+            self._failed_saves += 1
+            self.say(f"Warning: no checkpoint of step {step}: {error.strerror} ({self._failed_saves} failed so far).")
+        self._saved = time.monotonic()
 
     @override
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
@@ -115,7 +187,8 @@ class MainRecord(Record):
 
     @override
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
-        path, samples = self.folder.path, self.folder.path / "samples"
+        path, samples = self.path, self.path / "samples"
+        self._done = bool(results)
         weights.save(model, path, run=_repeatable(self.run))
         save_curves(path / "metrics.jsonl", samples / "curves.png")
         if results:
@@ -125,14 +198,31 @@ class MainRecord(Record):
         self.folder.write("README.md", model_card(self.run, model, source, results, command(), path))
         self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {path}")
 
+    def _status(self, state: str, reason: str) -> None:
+        """STATUS.json: running, done, preempted or failed, and why; launchers turn every exit code into 1."""
+        self.folder.write("STATUS.json", json.dumps({"state": state, "reason": reason}, indent=2) + "\n")
+
+    def _compare(self, found: Checkpoint) -> None:
+        """Say, or with --strict-resume refuse, what is not as it was: the run will not go on bit for bit."""
+        now = {"run": _repeatable(self.run), "environment": self._place}
+        changes = [
+            f"{kind}.{key}: {found.state.get(kind, {}).get(key)!r} before, {value!r} now"
+            for kind, values in now.items()
+            for key, value in values.items()
+            if key not in OF_THE_OCCASION and found.state.get(kind, {}).get(key) != value
+        ]
+        if changes and self.run.strict_resume:
+            raise UserError(f"--strict-resume: {'; '.join(changes)}.")
+        for change in changes:
+            say(f"Warning: the run goes on with other values than before: {change}.")
+
 
 def open_record(run: Run) -> Record:
     """The record of this process: written by rank 0 alone."""
-    return MainRecord(run) if int(os.environ.get("RANK", "0")) == 0 else Record()
+    return MainRecord(run) if int(os.environ.get("RANK", "0")) == 0 else Record(run)
 
 
 def _repeatable(run: Run) -> dict[str, Any]:
     """The run without what belongs to this one occasion."""
     values: dict[str, Any] = config.to_dict(run)
-    del values["run_dir"], values["dry_run"]
-    return values
+    return {key: value for key, value in values.items() if key not in OF_THE_OCCASION}

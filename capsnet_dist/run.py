@@ -22,6 +22,18 @@ from capsnet_dist.registry import Choice
 
 
 @dataclass(frozen=True, kw_only=True)
+class Checkpoints:
+    """When the exact state of the training is saved, to go on from."""
+
+    every: int = 200
+    """Steps between checkpoints."""
+    minutes: float = 5.0
+    """Longest time between checkpoints."""
+    keep: int = 2
+    """How many of the newest to keep."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """Train a capsule network."""
 
@@ -75,6 +87,18 @@ class Run:
     """A live bar, plain lines, or neither; "auto": the bar on a terminal, lines in a log."""
     tracker: Literal["none", "wandb", "tensorboard"] = "none"
     """Where else metrics and pictures go; wandb works offline where there is no key or network."""
+    checkpoint: Checkpoints = Checkpoints()
+    """When the state is saved."""
+    resume: Literal["auto"] | Path | None = None
+    """Go on from the newest good checkpoint of a run folder; "auto": of --run-dir, or start anew."""
+    strict_resume: bool = False
+    """Refuse to resume with other options, software or machines than before."""
+    max_time: float | None = None
+    """Minutes after which to save and end, as if interrupted."""
+    max_skipped: int = 10
+    """Steps in a row without a finite gradient, each of them skipped, before giving up."""
+    timeout: float = 300.0
+    """Seconds to wait for another process before giving it up."""
     dry_run: bool = False
     """Do one step of everything and keep nothing."""
 
@@ -87,14 +111,31 @@ def check(run: Run, processes: int) -> None:
     """
     if run.processes not in (None, processes):
         raise UserError(f"--processes {run.processes}: the launcher started {processes}.")
-    at_least_one = {"batch-size": run.batch_size, "accumulation": run.accumulation, "epochs": run.epochs}
-    for flag, value in {**at_least_one, "evaluate-every": run.evaluate_every, "steps": run.steps or 1}.items():
-        if value < 1 or run.steps == 0:
-            raise UserError(f"--{flag} {0 if run.steps == 0 else value}: must be at least 1.")
-    if not 0 < run.lr < float("inf"):
-        raise UserError(f"--lr {run.lr}: must be positive.")
-    if run.clip_norm is not None and not run.clip_norm > 0:
-        raise UserError(f"--clip-norm {run.clip_norm}: must be positive.")
+    if run.resume == "auto" and run.run_dir is None:
+        raise UserError("--resume auto looks in --run-dir FOLDER: name it.")
+    counts = {
+        "batch-size": run.batch_size,
+        "accumulation": run.accumulation,
+        "epochs": run.epochs,
+        "steps": run.steps,
+        "evaluate-every": run.evaluate_every,
+        "checkpoint.every": run.checkpoint.every,
+        "checkpoint.keep": run.checkpoint.keep,
+        "max-skipped": run.max_skipped,
+    }
+    for flag, count in counts.items():
+        if count is not None and count < 1:
+            raise UserError(f"--{flag} {count}: must be at least 1.")
+    amounts = {
+        "lr": run.lr,
+        "clip-norm": run.clip_norm,
+        "checkpoint.minutes": run.checkpoint.minutes,
+        "max-time": run.max_time,
+        "timeout": run.timeout,
+    }
+    for flag, amount in amounts.items():
+        if amount is not None and not 0 < amount < float("inf"):
+            raise UserError(f"--{flag} {amount}: must be positive.")
     for flag, value in {"ema": run.ema, "validation": run.validation}.items():
         if not 0 <= value < 1:
             raise UserError(f"--{flag} {value}: must be at least 0 and less than 1.")

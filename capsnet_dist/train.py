@@ -1,28 +1,24 @@
 """Training: one loop, the same for one process and for many."""
 
-import copy
 import math
 import os
 import sys
-import warnings
-from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any, cast
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin, InitProcessGroupKwargs
 from torch import Tensor
 
-from capsnet_dist import config, weights
+from capsnet_dist import checkpoint, config, weights
+from capsnet_dist.checkpoint import Checkpoint
 from capsnet_dist.data.batches import Batches
 from capsnet_dist.data.order import derive, hold_out
 from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.evaluate import Best, Evaluation, evaluate
-from capsnet_dist.launching import shortfall
-from capsnet_dist.meter import Meter
-from capsnet_dist.plugins import Image, Loss, Model, Output, Split
+from capsnet_dist.launching import make_accelerator, shortfall
+from capsnet_dist.meter import Meter, sum_over_processes
+from capsnet_dist.objective import loss_terms, rehearse, step_if_finite
+from capsnet_dist.plugins import Image, Model, Output, Split
 from capsnet_dist.record import Record, open_record
 from capsnet_dist.run import Run, check
 from capsnet_dist.signals import interruption
@@ -41,21 +37,22 @@ def train(run: Run) -> dict[str, float]:
 
     Raises:
         UserError: the configuration cannot work.
-        SystemExit: the user interrupted; what was trained so far is saved.
+        SystemExit: it was interrupted; what was trained so far is saved, to go on from.
     """
     check(run, int(os.environ.get("WORLD_SIZE", "1")))
-    with open_record(run) as record, interruption() as interrupted:
+    with open_record(run) as record, interruption(run.max_time) as interrupted:
         trainer = Trainer(run, record)
         stop = False
-        for step in range(trainer.num_steps):
+        for step in range(trainer.start, trainer.num_steps):
             stop = trainer.step(step, interrupted.is_set)
+            if trainer.is_evaluation_due(step) and not stop:
+                trainer.validate(step)
+            trainer.save(step, at_once=stop)
             if stop:
                 break
-            if trainer.is_evaluation_due(step):
-                trainer.validate(step)
         results = trainer.finish(stop)
     if stop:
-        sys.exit(130)  # 128 + SIGINT, as shells count
+        sys.exit(interrupted.exit_code)
     return {name: result.accuracy for name, result in results.items()}
 
 
@@ -67,34 +64,37 @@ class Trainer:
         record: What the training says and leaves behind.
 
     Raises:
-        UserError: data, network and configuration do not fit together.
+        UserError: data, network and configuration do not fit together, or there is nothing good to resume from.
     """
 
     def __init__(self, run: Run, record: Record) -> None:
         self.run, self.record = run, record
-        self.accelerator = accelerator = _accelerator(run)
+        self.accelerator = accelerator = make_accelerator(run)
         torch.use_deterministic_algorithms(run.deterministic)
         data, dtype = run.data.build(), getattr(torch, run.dtype)
         with accelerator.local_main_process_first():  # one process a machine downloads
-            training, self.validation, self.test = _splits(run, data.split("train"), data.split("test"), accelerator)
+            training, self.validation, self.test = self._splits(data.split("train"), data.split("test"))
         torch.manual_seed(derive(run.seed, "weights"))
         image = cast(Image, tuple(training.images.shape[1:]))
         self.model = weights.build(run.model, image, data.classes).to(accelerator.device, dtype)
         self.criteria = [run.loss.build(), run.regularizer.build()]
         self.batches = Batches(training, run.augmentation.build(), run.batch_size, run.seed, dtype)
-        _rehearse(self.model, self.criteria, self.batches)
+        rehearse(self.model, self.criteria, self.batches)
 
         self.steps_per_epoch = self.batches.order.steps_per_epoch
         self.num_steps = 1 if run.dry_run else run.steps or run.epochs * self.steps_per_epoch
         self.schedule = run.schedule.build(self.num_steps)
         self.average = MovingAverage(self.model, run.ema) if run.ema else None
         optimizer = run.optimizer.build(self.model.parameters(), run.lr)
-        self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
-        self.meter, self.best = Meter(accelerator), Best()
+        self.best, self.start, self.skipped = Best(), 0, 0
         place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
-        record.start(self.model, accelerator.device, self.num_steps, place)
+        found = record.start(self.model, accelerator.device, self.num_steps, place)
         if missing := shortfall(accelerator.num_processes):
             record.say(missing)
+        self._restore(found, optimizer)
+        self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.meter = Meter(accelerator)
+        self._warm_up()
 
     @property
     def candidates(self) -> dict[str, Model]:
@@ -117,6 +117,7 @@ class Trainer:
                 totals[name] = totals.get(name, torch.zeros_like(value)) + value
         values = {name: total / self.run.accumulation for name, total in totals.items()}
         values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
+        values["skipped"] = totals["skipped"]
         values["interrupted"] = values["loss"].new_tensor(float(interrupted))
         if self.average is not None:
             self.average.update(self.model, step)
@@ -125,6 +126,14 @@ class Trainer:
     def is_evaluation_due(self, step: int) -> bool:
         """Whether an epoch to evaluate, or the training, ends with this step."""
         return (step + 1) % (self.run.evaluate_every * self.steps_per_epoch) == 0 or step + 1 == self.num_steps
+
+    def save(self, step: int, *, at_once: bool) -> None:
+        """Save the state if it is time; on rank 0, since all ranks hold the same."""
+        checkpoints = self.run.checkpoint
+        due = at_once or (step + 1) % checkpoints.every == 0
+        if due or (self.meter.is_empty and self.record.minutes_since_checkpoint() >= checkpoints.minutes):
+            self._record(self.meter.flush())
+            self.record.checkpoint(step + 1, self._tensors, self._state)
 
     def validate(self, step: int) -> None:
         """Evaluate the candidates on the validation split, and keep the best."""
@@ -160,18 +169,19 @@ class Trainer:
         processes, limit = self.accelerator.num_processes, self.run.clip_norm
         part = micro * processes + self.accelerator.process_index
         images, labels = self.batches.shard(step, part, self.run.accumulation * processes)
-        norm = torch.zeros((), device=images.device, dtype=images.dtype)
+        norm = skipped = torch.zeros((), device=images.device, dtype=images.dtype)
         with self.accelerator.accumulate(self.replica):
             output: Output = self.replica(images, labels)
-            terms = _terms(self.criteria, output, images, labels, step / self.num_steps)
+            terms = loss_terms(self.criteria, output, images, labels, step / self.num_steps)
             self.accelerator.backward(terms["loss"])
             if self.accelerator.sync_gradients:
                 found: Any = self.accelerator.clip_grad_norm_(self.model.parameters(), limit or math.inf)
                 norm = torch.as_tensor(found, dtype=images.dtype)
-            self.optimizer.step()
+                skipped = step_if_finite(self.optimizer, norm).to(images.dtype)
             self.optimizer.zero_grad()
         accuracy = (output.scores.argmax(dim=-1) == labels).to(images.dtype).mean()
-        return {name: term.detach() for name, term in terms.items()} | {"accuracy": accuracy, "gradient_norm": norm}
+        measured = {"accuracy": accuracy, "gradient_norm": norm, "skipped": skipped}
+        return {name: term.detach() for name, term in terms.items()} | measured
 
     def _record(self, ready: dict[int, dict[str, float]]) -> bool:
         """Write the metrics of finished steps; whether an interruption was among them."""
@@ -179,51 +189,71 @@ class Trainer:
         for step, metrics in ready.items():
             interrupted |= metrics.pop("interrupted") > 0
             self.record.step(step + 1, step / self.steps_per_epoch, self._learning_rate(step), metrics)
+            self.skipped = self.skipped + 1 if metrics["skipped"] else 0
+            if self.skipped >= self.run.max_skipped:
+                raise UserError(
+                    f"{self.skipped} steps in a row, up to step {step + 1}, had no finite gradient and were skipped. "
+                    f"The last batch was of training images {self.batches.order.batch(step).tolist()}. Lower --lr."
+                )
         return interrupted
 
+    def _splits(self, whole: Split, test: Split) -> tuple[Split, Split, Split]:
+        """Training, validation and test images on the device."""
+        kept, held = hold_out(whole.labels, self.run.validation)
+        if self.run.batch_size > len(kept):
+            raise UserError(f"--batch-size {self.run.batch_size}: there are only {len(kept)} training images.")
+        splits = [whole.select(kept), whole.select(held), test]
+        if self.run.dry_run:
+            splits[1:] = [Split(*(part[:256] for part in split)) for split in splits[1:]]
+        device = self.accelerator.device
+        training, validation, test = (Split(*(part.to(device) for part in split)) for split in splits)
+        return training, validation, test
 
-def _accelerator(run: Run) -> Accelerator:
-    precision = None if run.mixed_precision == "launcher" else run.mixed_precision
-    wanted = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if wanted == "fp16" and not torch.cuda.is_available():
-        raise UserError("--mixed-precision fp16 needs a GPU; bf16 works on a CPU too.")
-    # A kernel over one channel has two layouts that are the same in memory; DDP compares their strides.
-    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    return Accelerator(
-        mixed_precision=precision,
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=run.accumulation, sync_with_dataloader=False),
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
-            InitProcessGroupKwargs(timeout=timedelta(minutes=5)),
-        ],
-    )
+    def _tensors(self) -> dict[str, dict[str, Tensor]]:
+        """All tensors that the next step depends on."""
+        held = {"model": self.model.state_dict(), "best": self.best.state}
+        if self.average is not None:
+            held["average"] = self.average.model.state_dict()
+        return held | {"optimizer": checkpoint.optimizer_tensors(self.model, self.optimizer.optimizer)}
 
+    def _state(self) -> dict[str, Any]:
+        """All that the next step depends on and is not a tensor."""
+        scaler = self.accelerator.scaler
+        return {
+            "best": {"name": self.best.name, "step": self.best.step, "rank": self.best.rank},
+            "skipped": self.skipped,
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
 
-def _splits(run: Run, whole: Split, test: Split, accelerator: Accelerator) -> tuple[Split, Split, Split]:
-    """Training, validation and test images on the device."""
-    kept, held = hold_out(whole.labels, run.validation)
-    if run.batch_size > len(kept):
-        raise UserError(f"--batch-size {run.batch_size}: there are only {len(kept)} training images.")
-    splits = [whole.select(kept), whole.select(held), test]
-    if run.dry_run:
-        splits[1:] = [Split(*(part[:256] for part in split)) for split in splits[1:]]
-    training, validation, test = (Split(*(part.to(accelerator.device) for part in split)) for split in splits)
-    return training, validation, test
+    def _restore(self, found: Checkpoint | None, optimizer: torch.optim.Optimizer) -> None:
+        """Go on from the checkpoint that rank 0 has found; every rank reads it."""
+        step = torch.tensor(found.step if found else 0, device=self.accelerator.device)
+        self.start = int(sum_over_processes(step, self.accelerator))
+        if not self.start:
+            return
+        _, tensors, state = found or checkpoint.load(self.record.path / "checkpoints", self.start)
+        self.model.load_state_dict(tensors["model"])
+        if self.average is not None:
+            self.average.model.load_state_dict(tensors["average"])
+        checkpoint.restore_optimizer(self.model, optimizer, tensors["optimizer"])
+        best = state["best"]
+        self.best.set(best["name"], best["step"], best["rank"], tensors["best"])
+        self.skipped = state["skipped"]
+        if self.accelerator.scaler is not None and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
 
+    def _warm_up(self) -> None:
+        """Two backward passes that leave nothing, because DDP orders its sums anew after the first.
 
-def _terms(
-    criteria: Sequence[Loss], output: Output, images: Tensor, labels: Tensor, progress: float
-) -> dict[str, Tensor]:
-    """Each term of the losses, and their sum as "loss"."""
-    terms = {name: term for c in criteria for name, term in c(output, images, labels, progress).items()}
-    return terms | {"loss": torch.stack(list(terms.values())).sum()}
-
-
-def _rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:
-    """One backward pass of a copy, to refuse weights that no loss reaches: DDP would fail at the second step."""
-    model = copy.deepcopy(model)
-    images, labels = (part[:2] for part in batches.shard(0, 0, 1))
-    _terms(criteria, model(images, labels), images, labels, 0.0)["loss"].backward()
-    idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
-    if idle:
-        raise UserError(f"No loss reaches {', '.join(idle)}. Leave that part out, or add a loss that uses it.")
+        With three processes or more the step after a restart would round otherwise than in the run left alone.
+        """
+        if self.accelerator.num_processes < 3:
+            return
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        for _ in range(2):
+            images, labels = self.batches.shard(0, self.accelerator.process_index, self.accelerator.num_processes)
+            output: Output = self.replica(images, labels)
+            self.accelerator.backward(loss_terms(self.criteria, output, images, labels, 0.0)["loss"])
+            self.optimizer.zero_grad()
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(buffers[name])

@@ -35,8 +35,23 @@ def _rank(
         queue.put((result,))
 
 
+def start_ranks(world: int, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """Call `function` in `world` forked processes joined by gloo, and leave them to the test."""
+    return _fork(world, function, arguments)[0]
+
+
 def run_ranks(world: int, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call `function` in `world` forked processes joined by gloo; the result of rank 0."""
+    ranks, queue = _fork(world, function, arguments)
+    result = queue.get(timeout=120)
+    assert isinstance(result, tuple), result
+    for process in ranks:
+        process.join(timeout=60)
+        assert process.exitcode == 0
+    return result[0]
+
+
+def _fork(world: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[list[Any], Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -47,12 +62,7 @@ def run_ranks(world: int, function: Callable[..., Any], *arguments: Any) -> Any:
     ]
     for process in ranks:
         process.start()
-    result = queue.get(timeout=120)
-    assert isinstance(result, tuple), result
-    for process in ranks:
-        process.join(timeout=60)
-        assert process.exitcode == 0
-    return result[0]
+    return ranks, queue
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,49 @@
+"""What a step minimises: the terms of all losses, and the guard against gradients that are not finite."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from accelerate.optimizer import AcceleratedOptimizer
+from torch import Tensor
+
+from capsnet_dist.data.batches import Batches
+from capsnet_dist.errors import UserError
+from capsnet_dist.plugins import Loss, Model, Output
+
+
+def loss_terms(
+    criteria: Sequence[Loss], output: Output, images: Tensor, labels: Tensor, progress: float
+) -> dict[str, Tensor]:
+    """Each term of the losses, and their sum as "loss"."""
+    terms = {name: term for c in criteria for name, term in c(output, images, labels, progress).items()}
+    return terms | {"loss": torch.stack(list(terms.values())).sum()}
+
+
+def rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:
+    """One backward pass of a copy, before DDP would fail at the second step.
+
+    Raises:
+        UserError: weights that no loss reaches.
+    """
+    model = copy.deepcopy(model)
+    images, labels = (part[:2] for part in batches.shard(0, 0, 1))
+    loss_terms(criteria, model(images, labels), images, labels, 0.0)["loss"].backward()
+    idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
+    if idle:
+        raise UserError(f"No loss reaches {', '.join(idle)}. Leave that part out, or add a loss that uses it.")
+
+
+def step_if_finite(optimizer: AcceleratedOptimizer, norm: Tensor) -> Tensor:
+    """Let the optimizer follow the gradient, unless its norm is not finite; 1 if it was skipped, else 0.
+
+    The norm is that of the gradient averaged over all processes, so all of them skip the same step.
+    """
+    skipped = (~norm.isfinite()).float()
+    if optimizer.scaler is None:
+        if getattr(optimizer.optimizer, "_step_supports_amp_scaling", False):
+            optimizer.optimizer.found_inf = skipped  # fused optimizers skip on the device, without being waited for
+        elif skipped:
+            return skipped
+    optimizer.step()  # with a scaler, fp16's, it is the scaler that skips
+    return skipped

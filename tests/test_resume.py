@@ -1,0 +1,289 @@
+"""A killed run goes on bit for bit; whatever is damaged is named and passed over."""
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run_ranks, start_ranks
+from safetensors.torch import load_file
+from test_train import RECIPES, RUN
+
+from capsnet_dist import UserError, checkpoint, losses
+from capsnet_dist.run import Checkpoints
+from capsnet_dist.train import Trainer, train
+
+RUN = replace(RUN, steps=12, checkpoint=Checkpoints(every=4, keep=2), resume="auto", validation=0.2, evaluate_every=1)
+
+
+def history(folder):
+    """What every step logged, and the weights that are left."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return lines, (folder / "model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The history of the run left alone, by number of processes and accumulation."""
+    known = {}
+
+    def run(world, accumulation=1):
+        if (world, accumulation) not in known:
+            folder = tmp_path_factory.mktemp("alone") / "run"
+            run_ranks(world, train, replace(RUN, run_dir=folder, accumulation=accumulation))
+            known[world, accumulation] = history(folder)
+        return known[world, accumulation]
+
+    return run
+
+
+def train_until(run, last, number):
+    """Train, and kill all ranks by a signal in the middle of a step."""
+    original = Trainer._micro_batch
+
+    def kill(self, step, micro):
+        if step == last:
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+        return original(self, step, micro)
+
+    Trainer._micro_batch = kill
+    train(run)
+
+
+@pytest.mark.parametrize(("world", "accumulation"), [(1, 1), (1, 2), (2, 1), (3, 1), (4, 1)])
+def test_a_killed_run_goes_on_bit_for_bit(world, accumulation, undisturbed):
+    run = replace(RUN, run_dir=Path("run"), accumulation=accumulation, batch_size=36 if world == 3 else 32)
+    alone = undisturbed(world, accumulation) if world != 3 else None
+    if alone is None:
+        run_ranks(world, train, replace(run, run_dir=Path("alone")))
+        alone = history(Path("alone"))
+    for last in (6, 9):  # after the checkpoints of steps 4 and 8
+        for process in start_ranks(world, train_until, run, last, signal.SIGKILL):
+            process.join(60)
+            assert process.exitcode == -signal.SIGKILL
+    run_ranks(world, train, run)
+    assert history(Path("run")) == alone
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    for process in start_ranks(2, train_until, run, 5, number):
+        process.join(60)
+        assert process.exitcode == 128 + number
+    assert checkpoint.steps(Path("run/checkpoints"))[0] == 6
+    assert json.loads(Path("run/STATUS.json").read_text())["state"] == "preempted"
+    run_ranks(2, train, run)
+    assert json.loads(Path("run/STATUS.json").read_text())["state"] == "done"
+    assert history(Path("run")) == undisturbed(2)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-6)])
+def test_a_run_may_go_on_with_another_number_of_processes(dtype, tolerance):
+    run = replace(RUN, run_dir=Path("run"), dtype=dtype)
+    for world, accumulation, last in [(4, 1, 5), (1, 4, 9)]:
+        for process in start_ranks(world, train_until, replace(run, accumulation=accumulation), last, signal.SIGTERM):
+            process.join(60)
+    run_ranks(2, train, run)
+    run_ranks(1, train, replace(run, run_dir=Path("alone")))
+    (lines, _), (expected, _) = history(Path("run")), history(Path("alone"))
+    found, wanted = ([line["loss"] for line in part if line["split"] == "train"] for part in (lines, expected))
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+def flip(file):
+    data = bytearray(file.read_bytes())
+    data[-5] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: flip(path / "model.safetensors"),
+        lambda path: (path / "optimizer.safetensors").write_bytes(b"short"),
+        lambda path: (path / "state.json").unlink(),
+        lambda path: (path / "MANIFEST.json").write_text('{"state.json": '),
+        lambda path: [file.unlink() for file in path.iterdir()],
+        lambda path: (path / "MANIFEST.json").write_text('{"../../config.json": {"sha256": "", "bytes": 1}}'),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    run_ranks(1, train, run)
+    assert checkpoint.steps(Path("run/checkpoints")) == [12, 8]
+    damage(Path("run/checkpoints/step-00000012"))
+    said = []
+    assert checkpoint.newest(Path("run/checkpoints"), said.append).step == 8
+    assert "step-00000012" in said[0]
+    run_ranks(1, train, run)
+    assert history(Path("run")) == undisturbed(1)
+
+
+def test_without_a_good_checkpoint_nothing_is_thrown_away():
+    run = replace(RUN, run_dir=Path("run"))
+    run_ranks(1, train, run)
+    for step in (8, 12):
+        flip(Path(f"run/checkpoints/step-{step:08d}/model.safetensors"))
+    before = history(Path("run"))
+    with pytest.raises(UserError, match="No checkpoint in run/checkpoints can be used"):
+        checkpoint.newest(Path("run/checkpoints"), lambda text: None)
+    with pytest.raises(AssertionError, match="can be used"):
+        run_ranks(1, train, run)
+    assert history(Path("run")) == before
+
+
+@pytest.mark.parametrize("place", ["write", "rename", "after"])
+def test_a_checkpoint_is_whole_or_not_there_when_its_writer_is_killed(place, undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    (process,) = start_ranks(1, kill_writer, run, place)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    run_ranks(1, train, run)
+    assert history(Path("run")) == undisturbed(1)
+    assert not list(Path("run/checkpoints").glob(".writing-*"))
+
+
+def kill_writer(run, place):
+    calls = {"write": ("_write", 8), "rename": ("_sync", 3), "after": ("_sync", 4)}
+    name, count = calls[place]
+    original, seen = getattr(checkpoint, name), []
+
+    def killing(*arguments):
+        seen.append(arguments)
+        if len(seen) == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    setattr(checkpoint, name, killing)
+    train(run)
+
+
+def test_a_full_disk_while_saving_does_not_end_the_run(undisturbed):
+    run_ranks(1, full_disk, replace(RUN, run_dir=Path("run")))
+    assert history(Path("run")) == undisturbed(1)
+    assert checkpoint.steps(Path("run/checkpoints")) == [12, 4]
+
+
+def full_disk(run):
+    original, seen = checkpoint._write, []
+
+    def write(file, data):
+        seen.append(file)
+        if "step-00000008" in str(file) or "00000008" in str(file.parent):
+            raise OSError(28, "No space left on device")
+        original(file, data)
+
+    checkpoint._write = write
+    train(run)
+
+
+def poisoned(run, bad):
+    """Train with batches, on one rank, whose loss is no number."""
+    original = Trainer._micro_batch
+
+    def poison(self, step, micro):
+        if step in bad and self.accelerator.process_index == self.accelerator.num_processes - 1:
+            criteria, self.criteria = self.criteria, [NotANumber()]
+            measured = original(self, step, micro)
+            self.criteria = criteria
+            missing = {"reconstruction"} - measured.keys()
+            return measured | {name: measured["loss"] for name in missing}
+        return original(self, step, micro)
+
+    Trainer._micro_batch = poison
+    train(run)
+
+
+class NotANumber:
+    def __call__(self, output, images, labels, progress):
+        nothing = 0 * output.reconstruction.mean()
+        return {"margin": output.scores.mean() * torch.nan + nothing}
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_bad_batch_on_one_rank_is_skipped_by_all(world):
+    run = replace(RUN, run_dir=Path("run"), regularizer=losses("reconstruction"))
+    run_ranks(world, poisoned, run, {3})
+    lines, _ = history(Path("run"))
+    steps = [line for line in lines if line["split"] == "train"]
+    assert [line["step"] for line in steps if line["skipped"]] == [4]
+    assert all(torch.isfinite(tensor).all() for tensor in load_file("run/model.safetensors").values())
+    assert torch.isfinite(torch.tensor([line["loss"] for line in steps[4:]])).all()
+
+
+def test_bad_batches_in_a_row_stop_the_run_with_their_samples():
+    with pytest.raises(AssertionError, match=r"3 steps in a row, up to step 6.*training images \[\d+, "):
+        run_ranks(1, poisoned, replace(RUN, run_dir=Path("run"), max_skipped=3), {3, 4, 5, 6})
+    assert json.loads(Path("run/STATUS.json").read_text())["state"] == "failed"
+
+
+def test_a_folder_in_use_is_refused_with_its_owner():
+    run = replace(RUN, run_dir=Path("run"), steps=10_000, epochs=10_000)
+    (process,) = start_ranks(1, train, run)
+    while not Path("run/config.json").exists():
+        time.sleep(0.05)
+    with pytest.raises(AssertionError, match=f"in use by another job: process {process.pid} on"):
+        run_ranks(1, train, run)
+    process.kill()
+    process.join(30)
+
+
+def test_other_options_are_named_and_refused_when_strict(capfd):
+    run_ranks(1, train, replace(RUN, run_dir=Path("run")))
+    changed = replace(RUN, run_dir=Path("run"), lr=5e-4, steps=14)
+    with pytest.raises(AssertionError, match=r"--strict-resume: run.lr: 0.001 before, 0.0005 now; run.steps: 12"):
+        run_ranks(1, train, replace(changed, strict_resume=True))
+    run_ranks(1, train, changed)
+    assert "run.lr: 0.001 before, 0.0005 now" in capfd.readouterr().err
+
+
+def test_time_that_is_up_saves_and_ends(undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    (process,) = start_ranks(1, train, replace(run, max_time=1e-9))
+    process.join(60)
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert checkpoint.steps(Path("run/checkpoints")) == [1]
+    run_ranks(1, train, run)
+    assert history(Path("run")) == undisturbed(1)
+
+
+def test_the_clock_saves_too():
+    run_ranks(1, train, replace(RUN, run_dir=Path("run"), checkpoint=Checkpoints(every=1000, minutes=1e-9, keep=99)))
+    assert checkpoint.steps(Path("run/checkpoints")) == list(range(12, 0, -1))
+
+
+def test_resume_takes_the_folder_of_a_run_or_one_of_its_checkpoints():
+    run_ranks(1, train, replace(RUN, run_dir=Path("run")))
+    longer = replace(RUN, steps=14, run_dir=None)
+    run_ranks(1, train, replace(longer, resume=Path("run")))
+    run_ranks(1, train, replace(longer, steps=16, resume=Path("run/checkpoints/step-00000012")))
+    lines, _ = history(Path("run"))
+    assert [line["step"] for line in lines if line["split"] == "train"] == list(range(1, 17))
+    with pytest.raises(UserError, match="not the folder of a run"):
+        train(replace(longer, resume=Path("absent")))
+
+
+def test_a_real_launch_is_resumed_by_the_same_command():
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    command += ["--num_machines", "1", "--main_process_port", "0", RECIPES / "digits.py", "--run-dir", "run"]
+    command += ["--resume", "auto", "--steps", "6", "--checkpoint.every", "2", "--model.channels", "8"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True) as first:
+        while not checkpoint.steps(Path("run/checkpoints")):
+            assert first.poll() is None
+            time.sleep(0.05)
+        os.killpg(first.pid, signal.SIGKILL)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    lines, _ = history(Path("run"))
+    assert [line["step"] for line in lines if line["split"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert not multiprocessing.active_children()

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     description = "Use and inspect capsule networks; recipes train them. --version prints the version."
     with user_errors(), notices():
-        config.command([predict, evaluate, plugins], words, description, lambda: _choices(words))
+        config.command([predict, evaluate, plugins, check, compare], words, description, lambda: _choices(words))
 
 
 def predict(run: str, images: tuple[Path, ...], /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:
@@ -110,6 +110,43 @@ def plugins(kind: str = "", /, *, json: bool = False, imports: tuple[str, ...] =
         options = ", ".join(f"{key}={value}" for key, value in values.items())
         rows.append([plugin["kind"], plugin["name"], plugin["owner"], plugin["summary"] or plugin["error"], options])
     print_json(found) if json else print_table(["kind", "name", "from", "what it is", "options"], rows)
+
+
+def check(target: str, /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:
+    """Check a routing, layer or loss against the laws that every plugin must obey; exit code 1 if it breaks one.
+
+    Args:
+        target: my_package.module:MyRouting, my_routing.py:MyRouting, or a registered name.
+        json: Print JSON.
+    """
+    from capsnet_dist.testing import run
+
+    sys.exit(run(target, json))
+
+
+def compare(
+    *,
+    routings: str = "dynamic,uniform",
+    data: str = "digits",
+    seeds: int = 3,
+    steps: int | None = None,
+    epochs: int = 10,
+    folder: Path = Path("comparison"),
+    imports: tuple[str, ...] = (),
+) -> None:
+    """Train each routing in turn, with the same network and settings, and print and save a table and a plot.
+
+    Args:
+        routings: Their names, separated by commas.
+        data: Name of the data set.
+        seeds: Runs for each routing: seeds 0, 1, and so on.
+        steps: End after this many steps, whatever the epochs.
+        epochs: Passes over the training images.
+        folder: Where the table and the runs go; must not exist yet.
+    """
+    from capsnet_dist.compare import main
+
+    main(routings, data, seeds, steps, epochs, folder, imports)
 
 
 def _describe(registry: Registry[Any], name: str) -> dict[str, Any]:

@@ -76,7 +76,10 @@ class Trainer:
             training, self.validation, self.test = self._splits(data.split("train"), data.split("test"))
         torch.manual_seed(derive(run.seed, "weights"))
         image = cast(Image, tuple(training.images.shape[1:]))
-        self.model = weights.build(run.model, image, data.classes).to(accelerator.device, dtype)
+        model = weights.build(run.model, image, data.classes).to(accelerator.device, dtype)
+        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # PyTorch has it for GPUs only
+            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.model = cast(Model, model)
         self.criteria = [run.loss.build(), run.regularizer.build()]
         self.batches = Batches(training, run.augmentation.build(), run.batch_size, run.seed, dtype)
         rehearse(self.model, self.criteria, self.batches)

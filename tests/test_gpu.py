@@ -1,0 +1,67 @@
+"""On a GPU a run does what it does on a CPU."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from test_train import RECIPES
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+
+def train(folder, *options, cpu=False):
+    """Train the digits for 40 steps; what every step logged."""
+    command = [sys.executable, RECIPES / "digits.py", "--run-dir", folder, "--steps", "40", *options]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true" if cpu else "false"}
+    subprocess.run(list(map(str, command)), env=environment, check=True, timeout=300)
+    lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+    assert json.loads((Path(folder) / "environment.json").read_text())["device"].startswith("cpu" if cpu else "cuda")
+    return [line for line in lines if line["split"] == "train"]
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("no", 2e-3), ("bf16", 5e-2), ("fp16", 5e-2)])
+def test_a_gpu_follows_the_cpu(precision, tolerance):
+    expected = train("cpu", cpu=True)
+    found = train("gpu", "--mixed-precision", precision)
+    assert [line["step"] for line in found] == list(range(1, 41))
+    assert not any(line["skipped"] for line in found[5:])  # fp16 finds its scale in the first steps
+    start = 0 if precision != "fp16" else 5
+    for name in ("loss", "lr"):
+        torch.testing.assert_close(
+            [line[name] for line in found[start:10]],
+            [line[name] for line in expected[start:10]],
+            rtol=tolerance,
+            atol=tolerance,
+        )
+
+
+def test_two_deterministic_runs_give_identical_weights():
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    for folder in ("a", "b"):
+        train(folder, "--deterministic")
+    a, b = (load_file(f"{folder}/model.safetensors") for folder in ("a", "b"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_resumed_run_is_the_run_left_alone():
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    alone = train("alone", "--deterministic")
+    train(
+        "run", "--deterministic", "--resume", "auto", "--checkpoint.every", "10", "--max-time", "1000", "--steps", "40"
+    )
+    for checkpoint in sorted(Path("run/checkpoints").iterdir())[1:]:
+        for file in checkpoint.iterdir():
+            file.unlink()  # as if the run had been killed before
+        checkpoint.rmdir()
+    resumed = train("run", "--deterministic", "--resume", "auto", "--checkpoint.every", "10")
+    assert resumed == alone
+    a, b = (load_file(f"{folder}/model.safetensors") for folder in ("alone", "run"))
+    assert all(torch.equal(a[name], b[name]) for name in a)

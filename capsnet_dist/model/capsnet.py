@@ -6,6 +6,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from capsnet_dist.errors import UserError
+from capsnet_dist.kernels import Convolution, FastConv2d
 from capsnet_dist.layer import DenseCapsules, PrimaryCapsules
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, decoders, models, routings
 from capsnet_dist.registry import Choice
@@ -31,6 +32,9 @@ class CapsNet(Model):
         decoder: How an image is rebuilt from a class capsule.
         initialization: "torch": PyTorch's for convolutions and decoder, normal with deviation 0.1 for the votes (the
             paper names none). "authors": as in the authors' code, truncated normals and biases of 0.1.
+        convolution: How the convolutions are computed. "auto": as costs least by their sizes. "direct": by the library.
+            "bilinear": that of the primary capsules with a fraction of the multiplications, and an error like the
+            library's. "bilinear_loose": with fewer still, and an error about four times as large.
 
     Raises:
         UserError: the image is too small for the kernels.
@@ -51,6 +55,7 @@ class CapsNet(Model):
         routing: Choice[Routing] = routings("dynamic"),
         decoder: Choice[Decoder] = decoders("masked"),
         initialization: Literal["torch", "authors"] = "torch",
+        convolution: Convolution = "auto",
     ) -> None:
         super().__init__(image, classes)
         input_channels, height, width = image
@@ -60,10 +65,16 @@ class CapsNet(Model):
                 f"Images of {height}x{width} pixels are too small for kernels of {kernel} and {primary_kernel}: at "
                 f"least {smallest}x{smallest}. Use larger images, or a smaller kernel or primary_kernel."
             )
-        self.conv = nn.Conv2d(input_channels, channels, kernel)
+        first: Convolution = "direct" if convolution == "direct" else "auto"
+        self.conv = FastConv2d(input_channels, channels, kernel, algorithm=first)
         maps = (channels, height - kernel + 1, width - kernel + 1)
         self.primary = PrimaryCapsules(
-            maps, types=primary_types, dim=primary_dim, kernel=primary_kernel, stride=primary_stride
+            maps,
+            types=primary_types,
+            dim=primary_dim,
+            kernel=primary_kernel,
+            stride=primary_stride,
+            convolution=convolution,
         )
         self.class_capsules = DenseCapsules(self.primary.outputs, wholes=classes, dim=dim, routing=routing)
         self.decoder = decoder.build(image, classes, dim)

@@ -1,9 +1,10 @@
 """The plain stem: one convolution (Sabour et al., 2017, section 4: Conv1)."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from capsnet_dist.geometry import output_side
+from capsnet_dist.kernels import FastConv2d
 from capsnet_dist.plugins import Image, Stem, stems
 
 
@@ -28,7 +29,7 @@ class ConvolutionStem(Stem):
         inputs, *sides = image
         height, width = (output_side(side, kernel, stride, padding) for side in sides)
         super().__init__((channels, height, width))
-        self.conv = nn.Conv2d(inputs, channels, kernel, stride, padding)
+        self.conv = FastConv2d(inputs, channels, kernel, stride, padding)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """The feature maps."""

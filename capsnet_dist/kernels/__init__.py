@@ -1,0 +1,6 @@
+"""Fast ways to compute what layers need; each gives what its slow and obvious twin gives."""
+
+from capsnet_dist.kernels.convolution import FastConv2d
+from capsnet_dist.kernels.tiling import Convolution
+
+__all__ = ["Convolution", "FastConv2d"]

@@ -1,0 +1,172 @@
+"""Convolution with few products: evaluate at points, multiply, interpolate (Toom, 1963; Cook, 1966; Winograd, 1980).
+
+Two polynomials are multiplied through their values at as many points as the product has coefficients. Transposed, the
+same says how a filter g of r taps gives m outputs y_k = sum_t g_t x_(k+t): with n = m + r - 1 points and V_k[s, t] =
+point_s^t for t < k, it is y = C [(G g) * (A x)], where G = V_r, C = V_m^T, A = V_n^-T (Winograd: F(m, r)). In two
+dimensions each is applied to the rows, then to the columns.
+
+Complex points come in conjugate pairs. Products at one of the two give those at the other, and one complex product is
+three real ones (Gauss): (xr + i xi)(wr + i wi) = (p - r) + i (p + q) with p = (xr + xi) wr, q = xr (wi - wr) and
+r = xi (wr + wi). So all matrices are real.
+"""
+
+import cmath
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Complex128, Float
+from torch import Tensor
+
+from capsnet_dist.kernels.scratch import scratch
+
+Points = Literal["accurate", "loose"]
+"""Where to evaluate. "accurate": on the unit circle, and at zero and infinity: nearly the error of the sum itself.
+"loose": at real numbers first, which saves up to a fifth of the products and multiplies the error by four or so."""
+
+INFINITY = complex("inf")
+"""The value of a polynomial there is its last coefficient."""
+
+
+class Transform(NamedTuple):
+    """A linear map from a tile to one factor of each product: along the rows, then along the columns.
+
+    Products at real points of the rows come first, those at zero before all others; the same for columns within each.
+    """
+
+    rows: Float[Tensor, "n y"]
+    """Values at the points of the rows: first at the real ones, then both parts at one of each pair."""
+    single: Float[Tensor, "m x"]
+    """From the values at a real point of the rows to the products there."""
+    double: Float[Tensor, "o twox"]
+    """From both parts of the values at a complex point of the rows to the products there."""
+    sizes: list[int]
+    """Products at each point of the rows."""
+
+    def apply(self, tiles: Float[Tensor, "y x k"], use: str) -> Float[Tensor, "p k"]:
+        """The factors, in scratch memory of that use."""
+        _, width, number = tiles.shape
+        between = scratch("between", tiles, len(self.rows), width, number)
+        flat = rearrange(between, "n x k -> n (x k)")
+        torch.mm(self.rows, rearrange(tiles, "y x k -> y (x k)"), out=flat)
+        factors = scratch(use, tiles, sum(self.sizes), number)
+        for matrix, values, part in self._parts(between, factors):
+            torch.bmm(matrix.expand(len(values), -1, -1), values, out=part)
+        return factors
+
+    def adjoint(self, factors: Float[Tensor, "p k"], use: str) -> Float[Tensor, "y x k"]:
+        """The transposed map, from products to a tile, in scratch memory of that use."""
+        width, number = self.single.shape[1], factors.shape[1]
+        between = scratch("between", factors, len(self.rows), width, number)
+        for matrix, values, part in self._parts(between, factors):
+            torch.bmm(matrix.mT.expand(len(values), -1, -1), part, out=values)
+        tiles = scratch(use, factors, self.rows.shape[1], width, number)
+        flat = rearrange(tiles, "y x k -> y (x k)")
+        torch.mm(self.rows.mT, rearrange(between, "n x k -> n (x k)"), out=flat)
+        return tiles
+
+    def _parts(self, between: Tensor, factors: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What a matrix maps to what: at the real points of the rows, and at the pairs, if any."""
+        num_real = self.sizes.count(len(self.single))
+        last = num_real * len(self.single)
+        if num_real:
+            yield self.single, between[:num_real], rearrange(factors[:last], "(n m) k -> n m k", n=num_real)
+        if num_real < len(self.sizes):
+            pairs = rearrange(between[num_real:], "(n two) x k -> n (two x) k", two=2)
+            yield self.double, pairs, rearrange(factors[last:], "(n o) k -> n o k", n=len(pairs))
+
+
+class Algorithm(NamedTuple):
+    """A, G and the transpose of C, for one tile of outputs of a filter.
+
+    Filters that are a tap shorter do without the point zero: their products are the last ones at each point of the
+    rows, and at the last points of the rows, so that all can be summed before C.
+    """
+
+    inputs: Transform
+    """A: of what the tile sees."""
+    taps: Transform
+    """G: of the filter."""
+    outputs: Transform
+    """The transpose of C: of what the tile gives."""
+
+
+def points(count: int, kind: Points) -> list[complex]:
+    """The points of one dimension: zero, other real ones, and conjugate pairs side by side.
+
+    >>> points(4, "accurate")
+    [0j, (inf+0j), (1+0j), (-1+0j)]
+    """
+    if kind == "accurate":  # the roots of unity of even order, with zero, and infinity where their number needs it
+        real = [0, INFINITY, 1, -1] if count % 2 == 0 else [0, 1, -1]
+        num_pairs = max(0, (count - 3) // 2)
+    else:  # real numbers as simple as can be, eight at most: with more, rounding errors grow fast
+        real = [0, INFINITY, 1, -1, 0.5, -2, -0.5, 2]
+        num_pairs = max(0, (count - 7) // 2)
+    roots = [cmath.exp(1j * cmath.pi * k / (num_pairs + 1)) for k in range(1, num_pairs + 1)]
+    pairs = [root for above in roots for root in (above, above.conjugate())]
+    return [complex(point) for point in real[: count - len(pairs)]] + pairs
+
+
+@lru_cache(maxsize=256)
+@torch.inference_mode(mode=False)
+def algorithm(
+    tile: tuple[int, int],
+    taps: tuple[int, int],
+    short: tuple[bool, bool],
+    kind: Points,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Algorithm:
+    """The matrices for a tile of outputs.
+
+    Args:
+        tile: Its rows and columns.
+        taps: Rows and columns of the longest filter.
+        short: Whether this one has a row less, a column less.
+        kind: Where to evaluate.
+        dtype: What the matrices are rounded to, from float64.
+        device: Where they lie.
+    """
+    at = [points(m + r - 1, kind)[less:] for m, r, less in zip(tile, taps, short, strict=True)]
+    inputs = [torch.linalg.inv(_powers(side, len(side))).mT for side in at]
+    filters = [_powers(side, r - less) for side, r, less in zip(at, taps, short, strict=True)]
+    outputs = [_powers(side, m) for side, m in zip(at, tile, strict=True)]
+    num_real = [sum(point.imag == 0 for point in side) for side in at]
+    return Algorithm(
+        _transform(inputs, num_real, lambda x: [x.real + x.imag, x.real, x.imag], dtype, device),
+        _transform(filters, num_real, lambda w: [w.real, w.imag - w.real, w.real + w.imag], dtype, device),
+        # twice: each pair stands for its conjugate too
+        _transform(outputs, num_real, lambda c: [2 * (c.real - c.imag), -2 * c.imag, -2 * c.real], dtype, device),
+    )
+
+
+def _transform(
+    values: list[Complex128[Tensor, "_ _"]],
+    num_real: list[int],
+    factors: Callable[[Tensor], list[Tensor]],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Transform:
+    """Values at the points of rows and columns, real ones first, to factors of the products: three for complex ones."""
+    (rows, columns), (real_rows, real_columns) = values, num_real
+    upper = rows[real_rows::2]
+    parts = rearrange([upper.real, upper.imag], "two n y -> (n two) y")
+    pairs = rearrange(factors(columns[real_columns::2]), "three m x -> (m three) x")
+    both = rearrange([columns, 1j * columns], "two n x -> n (two x)")
+    matrices = [
+        torch.cat([rows[:real_rows].real, parts]),
+        torch.cat([columns[:real_columns].real, pairs]),
+        rearrange(factors(both), "three n x -> (n three) x"),
+    ]
+    row, single, double = (matrix.to(device, dtype).contiguous() for matrix in matrices)
+    return Transform(row, single, double, [len(single)] * real_rows + [len(double)] * len(upper))
+
+
+def _powers(at: list[complex], length: int) -> Complex128[Tensor, "n length"]:
+    """V_length: what each coefficient adds to the value at each point."""
+    last = [0] * (length - 1) + [1]
+    rows = [last if point == INFINITY else [point**k for k in range(length)] for point in at]
+    return torch.tensor(rows, dtype=torch.complex128, device="cpu")

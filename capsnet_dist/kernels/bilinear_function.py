@@ -1,0 +1,133 @@
+"""The bilinear convolution as a function with gradients."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from capsnet_dist.kernels.pieces import Piece, blocks, padded, pieces, positions_first
+from capsnet_dist.kernels.scratch import scratch
+from capsnet_dist.kernels.tiling import Tiling
+
+
+class BilinearConvolution(torch.autograd.Function):
+    """y = C [sum over phases of (A x) (G w)] + bias: each product is a matrix product over samples and channels.
+
+    Both gradients have the same form. Backward transforms input and weight again: to keep what forward made of them
+    would take several times their memory, to save a tenth of the time.
+    """
+
+    @staticmethod
+    def forward(
+        maps: Float[Tensor, "b c h w"],
+        weight: Float[Tensor, "n c k l"],
+        bias: Float[Tensor, " n"],
+        tiling: Tiling,
+        transformed: list[Tensor] | None,
+    ) -> Float[Tensor, "b n y x"]:
+        """The convolution; `transformed` is what `transform_weight` gave for this weight and tiling, if it was kept."""
+        parts = pieces(tiling, maps)
+        whole = parts[0].algorithm
+        products = scratch("products", maps, sum(whole.outputs.sizes), len(maps) * tiling.tiles, len(weight)).zero_()
+        x = padded(maps, tiling)
+        factors = iter(transformed) if transformed else _tap_factors(weight, parts)
+        for piece, w in zip(parts, factors, strict=True):
+            for at, of_inputs, of_taps in blocks(whole, piece.algorithm, products, piece.inputs(x), w):
+                at.baddbmm_(of_inputs, of_taps.mT)
+        tiles = whole.outputs.adjoint(rearrange(products, "m s n -> m (s n)"), "tiles")
+        sizes = {"k": tiling.rows.tiles, "l": tiling.columns.tiles, "b": len(maps)}
+        result = rearrange(tiles, "y x (k l b n) -> (k y) (l x) b n", **sizes)
+        return rearrange(result[: tiling.rows.outputs, : tiling.columns.outputs] + bias, "y x b n -> b n y x")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep input and weight, as the library's convolution does."""
+        maps, weight, _, ctx.tiling, _ = inputs
+        ctx.save_for_backward(maps, weight)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients by input, weight and bias."""
+        (gradient,), (maps, weight) = gradients, ctx.saved_tensors
+        wanted: tuple[bool, ...] = ctx.needs_input_grad[:3]
+        if torch.is_grad_enabled():  # gradients of gradients: the library's can be differentiated again
+            return *_library_gradients(gradient, maps, weight, ctx.tiling, wanted), None, None
+        parts = pieces(ctx.tiling, maps)
+        products = _output_factors(gradient, parts[0])
+        by_maps = _maps_gradient(products, maps, weight, parts) if wanted[0] else None
+        by_weight = _weight_gradient(products, maps, weight, parts) if wanted[1] else None
+        return by_maps, by_weight, gradient.sum(dim=(0, 2, 3)) if wanted[2] else None, None, None
+
+
+def transform_weight(weight: Float[Tensor, "n c k l"], tiling: Tiling) -> list[Float[Tensor, "_ n _"]]:
+    """G w of all phases, for as long as the weight stays as it is."""
+    return [factors.clone() for factors in _tap_factors(weight, pieces(tiling, weight))]
+
+
+def _tap_factors(weight: Float[Tensor, "n c k l"], parts: list[Piece]) -> Iterator[Float[Tensor, "_ n _"]]:
+    """G w of one piece after the other, each where the one before was."""
+    first = positions_first("weight", weight)
+    return (piece.taps(first) for piece in parts)
+
+
+def _output_factors(gradient: Float[Tensor, "b n y x"], piece: Piece) -> Float[Tensor, "m s n"]:
+    """C^T dy."""
+    rows, columns, _ = piece.tiling
+    ragged = (columns.tiles * columns.tile - columns.outputs, rows.tiles * rows.tile - rows.outputs)
+    if any(ragged):
+        gradient = torch.nn.functional.pad(gradient, (0, ragged[0], 0, ragged[1]))
+    tiles = rearrange(gradient, "b n (k y) (l x) -> y x (k l b n)", y=rows.tile, x=columns.tile)
+    return rearrange(piece.algorithm.outputs.apply(tiles, "products"), "m (s n) -> m s n", n=gradient.shape[1])
+
+
+def _maps_gradient(
+    products: Float[Tensor, "m s n"],
+    maps: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "n c k l"],
+    parts: list[Piece],
+) -> Float[Tensor, "b c h w"]:
+    """A^T [(C^T dy) (G w)]."""
+    rows, columns, _ = parts[0].tiling
+    height, width = rows.padding + rows.length + rows.missing, columns.padding + columns.length + columns.missing
+    gradient = maps.new_zeros(height, width, len(maps), maps.shape[1])
+    for piece, taps in zip(parts, _tap_factors(weight, parts), strict=True):
+        inputs = scratch("inputs", maps, len(taps), products.shape[1], taps.shape[2])
+        for at, of_inputs, of_taps in blocks(parts[0].algorithm, piece.algorithm, products, inputs, taps):
+            torch.bmm(at, of_taps, out=of_inputs)
+        piece.add_inputs(inputs, gradient)
+    inner = gradient[rows.padding :, columns.padding :][: rows.length, : columns.length]
+    return rearrange(inner, "h w b c -> b c h w")
+
+
+def _weight_gradient(
+    products: Float[Tensor, "m s n"],
+    maps: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "n c k l"],
+    parts: list[Piece],
+) -> Float[Tensor, "n c k l"]:
+    """G^T [(C^T dy) (A x)]."""
+    channels, inputs, height, width = weight.shape
+    w = scratch("weight", weight, height, width, channels, inputs)
+    x = padded(maps, parts[0].tiling)
+    for piece in parts:
+        factors = piece.inputs(x)
+        taps = scratch("taps", weight, len(factors), channels, factors.shape[2])
+        for at, of_inputs, of_taps in blocks(parts[0].algorithm, piece.algorithm, products, factors, taps):
+            torch.bmm(at.mT, of_inputs, out=of_taps)
+        piece.set_taps(taps, w)
+    gradient = weight.new_empty(channels * inputs, height * width)
+    gradient.copy_(rearrange(w, "k l n c -> (n c) (k l)"))
+    return rearrange(gradient, "(n c) (k l) -> n c k l", n=channels, k=height)
+
+
+def _library_gradients(
+    gradient: Tensor, maps: Tensor, weight: Tensor, tiling: Tiling, wanted: tuple[bool, ...]
+) -> tuple[Tensor | None, ...]:
+    sides = (tiling.rows, tiling.columns)
+    stride, padding = [side.stride for side in sides], [side.padding for side in sides]
+    return torch.ops.aten.convolution_backward(
+        gradient, maps, weight, [len(weight)], stride, padding, [1, 1], False, [0, 0], 1, list(wanted)
+    )

@@ -1,0 +1,349 @@
+"""The fast convolution is nn.Conv2d, but for rounding and time."""
+
+import copy
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+import torch
+from conftest import run_ranks
+from einops import rearrange
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from capsnet_dist import build, decoders, models, primaries
+from capsnet_dist.kernels import FastConv2d, bilinear, convolution
+from capsnet_dist.kernels.bilinear_function import BilinearConvolution
+from capsnet_dist.kernels.tiling import cheapest
+
+BILINEAR = ("bilinear", "bilinear_loose")
+
+
+def pair(*sizes, algorithm="bilinear", dtype=torch.float64, **options):
+    """A fast convolution and the library's, with the same weights."""
+    torch.manual_seed(0)
+    slow = nn.Conv2d(*sizes, **options).to(dtype)
+    fast = FastConv2d(*sizes, **options, algorithm=algorithm).to(dtype)
+    fast.load_state_dict(slow.state_dict())
+    return fast, slow
+
+
+def results(conv, maps, weight=1.0):
+    """Output, and the gradients by input and parameters of a weighted sum of it."""
+    maps = maps.detach().clone().requires_grad_()
+    output = conv(maps)
+    return output, *torch.autograd.grad(output, [maps, *conv.parameters()], torch.full_like(output, weight).cumsum(1))
+
+
+def is_bilinear(output):
+    return "BilinearConvolution" in str(output.grad_fn)
+
+
+@dataclass
+class Shape:
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    size: tuple[int, int]
+
+
+@st.composite
+def shapes(draw):
+    def sides(low, high):
+        return draw(st.tuples(st.integers(low, high), st.integers(low, high)))
+
+    kernel = sides(1, 11)
+    stride = tuple(draw(st.integers(1, min(4, side))) for side in kernel)
+    shape = Shape(kernel, stride, sides(0, 3), sides(1, 24))
+    assume(all(length + 2 * pad >= k for k, pad, length in zip(kernel, shape.padding, shape.size, strict=True)))
+    return shape
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes(), st.integers(1, 3), st.sampled_from(BILINEAR), st.booleans())
+def test_values_and_gradients_are_those_of_the_library(shape, batch, algorithm, bias):
+    fast, slow = pair(
+        2, 3, shape.kernel, shape.stride, padding=shape.padding, bias=bias, algorithm=algorithm, dtype=torch.float64
+    )
+    maps = torch.randn(batch, 2, *shape.size, dtype=torch.float64)
+    found = results(fast, maps)
+    assert is_bilinear(found[0])
+    for one, other in zip(found, results(slow, maps), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["accurate", "loose"])
+@pytest.mark.parametrize("taps", [(5, 5), (2, 5), (3, 1)])
+@pytest.mark.parametrize("short", [(False, False), (False, True), (True, False)])
+@pytest.mark.parametrize("tile", [(6, 6), (1, 4), (12, 3)])
+def test_products_at_the_points_give_the_sliding_sum(kind, taps, short, tile):
+    taps_left = tuple(r - less for r, less in zip(taps, short, strict=True))
+    if min(taps_left) < 1:
+        return
+    found = bilinear.algorithm(tile, taps, short, kind, torch.float64, torch.device("cpu"))
+    inputs = torch.randn([m + r - 1 for m, r in zip(tile, taps_left, strict=True)], dtype=torch.float64)
+    filter_ = torch.randn(taps_left, dtype=torch.float64)
+    products = found.inputs.apply(inputs[..., None], "a") * found.taps.apply(filter_[..., None], "b")
+    expected = nn.functional.conv2d(inputs[None, None], filter_[None, None])[0, 0]
+    torch.testing.assert_close(found.outputs.adjoint(products, "c")[..., 0], expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("kind", "long", "short"), [("accurate", 142, 117), ("loose", 118, 97)])
+def test_the_paper_s_layer_takes_few_products(kind, long, short):
+    counts = [
+        sum(bilinear.algorithm((6, 6), (5, 5), less, kind, torch.float64, torch.device("cpu")).outputs.sizes)
+        for less in [(False, False), (True, True)]
+    ]
+    assert counts == [long, short]  # the direct sum takes 36 x 25 and 36 x 16
+
+
+@pytest.mark.parametrize(("algorithm", "bound"), [("bilinear", 2.0), ("bilinear_loose", 8.0)])
+@pytest.mark.parametrize("seed", range(3))
+def test_rounding_errors_are_bounded_by_those_of_the_library(algorithm, bound, seed):
+    fast, slow = pair(64, 32, 9, 2, algorithm=algorithm, dtype=torch.float32)
+    exact = copy.deepcopy(slow).double()
+    maps = torch.randn(4, 64, 20, 20, generator=torch.Generator().manual_seed(seed)).relu()
+    expected = results(exact, maps.double())
+    of_fast, of_slow = (
+        [(one - exactly).square().mean().sqrt() for one, exactly in zip(results(conv, maps), expected, strict=True)]
+        for conv in (fast, slow)
+    )
+    for name, one, other in zip(("output", "input", "weight"), of_fast, of_slow, strict=False):  # the bias is a sum
+        assert one <= bound * other, name
+
+
+@pytest.mark.parametrize("algorithm", BILINEAR)
+def test_gradients_and_gradients_of_gradients_are_those_of_the_function(algorithm):
+    fast, _ = pair(1, 2, (3, 2), algorithm=algorithm)
+    tiling = cheapest((3, 2, 1, 5), (2, 1, 0, 3), 2, (1, 2), algorithm)
+    inputs = (torch.randn(2, 1, 5, 3, dtype=torch.float64, requires_grad=True), fast.weight, fast.bias)
+
+    def function(*inputs):
+        return BilinearConvolution.apply(*inputs, tiling, None)
+
+    assert torch.autograd.gradcheck(function, inputs)
+    assert torch.autograd.gradgradcheck(function, inputs)
+
+
+def test_weights_load_from_the_library_s_convolution_and_back():
+    fast, slow = FastConv2d(3, 4, 9, 2), nn.Conv2d(3, 4, 9, 2)
+    assert [(key, value.shape) for key, value in fast.state_dict().items()] == [
+        (key, value.shape) for key, value in slow.state_dict().items()
+    ]
+    fast.load_state_dict(slow.state_dict())
+    slow.load_state_dict(fast.state_dict())
+    assert isinstance(fast, nn.Conv2d) and torch.equal(fast.weight, slow.weight)
+
+
+def test_it_starts_from_the_weights_that_the_library_starts_from():
+    weights = []
+    for kind in (FastConv2d, nn.Conv2d):
+        torch.manual_seed(3)
+        weights.append(kind(3, 4, 9, 2).weight)
+    assert torch.equal(*weights)
+
+
+def test_two_calls_give_the_same_bits():
+    fast, _ = pair(8, 16, 9, 2, dtype=torch.float32)
+    maps = torch.randn(4, 8, 20, 20)
+    assert all(torch.equal(one, other) for one, other in zip(results(fast, maps), results(fast, maps), strict=True))
+
+
+@pytest.mark.parametrize(
+    "layout", ["b c h w -> b h w c", "b c h w -> h w b c", "b c h w -> b c w h", "b c h w -> c b h w"]
+)
+def test_the_order_in_memory_does_not_matter(layout):
+    fast, slow = pair(3, 4, 5, 2, padding=2)
+    maps = torch.randn(2, 3, 9, 12, dtype=torch.float64)
+    inner = rearrange(maps, layout).contiguous()
+    there, here = layout.split(" -> ")
+    same = rearrange(inner, f"{here} -> {there}")
+    weight = slow.weight.detach().to(memory_format=torch.channels_last)
+    fast.weight = nn.Parameter(weight)
+    output = fast(same)
+    assert is_bilinear(output)
+    torch.testing.assert_close(output, slow(maps))
+    output.square().sum().backward()
+    slow(maps).square().sum().backward()
+    torch.testing.assert_close(fast.weight.grad, slow.weight.grad)
+
+
+@pytest.mark.parametrize(
+    "wanted", [(True, False, False), (False, True, False), (False, False, True), (True, True, True)]
+)
+def test_only_the_wanted_gradients_are_computed(wanted):
+    fast, slow = pair(2, 3, 5, 2)
+    gradients = []
+    for conv in (fast, slow):
+        maps = torch.ones(1, 2, 9, 9, dtype=torch.float64).cumsum(2).requires_grad_(wanted[0])
+        conv.weight.requires_grad_(wanted[1])
+        conv.bias.requires_grad_(wanted[2])
+        conv(maps).square().sum().backward()
+        gradients.append([maps.grad, conv.weight.grad, conv.bias.grad])
+        assert [gradient is not None for gradient in gradients[-1]] == list(wanted)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_calls_may_interleave():
+    fast, slow = pair(2, 3, 5)
+    first, second = torch.randn(2, 1, 2, 9, 9, dtype=torch.float64)
+    for conv in (fast, slow):
+        conv.zero_grad()
+        a = conv(first)
+        b = conv(second)
+        with torch.no_grad():
+            conv(first + second)
+        a.square().sum().backward(retain_graph=True)
+        b.square().sum().backward()
+        a.square().sum().backward()
+    torch.testing.assert_close(fast.weight.grad, slow.weight.grad)
+
+
+def test_threads_do_not_share_memory():
+    fast, slow = pair(4, 8, 9, 2)
+    inputs = torch.randn(8, 2, 4, 20, 20, dtype=torch.float64)
+    with ThreadPoolExecutor(4) as pool:
+        for output, maps in zip(pool.map(fast, inputs), inputs, strict=True):
+            torch.testing.assert_close(output, slow(maps))
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_the_transformed_weight_is_kept_only_while_the_weight_stays_the_same(context, monkeypatch):
+    transformed, original = [], convolution.transform_weight
+    monkeypatch.setattr(convolution, "transform_weight", lambda *args: transformed.append(1) or original(*args))
+    fast, slow = pair(2, 3, 5, 2)
+    maps = torch.randn(2, 2, 12, 12, dtype=torch.float64)
+
+    def same():
+        with context():
+            torch.testing.assert_close(fast(maps), slow(maps))
+        return len(transformed)
+
+    assert [same(), same()] == [1, 1]
+    fast.weight.data.mul_(2)  # which no version counter sees
+    slow.weight.data.mul_(2)
+    assert [same(), same()] == [2, 2]
+    torch.testing.assert_close(results(fast, maps), results(slow, maps))  # training drops what was kept
+    assert same() == 3
+    fast.float(), slow.float()
+    maps = maps.float()
+    assert same() == 4
+
+
+def test_copies_carry_the_weights_and_nothing_else():
+    fast, _ = pair(2, 3, 5, 2)
+    maps = torch.randn(1, 2, 12, 12, dtype=torch.float64)
+    size = len(pickle.dumps(fast))
+    with torch.no_grad():
+        expected = fast(maps)
+    assert len(pickle.dumps(fast)) == size
+    for other in (copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+        assert torch.equal(other(maps), expected)
+        other.weight.data.zero_()
+    assert torch.equal(fast(maps), expected)
+
+
+@pytest.mark.parametrize("options", [{"dilation": 2}, {"groups": 2}, {"stride": (1, 6)}])
+def test_what_it_cannot_do_is_left_to_the_library(options):
+    fast, slow = pair(2, 4, 5, **options)
+    maps = torch.randn(1, 2, 12, 12, dtype=torch.float64)
+    assert torch.equal(fast(maps), slow(maps))
+    assert torch.equal(fast(maps[0]), slow(maps[0]))
+
+
+def test_autocast_is_the_library_s():
+    fast, slow = pair(2, 4, 5, dtype=torch.float32)
+    maps = torch.randn(2, 2, 12, 12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fast(maps).dtype is torch.bfloat16 and torch.equal(fast(maps), slow(maps))
+    assert torch.equal(fast.bfloat16()(maps.bfloat16()), slow.bfloat16()(maps.bfloat16()))
+
+
+def test_a_compiler_sees_the_library_s(monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    fast, slow = pair(2, 4, 5)
+    maps = torch.randn(2, 2, 12, 12, dtype=torch.float64)
+    assert torch.equal(fast(maps), slow(maps))
+
+
+def test_wrong_maps_are_refused_as_by_the_library():
+    fast, _ = pair(2, 4, 5)
+    with pytest.raises(RuntimeError, match="channels"):
+        fast(torch.zeros(1, 3, 12, 12, dtype=torch.float64))
+    with pytest.raises(RuntimeError, match="Kernel size"):
+        fast(torch.zeros(1, 2, 4, 12, dtype=torch.float64))
+    with pytest.raises(RuntimeError, match="dtype|type"):
+        fast(torch.zeros(1, 2, 12, 12))
+    assert fast(torch.zeros(0, 2, 12, 12, dtype=torch.float64)).shape == (0, 4, 8, 8)
+    assert fast.to("meta")(torch.zeros(1, 2, 12, 12, dtype=torch.float64, device="meta")).shape == (1, 4, 8, 8)
+
+
+def test_the_sizes_alone_choose_the_algorithm():
+    side = (9, 2, 0, 20)
+    assert cheapest(side, side, 128, (256, 256), "auto").rows.tile == 6
+    assert cheapest(side, side, 2, (256, 256), "auto") is None
+    assert cheapest(side, side, 128, (4, 4), "auto") is None
+    assert cheapest(side, side, 128, (256, 256), "direct") is None
+    wide = (9, 1, 4, 200)
+    assert cheapest(wide, wide, 16, (64, 64), "auto").rows.tile <= 12
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": (2, 1), "padding": (1, 2), "bias": False}])
+def test_patches_times_weights_are_the_convolution(options, monkeypatch):
+    monkeypatch.setattr(convolution, "FEWEST_OUTPUTS", 1)
+    fast, slow = pair(1, 32, (5, 4), algorithm="auto", **options)
+    maps = torch.randn(3, 1, 12, 13, dtype=torch.float64)
+    outputs = [conv(maps) for conv in (fast, slow)]
+    assert not outputs[0].is_contiguous()  # positions first
+    torch.testing.assert_close(*outputs)
+    torch.testing.assert_close(results(fast, maps), results(slow, maps))
+    for output in outputs:
+        output.square().sum().backward()
+    torch.testing.assert_close(fast.weight.grad, slow.weight.grad)
+
+
+def capsnet(algorithm, decoder="masked"):
+    torch.manual_seed(0)
+    options = {"channels": 6, "primary_types": 2, "kernel": 5, "primary_kernel": 5}
+    choice = models("capsnet", **options, convolution=algorithm, decoder=decoders(decoder))
+    return build(choice, (1, 14, 13), ("0", "1", "2")).double()
+
+
+@pytest.mark.parametrize("algorithm", [*BILINEAR, "auto"])
+def test_networks_compute_the_same_by_any_algorithm(algorithm):
+    images, labels = torch.rand(4, 1, 14, 13, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
+    found = []
+    for model in (capsnet(algorithm), capsnet("direct")):
+        output = model(images, labels)
+        (output.scores.square().sum() + output.reconstruction.square().sum()).backward()
+        found.append([output.scores, *(parameter.grad for parameter in model.parameters())])
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+def test_primary_capsules_take_the_algorithm_as_an_option():
+    assert primaries("vector", convolution="bilinear").build((4, 12, 12)).conv.algorithm == "bilinear"
+
+
+def gradients_of(images, world):
+    model, rank = capsnet("bilinear", "none"), 0
+    if world > 1:
+        model, rank = nn.parallel.DistributedDataParallel(model), torch.distributed.get_rank()
+    model(images.chunk(world)[rank]).scores.square().mean().backward()
+    return [parameter.grad for parameter in model.parameters()]
+
+
+def distributed(images):
+    torch.distributed.init_process_group("gloo")
+    found = [gradient.tolist() for gradient in gradients_of(images, 2)]
+    torch.distributed.destroy_process_group()
+    return found
+
+
+def test_processes_that_share_a_batch_find_the_gradients_of_one():
+    images = torch.rand(4, 1, 14, 13, dtype=torch.float64)
+    found = run_ranks(2, distributed, images)
+    for one, other in zip(found, gradients_of(images, 1), strict=True):
+        torch.testing.assert_close(torch.tensor(one, dtype=torch.float64), other)

@@ -30,6 +30,8 @@ def make_accelerator(run: Run) -> Accelerator:
     wanted = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if wanted == "fp16" and not torch.cuda.is_available():
         raise UserError("--mixed-precision fp16 needs a GPU; bf16 works on a CPU too.")
+    if run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
     # A kernel over one channel has two layouts that are the same in memory; DDP compares their strides.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     return Accelerator(

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import pytest
 from conftest import run_ranks
+from PIL import Image
 from test_train import RUN
 
 import capsnet_dist
@@ -83,7 +84,8 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def reader(trained):
-    """A folder with what a reader has: the repository's files, and those that the documentation told to write."""
+    """A folder with what a reader has: the repository's files, a picture, and what the documentation told to write."""
+    Image.new("L", (8, 8)).save("digit.png")
     for folder in ("recipes", "launch"):
         Path(folder).symlink_to(ROOT / folder)
     for block in BLOCKS:

@@ -106,7 +106,7 @@ def test_the_trainer_knows_no_concrete_plugin():
     ("package", "users"),
     [
         ("accelerate", ["train", "objective", "evaluate", "meter", "checkpoint", "trackers", "launching", "cli"]),
-        ("tyro", ["config"]),
+        ("tyro", ["command_line"]),
         ("triton", ["kernels"]),
         ("sklearn", ["data"]),
         ("matplotlib", ["figures"]),

@@ -4,18 +4,17 @@ import importlib.metadata
 import inspect
 import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from capsnet_dist import config
-from capsnet_dist.console import notices, print_json, print_table, say
+from capsnet_dist import command_line, config
+from capsnet_dist.console import notices, print_json, print_table
 from capsnet_dist.errors import UserError, did_you_mean, user_errors
 from capsnet_dist.registry import Choice, Registry
 
 if TYPE_CHECKING:  # PyTorch takes seconds to import: only a command that needs it does so
-    from capsnet_dist.evaluate import Evaluation
-    from capsnet_dist.plugins import Split
+    pass
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -26,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     description = "Use and inspect capsule networks; recipes train them. --version prints the version."
     with user_errors(), notices():
-        config.command([predict, evaluate, plugins, check, compare], words, description, lambda: _choices(words))
+        command_line.command([predict, evaluate, plugins, check, compare], words, description, lambda: _choices(words))
 
 
 def predict(run: str, images: tuple[Path, ...], /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:
@@ -71,23 +70,9 @@ def evaluate(
         split: "validation" is the part of "train" that was held out.
         json: Print JSON.
     """
-    from accelerate import Accelerator
+    from capsnet_dist.evaluation import evaluate_run
 
-    from capsnet_dist import load, losses
-    from capsnet_dist.evaluate import evaluate
-
-    model, entry = load(run), _run_entry(run)
-    accelerator = Accelerator(mixed_precision=_precision(run, entry))
-    dataset = data.build()
-    part = _part(dataset, split, entry)
-    given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)
-    if given != taken:
-        raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
-    criteria = [_choice(losses, entry, name).build() for name in ("loss", "regularizer") if name in entry]
-    part = type(part)(*(tensor.to(accelerator.device) for tensor in part))
-    result = evaluate(model.to(accelerator.device), part, criteria, accelerator)
-    if accelerator.is_main_process:
-        _print_evaluation(result, split, model.classes, json)
+    evaluate_run(run, data, split, json)
 
 
 def plugins(kind: str = "", /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:
@@ -159,78 +144,17 @@ def _describe(registry: Registry[Any], name: str) -> dict[str, Any]:
     return found
 
 
-def _listed(kind: tuple[Any, ...]) -> str:
-    return f"{'x'.join(map(str, kind[0]))}: {', '.join(kind[1:]):.200}"
-
-
 def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
     """The data set that `evaluate RUN` starts from: that of the run."""
     if words[:1] != ["evaluate"]:
         return {}
     from capsnet_dist import datasets
+    from capsnet_dist.evaluation import trained_on
 
     switches = ("--json", "--no-json")  # the flags that take no value
     pairs = itertools.pairwise(words)
     runs = [word for before, word in pairs if word[:1] != "-" and (before in switches or before[:1] != "-")]
-    return {"data": _choice(datasets, _run_entry(runs[0]), "data") if runs else datasets("digits")}
-
-
-def _run_entry(source: str) -> dict[str, Any]:
-    """The training's own options in config.json."""
-    from capsnet_dist import weights
-    from capsnet_dist.plan import read_config
-
-    file, _ = weights.find(source)
-    entry = read_config(file).get("run")
-    if not isinstance(entry, dict):
-        raise UserError(f"{file} has no entry 'run': only what a training run left can be evaluated here.")
-    return cast(dict[str, Any], entry)
-
-
-def _choice(registry: Registry[Any], entry: Mapping[str, Any], key: str) -> Choice[Any]:
-    named: Any = entry.get(key)
-    if not isinstance(named, dict) or not isinstance(name := cast(dict[str, Any], named).get("name"), str):
-        raise UserError(f"run.{key} must be an object with a name; got {named!r:.200}.")
-    return config.from_dict(registry(name), cast(dict[str, Any], named), f"run.{key}")
-
-
-def _part(dataset: Any, name: str, entry: Mapping[str, Any]) -> "Split":
-    """A split of the data set; training and validation images divided as in the training."""
-    from capsnet_dist.data.order import hold_out
-
-    if name == "test":
-        return dataset.split(name)
-    whole = dataset.split("train")
-    kept, held = hold_out(whole.labels, float(entry.get("validation", 0)))
-    part = whole.select(kept if name == "train" else held)
-    if not len(part.labels):
-        raise UserError(f"--split {name}: the run held out no images for it.")
-    return part
-
-
-def _precision(source: str, entry: Mapping[str, Any]) -> str:
-    """The mixed precision that the training evaluated in, since it moves a few predictions."""
-    import torch
-
-    file = Path(source).expanduser() / "environment.json"
-    place = config.read_json(file) if file.is_file() else entry
-    wanted = place.get("mixed_precision")
-    if wanted == "fp16" and not torch.cuda.is_available():
-        say("trained in fp16, which needs a GPU; evaluated without mixed precision.")
-        return "no"
-    return wanted if wanted in ("bf16", "fp16") else "no"
-
-
-def _print_evaluation(result: "Evaluation", split: str, classes: Sequence[str], json: bool) -> None:
-    counts = cast(list[list[int]], result.confusion.tolist())
-    if json:
-        values = {"split": split, "images": result.num_samples, "accuracy": result.accuracy, "loss": result.loss}
-        print_json(values | {"terms": result.terms, "classes": list(classes), "confusion": counts})
-        return
-    terms = "  ".join(f"{name} {value:.4f}" for name, value in result.terms.items())
-    print(f"{split} accuracy {100 * result.accuracy:.2f} % of {result.num_samples} images")  # noqa: T201
-    print(f"loss {result.loss:.4f}  {terms}\n\nTrue classes down, predicted ones across:")  # noqa: T201
-    print_table(["", *classes], [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)])
+    return {"data": trained_on(runs[0]) if runs else datasets("digits")}
 
 
 if __name__ == "__main__":

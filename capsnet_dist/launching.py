@@ -35,6 +35,7 @@ def make_accelerator(run: Run) -> Accelerator:
     # A kernel over one channel has two layouts that are the same in memory; DDP compares their strides.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     return Accelerator(
+        cpu=not torch.accelerator.is_available(),  # or processes without a GPU would each train alone
         mixed_precision=precision,
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=run.accumulation, sync_with_dataloader=False),
         kwargs_handlers=[

@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from capsnet_dist import checkpoint, config, weights
+from capsnet_dist import checkpoint, command_line, weights
 from capsnet_dist.checkpoint import Checkpoint
 from capsnet_dist.data.batches import Batches
 from capsnet_dist.data.order import derive, hold_out
@@ -29,7 +29,7 @@ __all__ = ["Run", "Trainer", "main", "train"]
 def main(default: Run) -> None:
     """What a recipe calls: read the command line, train, and end with exit code 2 at a mistake of the user."""
     with user_errors():
-        train(config.parse(default))
+        train(command_line.parse(default))
 
 
 def train(run: Run) -> dict[str, float]:

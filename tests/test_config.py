@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_train import RUN
 
-from capsnet_dist import UserError, config, routings
+from capsnet_dist import UserError, command_line, config, routings
 
 
 def test_json_round_trip_is_exact():
@@ -17,19 +17,19 @@ def test_json_round_trip_is_exact():
     "words", [["--model.routing.iterations", "2"], ["--model.routing=dynamic", "--model.routing.iterations=2"]]
 )
 def test_options_of_nested_plugins_are_parsed(words):
-    assert config.parse(RUN, words).model.options["routing"] == routings("dynamic", iterations=2)
+    assert command_line.parse(RUN, words).model.options["routing"] == routings("dynamic", iterations=2)
 
 
 def test_an_unknown_plugin_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="Unknown routing 'dynamics'. Did you mean 'dynamic'?"):
-        config.parse(RUN, ["--model.routing", "dynamics"])
+        command_line.parse(RUN, ["--model.routing", "dynamics"])
     with pytest.raises(UserError, match="Unknown routing 'dynamics'"):
-        config.parse(RUN, ["--model.routing=dynamics"])
+        command_line.parse(RUN, ["--model.routing=dynamics"])
 
 
 def test_an_unknown_option_is_answered_with_the_nearest_and_code_2(capsys):
     with pytest.raises(SystemExit) as end:
-        config.parse(RUN, ["--model.routing.iteratons", "2"])
+        command_line.parse(RUN, ["--model.routing.iteratons", "2"])
     assert end.value.code == 2
     assert "--model.routing.iterations" in capsys.readouterr().err
 
@@ -58,8 +58,10 @@ def test_a_routing_in_a_file_of_the_user_is_chosen_by_name():
         "class Halves(DynamicRouting):\n"
         "    '''Dynamic routing by another name.'''\n"
     )
-    run = config.parse(RUN, ["--import", "halves.py", "--model.routing", "halves", "--model.routing.iterations", "2"])
+    run = command_line.parse(
+        RUN, ["--import", "halves.py", "--model.routing", "halves", "--model.routing.iterations", "2"]
+    )
     assert run.model.options["routing"].name == "halves"
     assert routings.owner("halves").endswith("halves.py")
     with pytest.raises(UserError, match="no such file"):
-        config.parse(RUN, ["--import", "absent.py"])
+        command_line.parse(RUN, ["--import", "absent.py"])

@@ -10,7 +10,20 @@ from test_train import RUN
 from torch.nn import functional
 from torchvision.datasets import MNIST
 
-from capsnet_dist import Capsules, Grid, UserError, config, decoders, layers, losses, models, primaries, routings, stems
+from capsnet_dist import (
+    Capsules,
+    Grid,
+    UserError,
+    command_line,
+    config,
+    decoders,
+    layers,
+    losses,
+    models,
+    primaries,
+    routings,
+    stems,
+)
 from capsnet_dist.capsules import exponential_squash, lengths, squash
 
 NONE = decoders("none")
@@ -415,34 +428,36 @@ def test_layers_stand_upon_each_other(name):
     ],
 )
 def test_layers_are_named_on_the_command_line_each_with_its_options(words):
-    run = config.parse(RUN, words.split())
+    run = command_line.parse(RUN, words.split())
     assert run.model.options["layers"] == (layers("convolutional", types=8), layers("dense", routing=routings("em")))
     assert config.from_dict(RUN, json.loads(json.dumps(config.to_dict(run)))) == run
 
 
 def test_a_layer_that_keeps_its_place_in_the_list_keeps_its_options():
     chosen = models("stack", layers=(layers("dense", dim=4), layers("dense", dim=5)))
-    run = config.parse(
+    run = command_line.parse(
         RUN.__class__(**{**vars(RUN), "model": chosen}), ["--model.layers", "dense", "convolutional", "dense"]
     )
     assert run.model.options["layers"] == (layers("dense", dim=4), layers("convolutional"), layers("dense"))
 
 
 def test_one_layer_of_several_is_exchanged_by_its_number():
-    run = config.parse(RUN, ["--model", "stack", "--model.layers", "dense", "dense", "--model.layers.0", "squashed"])
+    run = command_line.parse(
+        RUN, ["--model", "stack", "--model.layers", "dense", "dense", "--model.layers.0", "squashed"]
+    )
     assert [layer.name for layer in run.model.options["layers"]] == ["squashed", "dense"]
 
 
 def test_a_misspelt_layer_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="Unknown layer 'convolutionel'. Did you mean 'convolutional'?"):
-        config.parse(RUN, ["--model", "stack", "--model.layers", "convolutionel", "dense"])
+        command_line.parse(RUN, ["--model", "stack", "--model.layers", "convolutionel", "dense"])
     with pytest.raises(UserError, match="--model.layers needs at least one name. Known: convolutional, dense"):
-        config.parse(RUN, ["--model", "stack", "--model.layers", "--seed", "1"])
+        command_line.parse(RUN, ["--model", "stack", "--model.layers", "--seed", "1"])
 
 
 def test_help_shows_the_options_of_each_layer(capsys):
     with pytest.raises(SystemExit) as end:
-        config.parse(RUN, ["--model", "stack", "--model.layers", "convolutional", "dense", "--help"])
+        command_line.parse(RUN, ["--model", "stack", "--model.layers", "convolutional", "dense", "--help"])
     assert end.value.code == 0
     shown = capsys.readouterr().out
     assert all(flag in shown for flag in ("--model.layers.0.types INT", "--model.layers.1.wholes INT"))

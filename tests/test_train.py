@@ -16,7 +16,7 @@ from accelerate import Accelerator
 from conftest import run_ranks
 
 import capsnet_dist
-from capsnet_dist import Split, UserError, augmentations, config, datasets, decoders, losses, models
+from capsnet_dist import Split, UserError, augmentations, command_line, datasets, decoders, losses, models
 from capsnet_dist.evaluate import evaluate
 from capsnet_dist.run import Run, check
 from capsnet_dist.train import train
@@ -68,7 +68,7 @@ def test_a_run_leaves_weights_that_load_and_a_configuration_that_repeats_it():
     run_ranks(1, trained, replace(RUN, steps=3))
     model = capsnet_dist.load("run")
     assert model.predict(torch.zeros(1, 1, 8, 8, dtype=torch.uint8)).names[0] in "0123456789"
-    again = config.parse(replace(RUN, steps=7), ["--config", "run/config.json"])
+    again = command_line.parse(replace(RUN, steps=7), ["--config", "run/config.json"])
     assert again == replace(RUN, steps=3)
     left = {str(path.relative_to("run")) for path in Path("run").rglob("*.*")}
     assert left >= {"config.json", "model.safetensors", "README.md", "metrics.jsonl", "environment.json"}

@@ -4,8 +4,6 @@ import inspect
 import json as json_format
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from capsnet_dist.config import import_plugins
@@ -50,8 +48,7 @@ def _registered(name: str) -> Choice[Any]:
 
 
 def _attribute(source: str, attribute: str) -> Any:
-    import_plugins(source)
-    module: ModuleType = sys.modules[Path(source).stem if source.endswith(".py") else source]
+    module = import_plugins(source)
     if not hasattr(module, attribute):
         classes = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
         raise UserError(f"{source} has no {attribute!r}.{did_you_mean(attribute, classes)}")

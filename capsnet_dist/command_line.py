@@ -1,0 +1,184 @@
+"""The command line: a configuration written in Python, overlaid from flags and files."""
+
+import dataclasses
+import functools
+import inspect
+import itertools
+import os
+import sys
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from capsnet_dist.config import entries, from_dict, import_plugins, is_nested, named, read_json, replace
+from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.registry import Choice
+
+C = TypeVar("C")
+
+
+def parse(default: C, argv: Sequence[str] | None = None) -> C:
+    """Override `default` from the command line.
+
+    `--path NAME` chooses another plugin, whose options are then `--path.option`. `--import FILE` imports plugins and
+    `--config FILE` starts from a saved configuration; both are read first. Help and errors of the command line end the
+    program, with exit code 0 and 2.
+
+    Raises:
+        UserError: an unknown plugin, or a file that cannot be read.
+    """
+    import tyro
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    words = [word for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+    for source in _values(words, "--import"):
+        import_plugins(source)
+    for file in _values(words, "--config")[-1:]:
+        data = read_json(Path(file))
+        if not isinstance(data, dict) or not isinstance(run := data.get("run"), dict):
+            raise UserError(f"{file} holds no run to repeat: it needs an entry 'run'.")
+        default = from_dict(default, run, "run")
+    default = _choose(default, words)
+    return tyro.cli(
+        _command(default),
+        args=argv,
+        description=inspect.getdoc(type(default)) or "",
+        registry=_rules(),
+        console_outputs=int(os.environ.get("RANK", "0")) == 0,
+    ).run
+
+
+def command(
+    functions: Sequence[Callable[..., None]],
+    argv: Sequence[str],
+    description: str,
+    choices: Callable[[], Mapping[str, Choice[Any]]],
+) -> None:
+    """Call the function that the first word of a command line names, with what the rest says.
+
+    Positional-only parameters are words, keyword-only ones flags, docstrings the help. `--import`, which reaches a
+    function as `imports`, is obeyed first; then `choices` gives the plugins that parameters start from, by name.
+
+    Raises:
+        UserError: an unknown plugin, or a file that cannot be imported.
+    """
+    import tyro
+
+    words = [word for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+    for source in _values(words, "--import"):
+        import_plugins(source)
+    given = dict(choices())
+    chosen = _choose(dataclasses.make_dataclass("Chosen", [(name, Any) for name in given])(**given), words)
+    help_text = "Python files or modules that register plugins; they stand after the other words."
+    imports: Any = tyro.conf.arg(name="import", metavar="FILE|MODULE", help=help_text)
+    bound: dict[str, Callable[..., None]] = {}
+    for function in functions:
+        function.__annotations__["imports"] = Annotated[tuple[str, ...], imports]
+        defaults = {name: getattr(chosen, name) for name in given if name in inspect.signature(function).parameters}
+        bound[function.__name__] = functools.partial(function, **defaults)
+        bound[function.__name__].__doc__ = function.__doc__
+    tyro.extras.subcommand_cli_from_dict(
+        bound,
+        prog="capsnet-dist",
+        args=argv,
+        description=description,
+        registry=_rules(),
+        console_outputs=int(os.environ.get("RANK", "0")) == 0,
+    )
+
+
+def _command(default: Any) -> Any:
+    """The whole command line: what is read first, then the options of the run."""
+    import tyro
+
+    config_help = "A saved config.json whose values replace the defaults: repeats that run."
+    import_help = "Python files or modules that register plugins."
+    config = Annotated[Path | None, tyro.conf.arg(help=config_help)]
+    imports = Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE|MODULE", help=import_help)]
+    run = Annotated[type(default), tyro.conf.arg(name="")]
+    fields = [("config", config, None), ("imports", imports, ()), ("run", run, dataclasses.field(default=default))]
+    return dataclasses.make_dataclass("Command", fields, frozen=True)
+
+
+def _values(words: Sequence[str], flag: str) -> list[str]:
+    """What is given to a flag, which may take several values and stand several times."""
+    values: list[str] = []
+    for position, word in enumerate(words):
+        if word == flag:
+            rest = words[position + 1 :]
+            values += itertools.takewhile(lambda value: not value.startswith("--"), rest)
+    return values
+
+
+def _choose(config: C, words: Sequence[str], path: str = "--") -> C:
+    """Put each plugin named on the command line in its place, so that it is its options that are parsed."""
+    changes: dict[str, Any] = {}
+    for key, (_, value) in entries(config).items():
+        if isinstance(value, Choice):
+            for flag, name in itertools.pairwise(words):
+                if _same(flag, path + key):
+                    value = named(typing.cast(Choice[Any], value), name)
+        elif is_nested(value):
+            value = _listed(value, words, path + key)
+        if is_nested(value):
+            changes[key] = _choose(value, words, f"{path}{key}.")
+    return replace(config, changes)
+
+
+def _same(flag: str, other: str) -> bool:
+    return flag.replace("-", "_") == other.replace("-", "_")
+
+
+def _listed(choices: tuple[Choice[Any], ...], words: Sequence[str], flag: str) -> tuple[Choice[Any], ...]:
+    """The choices of the plugins that a flag names, `--layers convolutional dense`; as they were if it is not there.
+
+    A plugin that keeps its place in the list keeps its options.
+    """
+    found = [position for position, word in enumerate(words) if _same(word, flag)]
+    if not found:
+        return choices
+    names = list(itertools.takewhile(lambda word: not word.startswith("--"), words[found[-1] + 1 :]))
+    if not names:
+        raise UserError(f"{flag} needs at least one name.{did_you_mean('', choices[0].registry)}")
+    kept = (named(choice, name) for choice, name in zip(choices, names, strict=False))
+    return (*kept, *(choices[0].registry(name) for name in names[len(choices) :]))
+
+
+@functools.cache
+def _rules() -> Any:
+    """How tyro parses a choice: as its name, `--model.routing dynamic`, beside its options."""
+    import docstring_parser
+    import tyro
+    from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+
+    rules = ConstructorRegistry()
+
+    @rules.struct_rule
+    def choice(info: StructTypeInfo) -> StructConstructorSpec | None:
+        default: Any = info.default
+        if not isinstance(default, Choice):
+            return None
+        chosen = typing.cast(Choice[Any], default)
+        registry = chosen.registry
+        doc = docstring_parser.parse(inspect.getdoc(registry[chosen.name]) or "")
+        helps = {p.arg_name: p.description for p in doc.params}
+        names: Any = Annotated[Literal[tuple(registry)], tyro.conf.arg(name="")]  # pyright: ignore
+        fields = [StructFieldSpec("__name", names, chosen.name, doc.short_description)]
+        for key, option in registry.options(chosen.name).items():
+            fields.append(StructFieldSpec(key, option.type, chosen.options[key], helps.get(key)))
+        return StructConstructorSpec(lambda __name, **options: registry(__name, **options), tuple(fields))
+
+    @rules.struct_rule
+    def choices(info: StructTypeInfo) -> StructConstructorSpec | None:
+        default: Any = info.default
+        if not isinstance(default, tuple) or not is_nested(default):
+            return None
+        chosen = typing.cast(tuple[Choice[Any], ...], default)
+        names: Any = Annotated[tuple[Literal[tuple(chosen[0].registry)], ...], tyro.conf.arg(name="")]  # pyright: ignore
+        help_text = "By name, in order; the options of each follow its number."
+        fields = [StructFieldSpec("__names", names, tuple(choice.name for choice in chosen), help_text)]
+        fields += [StructFieldSpec(str(index), Choice[Any], choice, None) for index, choice in enumerate(chosen)]
+        return StructConstructorSpec(lambda __names, **items: tuple(items.values()), tuple(fields))
+
+    return rules

@@ -120,3 +120,29 @@ def save_comparison(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
         axes.set(xlabel=label)
         axes.locator_params(axis="x", nbins=4)
     figure.savefig(file, dpi=120)
+
+
+def save_scaling(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Time and memory over sizes, on logarithmic axes, with the power laws; rows as `capsnet_dist.bench` makes them."""
+    from matplotlib.figure import Figure
+
+    axes_names = list(dict.fromkeys(row["axis"] for row in rows))
+    figure = Figure(figsize=(9, 3.2 * len(axes_names)), layout="constrained")
+    grid = figure.subplots(len(axes_names), 2, squeeze=False)
+    for name, panels in zip(axes_names, grid, strict=True):
+        for panel, (key, law, unit) in zip(
+            panels, [("seconds", "time", "ms"), ("bytes", "memory", "MiB")], strict=True
+        ):
+            scale = 1000 if law == "time" else 2**-20
+            for row in [row for row in rows if row["axis"] == name]:
+                fit = row["laws"][law]
+                label = row["candidate"] + (f": n^{fit['exponent']:.2f}" if fit else "")
+                (line,) = panel.plot(
+                    row["sizes"], [scale * value for value in row[key]], "o", label=label, markersize=4
+                )
+                if fit:
+                    values = [scale * fit["factor"] * size ** fit["exponent"] for size in row["sizes"]]
+                    panel.plot(row["sizes"], values, "-", color=line.get_color(), lw=1)
+            panel.set(xlabel=f"number of {name}", ylabel=f"{law}, {unit}", xscale="log", yscale="log")
+            panel.legend(frameon=False, fontsize=7)
+    figure.savefig(file, dpi=120)

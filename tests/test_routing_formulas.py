@@ -321,7 +321,7 @@ OPTIONS = [(name, {}) for name in REFERENCES] + [
 
 
 def test_every_routing_has_a_formula():
-    assert set(REFERENCES) == set(routings)
+    assert set(REFERENCES) == {name for name in routings if routings.owner(name).startswith("capsnet_dist ")}
 
 
 @pytest.mark.parametrize(("name", "options"), OPTIONS, ids=str)

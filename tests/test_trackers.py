@@ -299,6 +299,6 @@ def test_a_hanging_tracker_neither_delays_the_exit_nor_changes_its_code(tmp_path
     done = subprocess.run([sys.executable, "-c", HANG, who], capture_output=True, text=True, timeout=60)
     exited = time.time()
     assert done.returncode == 3, done.stderr
-    assert exited - float(done.stdout) < 3
+    assert exited - float(done.stdout) < 20  # without the mend it hangs for ever
     assert "Traceback" not in done.stderr
     assert done.stderr.count("wandb did not finish within 0.5 s and is left behind") == 1

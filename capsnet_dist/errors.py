@@ -12,9 +12,13 @@ class UserError(ValueError):
     """Something the user gave cannot be used; programs print the message and exit with code 2."""
 
 
+class ProcessLost(RuntimeError):
+    """Another process of this run hangs, failed or died; programs print the message and exit with code 1."""
+
+
 @contextmanager
 def user_errors() -> Generator[None]:
-    """Print a UserError once, from rank 0, and exit with code 2; leave quietly when interrupted."""
+    """Print a UserError once, from rank 0, and exit with code 2; a lost process: 1; leave quietly when interrupted."""
     try:
         yield
     except UserError as error:
@@ -23,6 +27,9 @@ def user_errors() -> Generator[None]:
         else:
             time.sleep(10)  # the launcher ends all processes when one ends: let rank 0 speak first
         sys.exit(2)
+    except ProcessLost as error:
+        print(f"Rank {os.environ.get('RANK', '0')}: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as shells count
 

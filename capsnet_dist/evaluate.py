@@ -11,6 +11,7 @@ from torch import Tensor
 
 from capsnet_dist.meter import sum_over_processes
 from capsnet_dist.plugins import Loss, Model, Split, to_unit
+from capsnet_dist.watchdog import beat
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def evaluate(
     dtype = next(model.parameters()).dtype
     # A process without samples evaluates one and weighs it by nothing, so that all reduce the same terms.
     for indices in own.split(batch_size) if len(own) else [torch.zeros(1, dtype=torch.int64, device=device)]:
+        beat()
         batch = split.select(indices)
         images = to_unit(batch.images, dtype)
         with accelerator.autocast():

@@ -1,7 +1,9 @@
 """What stands between the launcher and a training: Accelerate, set up, and a check that all processes started."""
 
+import ctypes
 import itertools
 import os
+import signal
 import sys
 import warnings
 from argparse import ArgumentParser
@@ -17,6 +19,7 @@ from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulation
 from capsnet_dist.errors import UserError
 from capsnet_dist.run import Run
 
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "accelerate.commands.accelerate_cli"}
 
 
@@ -62,6 +65,19 @@ def shortfall(processes: int) -> str | None:
     )
 
 
+def end_with_launcher() -> None:
+    """Let the kernel end this process when the launcher of several processes dies, instead of training on unseen.
+
+    Only under torchrun and `accelerate launch` with several processes, whose agent outlives its processes even at
+    Ctrl-C. That of a single one does not, and the process may still be saving.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _is_orphan():  # it died before the kernel was asked
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _launcher() -> list[str]:
     """The words of `accelerate launch` before the script it starts; empty if something else started us."""
     try:
@@ -92,3 +108,14 @@ def _asked(words: list[str]) -> int:
         return 1
     asked: object = getattr(config_args.load_config_from_file(file), "num_processes", 1)
     return asked if isinstance(asked, int) else 1  # "gpu": the launcher counts them itself
+
+
+def _is_orphan() -> bool:
+    """Whether our parent is neither an agent of torch.distributed.elastic nor anything that one has started."""
+    try:
+        parent = psutil.Process(os.getppid())
+        return "TORCHELASTIC_RUN_ID" not in parent.environ() and "python" not in Path(parent.exe()).name
+    except psutil.AccessDenied:
+        return os.getppid() == 1  # of another user, so no agent of ours
+    except psutil.NoSuchProcess:
+        return False  # it ends this very moment, and the kernel knows

@@ -15,6 +15,7 @@ from capsnet_dist.data.order import derive, hold_out
 from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.evaluate import Best, Evaluation, evaluate
+from capsnet_dist.guard import Guard
 from capsnet_dist.launching import make_accelerator, shortfall
 from capsnet_dist.meter import Meter, sum_over_processes
 from capsnet_dist.objective import loss_terms, rehearse, step_if_finite
@@ -22,6 +23,7 @@ from capsnet_dist.plugins import Image, Model, Output, Split
 from capsnet_dist.record import Record, open_record
 from capsnet_dist.run import Run, check
 from capsnet_dist.signals import interruption
+from capsnet_dist.watchdog import beat
 
 __all__ = ["Run", "Trainer", "main", "train"]
 
@@ -40,8 +42,9 @@ def train(run: Run) -> dict[str, float]:
         SystemExit: it was interrupted; what was trained so far is saved, to go on from.
     """
     check(run, int(os.environ.get("WORLD_SIZE", "1")))
-    with open_record(run) as record, interruption(run.max_time) as interrupted:
+    with open_record(run) as record, interruption(run.max_time) as interrupted, Guard(run.timeout) as guard:
         trainer = Trainer(run, record)
+        guard.begin(record)
         stop = False
         for step in range(trainer.start, trainer.num_steps):
             stop = trainer.step(step, interrupted.is_set)
@@ -169,6 +172,7 @@ class Trainer:
 
     def _micro_batch(self, step: int, micro: int) -> dict[str, Tensor]:
         """One forward and backward pass; with the last micro-batch of a step also the optimizer's."""
+        beat(step)
         processes, limit = self.accelerator.num_processes, self.run.clip_norm
         part = micro * processes + self.accelerator.process_index
         images, labels = self.batches.shard(step, part, self.run.accumulation * processes)

@@ -1,0 +1,96 @@
+"""What the processes of a run tell each other when one of them fails, so that the message names it."""
+
+import json
+import os
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from torch import distributed
+from torch.distributed import PrefixStore, TCPStore  # pyright: ignore[reportPrivateImportUsage]  # documented
+
+from capsnet_dist.errors import ProcessLost
+
+PATIENCE = 2.0  # seconds for the others to say that they wait too: their timeouts end within milliseconds
+WAITS = "waits"
+
+
+class Peers:
+    """The processes of a run, by the store that the process group met in.
+
+    Args:
+        folder: The run folder, where this is rank 0.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = TCPStore(address, port, None, is_master=False, timeout=timedelta(seconds=60), wait_for_workers=False)
+        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store may outlive an attempt
+        self._store = PrefixStore(f"capsnet_dist/{attempt}", store)
+        self._store.delete_key(f"word/{self.rank}")
+        self._store.set(f"place/{self.rank}", f"process {os.getpid()} on {socket.gethostname()}")
+        if folder is not None:
+            self._store.set("folder", str(folder.resolve()))
+        self._folder = Path(self._store.get("folder").decode())
+        self._places = {rank: self._store.get(f"place/{rank}").decode() for rank in range(self.world)}
+
+    def tell(self, error: BaseException) -> None:
+        """Say why this process ends, for the others to repeat."""
+        self._say(f"{type(error).__name__}: {error}")
+
+    def lost(self, step: int, error: BaseException) -> ProcessLost:
+        """Another process is lost: find out which one and why; where that is rank 0, write STATUS.json for it.
+
+        Args:
+            step: The step that was not finished, counted from 1.
+            error: What the process group says.
+        """
+        reached = self._say(WAITS)
+        words = self._listen() if reached else {}
+        silent = [rank for rank in range(self.world) if rank not in words] if reached else [0]
+        reasons = [f"{self._name(rank)} failed: {word}" for rank, word in sorted(words.items()) if word != WAITS]
+        reasons += [f"no word from {self._name(rank)}: it hangs, was killed or cannot be reached" for rank in silent]
+        reason = "; ".join(reasons) or f"the processes lost each other: {error}"
+        lost = ProcessLost(f"Step {step} was not finished: {reason}. `--resume` goes on from the last checkpoint.")
+        if 0 in silent and self._folder.is_dir():
+            self._write_status(f"{type(lost).__name__}: {lost}")
+        if self.rank == 0:
+            time.sleep(1)  # the others read from the store, which may live in this process
+        return lost
+
+    def _say(self, word: str) -> bool:
+        """Whether the store could be reached."""
+        try:
+            self._store.set(f"word/{self.rank}", word)
+            return self._store.check([f"word/{self.rank}"])
+        except distributed.DistError:
+            return False
+
+    def _listen(self) -> dict[int, str]:
+        """What each rank says; nothing from those that are hung or dead."""
+        words: dict[int, str] = {}
+        deadline = time.monotonic() + PATIENCE
+        while len(words) < self.world and time.monotonic() < deadline:
+            try:
+                for rank in range(self.world):
+                    if rank not in words and self._store.check([f"word/{rank}"]):
+                        words[rank] = self._store.get(f"word/{rank}").decode()
+            except distributed.DistError:
+                break
+            time.sleep(0.05)
+        return words
+
+    def _name(self, rank: int) -> str:
+        return f"rank {rank} ({self._places[rank]})"
+
+    def _write_status(self, reason: str) -> None:
+        beside = self._folder / f".STATUS.json.{self.rank}"
+        beside.write_text(json.dumps({"state": "failed", "reason": reason}, indent=2) + "\n", encoding="utf-8")
+        beside.replace(self._folder / "STATUS.json")
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether the process group failed, and not this process."""
+    return isinstance(error, distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))

@@ -46,6 +46,7 @@ def _case(options: Options, case: list[Any]) -> dict[str, Any]:
     jobs = [(candidate, kind) for candidate in candidates for kind in ("train", "infer")]
     with ThreadPoolExecutor(2) as pool:  # memory does not depend on what runs beside it
         nothing = pool.submit(ask, options, "take_nothing")
+        libraries = options.processes * nothing.result()[0]
         peaks = list(pool.map(lambda job: sum(ask(options, "take_memory", case, *job, together=True)), jobs))
     memory = {(candidate, kind): peak for (candidate, kind), peak in zip(jobs, peaks, strict=True)}
     direct = direct_operations(network, batch // options.processes) if network in SIZES else None
@@ -53,9 +54,9 @@ def _case(options: Options, case: list[Any]) -> dict[str, Any]:
     return shared | {
         "rates": timed["rates"],
         "threads": timed["threads"],
-        "libraries": nothing.result()[0],
+        "libraries": libraries,
         "direct_operations": direct,
-        "rows": report.rows(candidates, timed, memory, batch, direct),
+        "rows": report.rows(candidates, timed, memory, libraries, batch, direct),
     }
 
 

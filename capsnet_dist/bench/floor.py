@@ -58,6 +58,6 @@ def compulsory_bytes(parameters: int, numbers: int, itemsize: int) -> dict[str, 
     }
 
 
-def floor(operations: float, moved: float, rates: Rates) -> float:
+def floor(operations: int, moved: int, rates: Rates) -> float:
     """Seconds at least: operations and transport may overlap, so it is the longer of the two."""
     return max(operations / rates.matrix, moved / rates.copy)

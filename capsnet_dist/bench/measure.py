@@ -69,7 +69,7 @@ def alternate(clock: Clock, actions: Mapping[str, Callable[[], object]], rounds:
     repeats: dict[str, int] = {}
     for name, action in actions.items():
         timed(clock, action, 1)  # compiles and fills caches
-        repeats[name] = math.ceil(SHORTEST / max(_agreed(timed(clock, action, 1), clock.device), 1e-6))
+        repeats[name] = math.ceil(SHORTEST / max(_agreed(timed(clock, action, 1), clock.device), SHORTEST / 1000))
     found: dict[str, list[float]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
@@ -134,7 +134,7 @@ class PowerLaw(NamedTuple):
     """y at x = 1."""
 
 
-def fit_power_law(sizes: Sequence[float], values: Sequence[float]) -> PowerLaw | None:
+def fit_power_law(sizes: Sequence[int], values: Sequence[int] | Sequence[float]) -> PowerLaw | None:
     """Least squares on logarithms; None where fewer than two values are positive."""
     points = [(math.log(x), math.log(y)) for x, y in zip(sizes, values, strict=True) if y > 0]
     if len(points) < 2:

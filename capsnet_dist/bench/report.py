@@ -19,6 +19,7 @@ def rows(
     candidates: Sequence[Candidate],
     timed: Mapping[str, Any],
     memory: Mapping[tuple[Candidate, str], int],
+    libraries: int,
     batch: int,
     direct: Mapping[str, int] | None,
 ) -> list[dict[str, Any]]:
@@ -28,33 +29,37 @@ def rows(
         candidates: In the order of the table.
         timed: What `time_case` found.
         memory: Bytes at the peak.
+        libraries: Those of a process that only imports.
         batch: Images in a step.
         direct: Operations by the definitions.
     """
-    rates = Rates(**timed["rates"])
     found: list[dict[str, Any]] = []
     for candidate in candidates:
         other, measured = reference(candidate, candidates), timed["candidates"][candidate.label]
         row: dict[str, Any] = {"candidate": candidate.label, "against": other and other.label}
         for kind in KINDS:
             seconds = measured[kind]["seconds"]
-            row[kind] = {
-                "images_per_second": Spread.of(batch / s for s in seconds)._asdict(),
-                "memory": memory[candidate, kind],
-                **_floors(Spread.of(seconds).median, measured[kind], rates, direct[kind] if direct else None),
-            }
+            speed = Spread.of(batch / s for s in seconds)._asdict()
+            row[kind] = {"images_per_second": speed, "memory": memory[candidate, kind]}
+            row[kind] |= _floors(measured[kind], Rates(**timed["rates"]), direct[kind] if direct else None)
             if other is not None:
                 row[kind]["ratio"] = ratios(timed["candidates"][other.label][kind]["seconds"], seconds)._asdict()
-                row[kind]["memory_ratio"] = memory[candidate, kind] / memory[other, kind]
+                row[kind] |= _memory_ratios(memory[candidate, kind], memory[other, kind], libraries)
         found.append(row | {"stages": measured.get("stages", {})})
     return found
 
 
-def _floors(seconds: float, measured: Mapping[str, Any], rates: Rates, direct: int | None) -> dict[str, Any]:
+def _memory_ratios(own: int, other: int, libraries: int) -> dict[str, float]:
+    """Memory of that of another, all in all and without the libraries of both."""
+    without = {"own_memory_ratio": (own - libraries) / (other - libraries)} if other > libraries else {}
+    return {"memory_ratio": own / other} | without
+
+
+def _floors(measured: Mapping[str, Any], rates: Rates, direct: int | None) -> dict[str, Any]:
     """How many times as long as the floor: of its own operations, and of those by the definitions."""
     if "operations" not in measured:
         return {}
-    own, moved = measured["operations"], measured["bytes"]
+    own, moved, seconds = measured["operations"], measured["bytes"], Spread.of(measured["seconds"]).median
     found: dict[str, Any] = {"operations": own, "bytes": moved, "times_floor": seconds / floor(own, moved, rates)}
     return found | ({} if direct is None else {"times_direct_floor": seconds / floor(direct, moved, rates)})
 
@@ -80,6 +85,7 @@ def _speeds(title: str, rows: Sequence[Mapping[str, Any]], kind: str) -> Table:
         "quartiles",
         "memory, MiB",
         "of naive",
+        "without libraries",
         "floor",
         "direct floor",
     ]
@@ -93,6 +99,7 @@ def _speeds(title: str, rows: Sequence[Mapping[str, Any]], kind: str) -> Table:
                 *_spread(cell.get("ratio"), 3),
                 f"{cell['memory'] / 2**20:.0f}",
                 _number(cell.get("memory_ratio"), 2),
+                _number(cell.get("own_memory_ratio"), 2),
                 _number(cell.get("times_floor"), 2),
                 _number(cell.get("times_direct_floor"), 2),
             ]

@@ -61,10 +61,15 @@ def _start(options: Options, rank: int, world: int, port: int) -> "subprocess.Po
 
 def work() -> None:
     """What such a process does: read a job from standard input, write what it finds to standard output."""
+    job = json.loads(sys.stdin.read())
+    found = perform(Options.from_dict(job["options"]), job["task"], job["arguments"])
+    sys.stdout.write("\n" + json.dumps(found) + "\n")
+
+
+def perform(options: Options, task: str, arguments: list[Any]) -> Any:
+    """Do a task in this process, joined with the others if there are several."""
     from capsnet_dist.bench.tasks import TASKS
 
-    job = json.loads(sys.stdin.read())
-    options = Options.from_dict(job["options"])
     world, device = int(os.environ["WORLD_SIZE"]), torch.device(options.where)
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -73,7 +78,8 @@ def work() -> None:
         torch.set_num_threads(options.threads)
     if world > 1:
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    found = TASKS[job["task"]](options, device, *job["arguments"])
-    sys.stdout.write("\n" + json.dumps(found) + "\n")
-    if world > 1:
-        torch.distributed.destroy_process_group()
+    try:
+        return TASKS[task](options, device, *arguments)
+    finally:
+        if world > 1:
+            torch.distributed.destroy_process_group()

@@ -1,0 +1,260 @@
+"""The benchmark: its opponent computes the same as ours, and its numbers are those of known sizes and times."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run_ranks
+from test_cli import refused, said
+
+from capsnet_dist import UserError, losses, models, routings
+from capsnet_dist.bench import Options, command, floor, measure, report, scaling, tasks, worker
+from capsnet_dist.bench.naive import NaiveCapsNet, naive_loss
+from capsnet_dist.bench.options import Candidate, Case, reference
+from capsnet_dist.bench.subject import Stages, Subject
+
+CPU = torch.device("cpu")
+TINY = {"channels": 3, "primary_types": 2}
+CASE = Case("small", 2, "float32")
+NAIVE, OURS = Candidate("naive", "dynamic", "full"), Candidate("ours", "dynamic", "full")
+
+
+def twins(gradient, votes):
+    """Ours and the naive network with the same weights, in float64."""
+    torch.manual_seed(0)
+    ours = models("capsnet", routing=routings("dynamic", gradient=gradient), **TINY).build((1, 28, 28), 4).double()
+    with torch.no_grad():
+        ours.class_capsules.weight *= 20  # so long that rounds differ
+    naive = NaiveCapsNet((1, 28, 28), 4, gradient=gradient, votes=votes, **TINY).double()
+    naive.load_state_dict(ours.state_dict())
+    return ours, naive
+
+
+def batch():
+    generator = torch.Generator().manual_seed(1)
+    return torch.rand(3, 1, 28, 28, generator=generator, dtype=torch.float64), torch.tensor([2, 0, 3])
+
+
+@pytest.mark.parametrize("votes", ["matmul", "einsum"])
+@pytest.mark.parametrize("gradient", ["full", "last"])
+def test_naive_and_ours_give_the_same_outputs_losses_and_gradients(gradient, votes):
+    ours, naive = twins(gradient, votes)
+    images, labels = batch()
+    expected, found = ours(images, labels), naive(images, labels)
+    torch.testing.assert_close(found, expected)
+    terms = [losses(name).build()(expected, images, labels, 0.0) for name in ("margin", "reconstruction")]
+    loss = terms[0]["margin"] + terms[1]["reconstruction"]
+    other = naive_loss(found, images, labels)
+    torch.testing.assert_close(other, loss)
+    loss.backward()
+    other.backward()
+    for (name, parameter), twin in zip(ours.named_parameters(), naive.parameters(), strict=True):
+        assert parameter.grad.abs().max() > 0, name
+        torch.testing.assert_close(twin.grad, parameter.grad, rtol=1e-6, atol=1e-12, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_which_rounds_gradients_go_through_matters():
+    images, labels = batch()
+    gradients = []
+    for gradient in ("full", "last"):
+        _, naive = twins(gradient, "matmul")
+        naive_loss(naive(images, labels), images, labels).backward()
+        gradients.append(naive.class_capsules.weight.grad)
+    assert (gradients[0] - gradients[1]).norm() > 0.1 * gradients[0].norm()
+
+
+def test_without_labels_the_longest_capsule_is_rebuilt():
+    ours, naive = twins("full", "matmul")
+    torch.testing.assert_close(naive(batch()[0]), ours(batch()[0]))
+
+
+def test_weights_load_from_one_to_the_other():
+    ours, naive = twins("full", "matmul")
+    ours.load_state_dict(naive.state_dict())
+    assert [p.shape for p in ours.parameters()] == [p.shape for p in naive.parameters()]
+
+
+def test_at_the_size_of_the_paper_it_has_the_parameters_of_the_paper():
+    with torch.device("meta"):
+        assert sum(p.numel() for p in NaiveCapsNet((1, 28, 28), 10).parameters()) == 8_215_568
+
+
+def test_candidates_take_turns(monkeypatch):
+    monkeypatch.setattr(measure, "SHORTEST", 1e-9)  # nothing is repeated
+    turns = []
+    actions = {name: lambda name=name: turns.append(name) for name in "ab"}
+    found = measure.alternate(measure.Clock(CPU), actions, 3)
+    assert "".join(turns) == "aabb" + 3 * "ab"  # each compiles, then is tried, then they take turns
+    assert {name: len(seconds) for name, seconds in found.items()} == {"a": 3, "b": 3}
+
+
+def test_what_is_short_is_repeated(monkeypatch):
+    calls = []
+    monkeypatch.setattr(measure, "timed", lambda clock, action, repeats: calls.append(repeats) or 0.004)
+    measure.alternate(measure.Clock(CPU), {"a": lambda: None}, 2)
+    assert calls == [1, 1, 13, 13]  # 13 x 4 ms are the first to reach 50 ms
+
+
+def test_a_ratio_is_taken_round_by_round():
+    """A machine that slows down to a tenth halfway does not change it."""
+    assert measure.ratios([2.0, 2.0, 20.0, 20.0], [1.0, 1.0, 10.0, 10.0]) == (2, 2, 2)
+    assert measure.Spread.of([5.0, 1.0, 4.0, 2.0, 3.0]) == (2, 3, 4)
+
+
+def test_a_power_law_is_found_again():
+    sizes = [1, 2, 4, 8]
+    exponent, error, factor = measure.fit_power_law(sizes, [3 * n**1.5 for n in sizes])
+    assert (exponent, error, factor) == (pytest.approx(1.5), pytest.approx(0, abs=1e-6), pytest.approx(3))
+    noisy = measure.fit_power_law(sizes[:3], [1.0, 3.0, 4.0])
+    assert noisy.exponent == pytest.approx(1.0) and noisy.error == pytest.approx(0.3378, abs=1e-4)
+    assert measure.fit_power_law(sizes[:2], [0.0, 1.0]) is None
+
+
+def test_operations_are_those_of_the_papers_sizes():
+    products = [400 * 81 * 256, 36 * 81 * 256 * 256, 1152 * 10 * 16 * 8, 160 * 512 + 512 * 1024 + 1024 * 784]
+    found = floor.direct_operations("paper", 2)
+    assert found["infer"] == 2 * 2 * sum(products)
+    assert found["train"] == 2 * 2 * (3 * sum(products) - products[0])  # images take no gradient
+
+
+def test_the_floor_is_the_longer_of_operations_and_transport():
+    rates = measure.Rates(matrix=10.0, copy=100.0)
+    assert floor.floor(50, 100, rates) == 5
+    assert floor.floor(5, 1000, rates) == 10
+
+
+def test_a_large_product_is_nearer_the_measured_rate_than_a_small_one():
+    clock = measure.Clock(CPU)
+    rates = measure.measure_rates(clock, torch.float32, rounds=2)
+    a = torch.rand(16, 16)
+    seconds = min(measure.timed(clock, lambda: a @ a, 100) for _ in range(3))
+    assert rates.matrix > 2 * 16**3 / seconds
+    assert 1e8 < rates.copy < 1e13
+
+
+@pytest.mark.parametrize("candidate", [NAIVE, OURS], ids=lambda candidate: candidate.label)
+def test_stages_make_up_the_step(candidate):
+    subject = Subject(candidate, CASE, CPU, fused=False, processes=1)
+    clock = measure.Clock(CPU)
+    stages = Stages(subject, clock)
+    start = clock.now()
+    (step,) = stages.steps(1)
+    assert set(step) == {"forward", "stem", "primary", "routing", "decoder", "loss", "backward", "optimizer"}
+    assert all(seconds > 0 for seconds in step.values())
+    assert sum(step.values()) <= clock.seconds(start, clock.now())
+    poses = 2 * 288 * 8 + 2 * 10 * 16
+    assert stages.numbers >= 2 * (784 + 32 * 400 + 784) + poses  # images, maps and rebuilt images, of 2 samples each
+
+
+def test_training_in_a_benchmark_learns():
+    subject = Subject(OURS, CASE, CPU, fused=False, processes=1)
+    before = subject.loss(subject.model(subject.images, subject.labels))
+    for _ in range(5):
+        subject.train()
+    assert subject.loss(subject.model(subject.images, subject.labels)) < before
+
+
+def test_all_candidates_start_from_the_same_weights():
+    ours, naive = (Subject(c, CASE, CPU, fused=False, processes=1).model.state_dict() for c in (OURS, NAIVE))
+    torch.testing.assert_close(dict(naive), dict(ours), rtol=0, atol=0)
+
+
+def test_only_what_the_naive_implementations_have_is_compared_with_them():
+    options = Options(routings=("dynamic", "em"), implementations=("naive", "ours"), compile=True)
+    found = options.candidates("paper")
+    assert [c.label for c in found if not c.compiled] == [
+        "naive, dynamic, full",
+        "ours, dynamic, full",
+        "naive, dynamic, last",
+        "ours, dynamic, last",
+        "ours, em",
+    ]
+    assert next(c.label for c in found if c.compiled) == "naive, dynamic, full, compiled"
+    assert reference(Candidate("ours", "dynamic", "last"), found).gradient == "last"
+    assert reference(Candidate("ours", "em", ""), found) == NAIVE
+    assert Options(implementations=("ours",)).candidates("cnn") == [Candidate("ours", "", "")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--impl", "fast"], "Unknown implementation 'fast'."),
+        (["--routings", "dynamo"], "Unknown routing 'dynamo'. Did you mean 'dynamic'?"),
+        (["--networks", "papers"], "Unknown network 'papers'. Did you mean 'paper'?"),
+        (["--batch", "many"], "--batch many: must be a number of images"),
+        (["--batch", "33", "--processes", "2"], "A batch of 33 does not divide among 2 processes."),
+        (["--rounds", "1"], "rounds=1"),
+        (["--device", "tpu"], "device='tpu'"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(words, message):
+    assert message in refused("bench", *words)
+
+
+def test_a_process_of_its_own_sees_only_its_own_memory():
+    """The naive layer stores its votes; a layer twice as large, twice as many."""
+    options = Options(quick=True, device="cpu")
+    points = scaling.axes(options)["capsules"]
+    ballast = torch.ones(2**26)  # 256 MiB that belong to this process alone
+    (small, middle, large) = worker.ask(options, "scale_memory", list(NAIVE), "capsules")[0]
+    votes = [4 * 16 * point.batch * point.parts * point.wholes for point in points]
+    assert small > votes[0] and large > votes[2] and large > 1.5 * middle > 1.5 * small
+    assert worker.ask(options, "take_nothing")[0] > 2**26 and len(ballast)
+
+
+def test_a_process_that_fails_says_why():
+    with pytest.raises(UserError, match="take_memory .* exit code 1: .*Unknown model 'tiny'"):
+        worker.ask(Options(device="cpu"), "take_memory", ["tiny", 2, "float32"], list(NAIVE), "train")
+
+
+def test_processes_share_a_batch(monkeypatch):
+    monkeypatch.setattr(tasks, "measure_rates", lambda *_: measure.Rates(1e10, 1e10))
+    options = Options(processes=2, rounds=2, gradients=("full",), device="cpu")
+    found = run_ranks(2, worker.perform, options, "time_case", [["small", 2, "float32"]])["candidates"]
+    for each in found.values():
+        assert len(each["train"]["seconds"]) == 2
+        assert each["train"]["operations"] > each["infer"]["operations"]
+    assert found[NAIVE.label]["train"]["operations"] == floor.direct_operations("small", 1)["train"]
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """No processes are started, and what grows is tiny."""
+
+    def ask(options, task, *arguments, together=False):
+        plain = json.loads(json.dumps(arguments))
+        return [json.loads(json.dumps(tasks.TASKS[task](options, CPU, *plain)))]
+
+    monkeypatch.setattr(command, "ask", ask)
+    monkeypatch.setattr(scaling, "QUICK", {"capsules": ((8, 16), (3,)), "classes": ((8,), (2, 4))})
+    monkeypatch.setattr(measure, "SHORTEST", 1e-9)
+    monkeypatch.setattr(tasks, "measure_rates", lambda *_: measure.Rates(1e10, 1e10))
+
+
+def test_the_command_leaves_what_it_prints(in_this_process):
+    code, out, _ = said("bench", "--quick", "--rounds", "2", "--batch", "2", "--device", "cpu", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found == json.loads(Path("bench/bench.json").read_text())
+    assert Path("bench/bench.png").read_bytes().startswith(b"\x89PNG")
+    (case,) = found["cases"]
+    naive, ours = case["rows"]
+    assert (naive["candidate"], ours["candidate"]) == (NAIVE.label, OURS.label)
+    assert naive["train"]["ratio"] == {"low": 1, "median": 1, "high": 1}
+    assert ours["train"]["ratio"]["low"] <= ours["train"]["ratio"]["median"] <= ours["train"]["ratio"]["high"]
+    assert [row["axis"] for row in found["scaling"]] == ["capsules"] * 2 + ["classes"] * 2
+    text = Path("bench/bench.md").read_text()
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        report.show(found)
+    for title in ("training", "inference", "milliseconds of a training step", "the machine"):
+        assert f"small, batch 2, float32: {title}" in text and title in shown.getvalue()
+
+
+def test_numbers_are_written_without_exponents():
+    row = {"images_per_second": {"low": 990.0, "median": 1234.5, "high": 0.04567}, "memory": 2**30}
+    _, columns, ((*cells,),) = report._speeds("", [{"candidate": "ours", "train": row}], "train")
+    assert cells == ["ours", "1234", "990 to 0.046", *"––", "1024", *"––––"] and len(cells) == len(columns)

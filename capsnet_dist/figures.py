@@ -126,23 +126,27 @@ def save_scaling(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Time and memory over sizes, on logarithmic axes, with the power laws; rows as `capsnet_dist.bench` makes them."""
     from matplotlib.figure import Figure
 
-    axes_names = list(dict.fromkeys(row["axis"] for row in rows))
-    figure = Figure(figsize=(9, 3.2 * len(axes_names)), layout="constrained")
-    grid = figure.subplots(len(axes_names), 2, squeeze=False)
-    for name, panels in zip(axes_names, grid, strict=True):
-        for panel, (key, law, unit) in zip(
-            panels, [("seconds", "time", "ms"), ("bytes", "memory", "MiB")], strict=True
-        ):
-            scale = 1000 if law == "time" else 2**-20
-            for row in [row for row in rows if row["axis"] == name]:
-                fit = row["laws"][law]
-                label = row["candidate"] + (f": n^{fit['exponent']:.2f}" if fit else "")
-                (line,) = panel.plot(
-                    row["sizes"], [scale * value for value in row[key]], "o", label=label, markersize=4
-                )
-                if fit:
-                    values = [scale * fit["factor"] * size ** fit["exponent"] for size in row["sizes"]]
-                    panel.plot(row["sizes"], values, "-", color=line.get_color(), lw=1)
-            panel.set(xlabel=f"number of {name}", ylabel=f"{law}, {unit}", xscale="log", yscale="log")
-            panel.legend(frameon=False, fontsize=7)
+    names = list(dict.fromkeys(row["axis"] for row in rows))
+    figure = Figure(figsize=(9, 3.2 * len(names)), layout="constrained")
+    for name, panels in zip(names, figure.subplots(len(names), 2, squeeze=False), strict=True):
+        shown = [row for row in rows if row["axis"] == name]
+        _plot_power_laws(panels[0], shown, "seconds", "time", 1e3)
+        _plot_power_laws(panels[1], shown, "bytes", "memory", 2**-20)
+        panels[0].set(xlabel=f"number of {name}", ylabel="time, ms")
+        panels[1].set(xlabel=f"number of {name}", ylabel="memory, MiB")
     figure.savefig(file, dpi=120)
+
+
+def _plot_power_laws(axes: Any, rows: Sequence[Mapping[str, Any]], key: str, law: str, scale: float) -> None:
+    """What was measured as dots, the law as a line; a value of zero has no logarithm and is left out."""
+    for color, row in enumerate(rows):
+        fit = row["laws"][law]
+        if fit:
+            points = [(size, scale * value) for size, value in zip(row["sizes"], row[key], strict=True) if value > 0]
+            curve = [scale * fit["factor"] * size ** fit["exponent"] for size in row["sizes"]]
+            axes.loglog(*zip(*points, strict=True), "o", color=f"C{color}", markersize=4)
+            axes.loglog(
+                row["sizes"], curve, color=f"C{color}", lw=1, label=f"{row['candidate']}: {fit['exponent']:.2f}"
+            )
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(title="exponent", frameon=False, fontsize=7, title_fontsize=7)

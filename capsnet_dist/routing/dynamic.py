@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.capsules import Capsules, lengths, squash
+from capsnet_dist.kernels.dynamic import Rules, route
 from capsnet_dist.plugins import Routing, routings
 from capsnet_dist.routing.checks import at_least_one
 from capsnet_dist.votes import Votes
@@ -57,6 +58,10 @@ class DynamicRouting(Routing):
 
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
         """Route; evidence is what the logits have gained since the first round."""
+        if votes.plain:
+            rules = Rules(self.iterations, self.leaky, self.gradient == "full")
+            poses = route(votes.poses, votes.weight, self.priors, self.bias, rules)
+            return Capsules(poses, lengths(poses))
         evidence = torch.zeros_like(activations)[..., None].expand(-1, -1, self.wholes)
         poses = self._wholes(votes, evidence)
         for _ in range(self.iterations - 1):

@@ -1,0 +1,103 @@
+"""Which code computes: Triton on CUDA, numba on the CPU where it is installed, plain torch everywhere else."""
+
+import warnings
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from capsnet_dist.kernels import routing_cpu, votes_cpu
+
+WIDEST = 2**13  # numbers in all votes of a part, up to which they fit a streaming multiprocessor's registers
+
+
+@runtime_checkable
+class VotesBackend(Protocol):
+    """The derivatives of f = sum_bij c_ij v_j . W_ij u_i."""
+
+    def combine(self, poses: Tensor, weight: Tensor, coupling: Tensor) -> Tensor:
+        """By v."""
+        ...
+
+    def agreement(self, poses: Tensor, weight: Tensor, vectors: Tensor) -> Tensor:
+        """By c."""
+        ...
+
+    def input_gradients(
+        self, poses: Tensor, weight: Tensor, coupling: Tensor, vectors: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """By u and W."""
+        ...
+
+
+@runtime_checkable
+class RoutingBackend(Protocol):
+    """The passes of dynamic routing; `routing_cpu` says what each is."""
+
+    def total(self, poses: Tensor, weight: Tensor, prior: Tensor | None, gathered: Tensor, leaky: bool) -> Tensor:
+        """The totals of one round."""
+        ...
+
+    def gathered_gradient(
+        self, poses: Tensor, weight: Tensor, prior: Tensor | None, gathered: Tensor, gradient: Tensor, leaky: bool
+    ) -> Tensor:
+        """From the gradient of the totals to that of the sum of poses before."""
+        ...
+
+    def input_gradients(
+        self,
+        poses: Tensor,
+        weight: Tensor,
+        prior: Tensor | None,
+        gathered: Tensor,
+        gradient: Tensor,
+        common: Tensor,
+        leaky: bool,
+        through: bool,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of poses, weight and prior."""
+        ...
+
+
+def votes(poses: Tensor, weight: Tensor) -> VotesBackend:
+    """What combines and compares votes of these parts."""
+    if _fits_triton(poses, weight):
+        from capsnet_dist.kernels import votes_triton
+
+        return votes_triton
+    return votes_cpu
+
+
+def routing(poses: Tensor, weight: Tensor) -> RoutingBackend:
+    """What routes these parts."""
+    if _fits_triton(poses, weight):
+        from capsnet_dist.kernels import routing_triton
+
+        return routing_triton
+    plain = type(poses) is Tensor and poses.device.type == "cpu" and poses.dtype is weight.dtype
+    if plain and poses.dtype in (torch.float32, torch.float64) and installed("numba"):
+        from capsnet_dist.kernels import routing_numba
+
+        return routing_numba
+    return routing_cpu
+
+
+@cache
+def installed(package: str) -> bool:
+    """Whether a package is there and can be imported; one that is there and cannot is worth a warning."""
+    if find_spec(package) is None:
+        return False
+    try:
+        import_module(package)
+    except ImportError as error:
+        warnings.warn(f"{package} is installed but cannot be used, so routing does without: {error}", stacklevel=2)
+        return False
+    return True
+
+
+def _fits_triton(poses: Tensor, weight: Tensor) -> bool:
+    wide = weight.shape[1] * weight.shape[2] > WIDEST
+    return poses.is_cuda and poses.dtype is not torch.float64 and not wide and installed("triton")

@@ -1,0 +1,56 @@
+"""How Triton's kernels are started: which programs there are, and what each holds."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+REGISTERS = 2**12  # numbers in the votes that a program holds
+PROGRAMS = 2**9  # as many as keep a large GPU busy; a constant, so that sums are the same on any
+
+
+class Sizes(NamedTuple):
+    """The numbers that a kernel takes."""
+
+    B: int
+    """Samples."""
+    I: int  # noqa: E741
+    """Parts."""
+    J: int
+    """Wholes."""
+    D: int
+    """Pose size of a whole."""
+    P: int
+    """Pose size of a part."""
+
+    @property
+    def tile(self) -> dict[str, int]:
+        """Samples, wholes and numbers that a program holds: powers of two."""
+        wholes, numbers = _power(self.J), _power(self.D)
+        samples = min(_power(self.B), max(1, min(16, REGISTERS // (wholes * numbers))))
+        return {"BB": samples, "BJ": wholes, "BD": numbers, "num_warps": 4 if wholes * numbers < REGISTERS else 8}
+
+    @property
+    def blocks(self) -> int:
+        """Programs that hold all samples."""
+        return -(-self.B // self.tile["BB"])
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of the parts, each with sums of its own."""
+        return max(1, min(self.I, PROGRAMS // max(1, self.blocks)))
+
+
+def sizes(poses: Tensor, weight: Tensor) -> Sizes:
+    """Those of some votes."""
+    return Sizes(len(poses), *weight.shape)
+
+
+def empty(like: Tensor, *shape: int) -> Tensor:
+    """Room for float32, in which all sums are."""
+    return torch.empty(shape, dtype=torch.float32, device=like.device)
+
+
+def _power(number: int) -> int:
+    """The next power of two."""
+    return 1 << max(0, number - 1).bit_length()

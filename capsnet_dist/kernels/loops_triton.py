@@ -1,0 +1,183 @@
+"""The kernels of votes and of dynamic routing, in Triton.
+
+A program holds the votes y[s, j, d] of one part at a time for some samples, in registers. Sums are in float32, whatever
+the inputs are; each sum over parts or samples is one program's, so that nothing depends on who comes first.
+"""
+
+# pyright: basic
+# ruff: noqa: E741
+# Triton compiles these functions for the types of a call; I, the number of parts, is named as in the formulas.
+
+from typing import no_type_check
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+@no_type_check
+def combine_kernel(u, W, c, s, B, I, J, D, P, N, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
+    """Write sum_i c_ij y_ij of one of N pieces of the parts."""
+    n, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
+    total = tl.zeros([BB, BJ, BD], tl.float32)
+    for i in range(I * n // N, I * (n + 1) // N):
+        coupling = tl.load(c + (b[:, None] * I + i) * J + j, (b < B)[:, None] & (j < J), 0.0).to(tl.float32)
+        total += coupling[:, :, None] * votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
+    store_vectors(s + n * B.to(tl.int64) * J * D, total, b, j, d, B, J, D)
+
+
+@triton.jit
+@no_type_check
+def agreement_kernel(u, W, v, a, B, I, J, D, P, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
+    """Write y_j . v_j of one part."""
+    i, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
+    y = votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
+    agreement = tl.sum(y * vectors(v, b, j, d, B, J, D), axis=2)
+    tl.store(a + (b[:, None] * I + i) * J + j, agreement, (b < B)[:, None] & (j < J))
+
+
+@triton.jit
+@no_type_check
+def votes_gradients_kernel(u, W, c, v, gu, gW, B, I, J, D, P, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
+    """Write sum_j c_j W_j^T v_j and sum_b c_j v_j u^T of one part."""
+    i, j, d = tl.program_id(0).to(tl.int64), tl.arange(0, BJ), tl.arange(0, BD)
+    for first in range(0, B, BB):
+        b = first + tl.arange(0, BB).to(tl.int64)
+        coupling = tl.load(c + (b[:, None] * I + i) * J + j, (b < B)[:, None] & (j < J), 0.0).to(tl.float32)
+        gy = coupling[:, :, None] * vectors(v, b, j, d, B, J, D)
+        spread(u, W, gy, gu, gW, i, b, j, d, B, I, J, D, P)
+
+
+@triton.jit
+@no_type_check
+def total_kernel(
+    u, W, prior, V, s, B, I, J, D, P, N, LEAKY: tl.constexpr, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr
+):
+    """Write sum_i c_ij y_ij of one of N pieces of the parts, with c_i = softmax(y_i . V + prior_i)."""
+    n, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
+    gathered = vectors(V, b, j, d, B, J, D)
+    total = tl.zeros([BB, BJ, BD], tl.float32)
+    for i in range(I * n // N, I * (n + 1) // N):
+        y = votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
+        total += couple(y, gathered, prior, i, j, J, LEAKY)[:, :, None] * y
+    store_vectors(s + n * B.to(tl.int64) * J * D, total, b, j, d, B, J, D)
+
+
+@triton.jit
+@no_type_check
+def gathered_gradient_kernel(
+    u, W, prior, V, gs, gV, B, I, J, D, P, N, LEAKY: tl.constexpr, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr
+):
+    """Write sum_i gb_ij y_ij of one of N pieces of the parts."""
+    n, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
+    gathered, gradient = vectors(V, b, j, d, B, J, D), vectors(gs, b, j, d, B, J, D)
+    total = tl.zeros([BB, BJ, BD], tl.float32)
+    for i in range(I * n // N, I * (n + 1) // N):
+        y = votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
+        c = couple(y, gathered, prior, i, j, J, LEAKY)
+        total += couple_gradient(c, tl.sum(y * gradient, axis=2))[:, :, None] * y
+    store_vectors(gV + n * B.to(tl.int64) * J * D, total, b, j, d, B, J, D)
+
+
+@triton.jit
+@no_type_check
+def routing_gradients_kernel(
+    u, W, prior, V, gs, g, gu, gW, gprior, B, I, J, D, P, T,
+    LEAKY: tl.constexpr, THROUGH: tl.constexpr, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr,
+):  # fmt: skip
+    """Write gu, gW and gprior of one part, with gy_j = g_j + sum_t (c_j gs_j + gb_j V_j)."""
+    i, j, d = tl.program_id(0).to(tl.int64), tl.arange(0, BJ), tl.arange(0, BD)
+    prior_gradient = tl.zeros([BJ], tl.float32)
+    for first in range(0, B, BB):
+        b = first + tl.arange(0, BB).to(tl.int64)
+        y = votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
+        gy = vectors(g, b, j, d, B, J, D)
+        for t in range(T):
+            gathered = vectors(V, t * B.to(tl.int64) + b, j, d, t * B + B, J, D)
+            gradient = vectors(gs, t * B.to(tl.int64) + b, j, d, t * B + B, J, D)
+            c = couple(y, gathered, prior, i, j, J, LEAKY)
+            gb = couple_gradient(c, tl.sum(y * gradient, axis=2))
+            gy += c[:, :, None] * gradient
+            if THROUGH:
+                gy += gb[:, :, None] * gathered
+            prior_gradient += tl.sum(tl.where((b < B)[:, None], gb, 0.0), axis=0)
+        spread(u, W, gy, gu, gW, i, b, j, d, B, I, J, D, P)
+    tl.store(gprior + i * J + j, prior_gradient, j < J)
+
+
+@triton.jit
+@no_type_check
+def samples(BB: tl.constexpr):
+    """The samples of a program."""
+    return tl.program_id(0).to(tl.int64) * BB + tl.arange(0, BB)
+
+
+@triton.jit
+@no_type_check
+def votes(u, W, i, b, j, d, B, I, J, D, P, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
+    """y_j = W_ij u_i; zeros where there is no such sample, whole or number."""
+    y = tl.zeros([BB, BJ, BD], tl.float32)
+    for p in range(P):
+        poses = tl.load(u + (b * I + i) * P + p, b < B, 0.0).to(tl.float32)
+        y += poses[:, None, None] * matrices(W, i, p, j, d, J, D, P)[None, :, :]
+    return y
+
+
+@triton.jit
+@no_type_check
+def matrices(W, i, p, j, d, J, D, P):
+    """Column p of all matrices of part i."""
+    inside = (j < J)[:, None] & (d < D)
+    return tl.load(W + ((i * J + j[:, None]) * D + d) * P + p, inside, 0.0).to(tl.float32)
+
+
+@triton.jit
+@no_type_check
+def vectors(v, b, j, d, B, J, D):
+    """v[b, j, d], and zeros outside."""
+    inside = (b < B)[:, None, None] & (j < J)[None, :, None] & (d < D)
+    return tl.load(v + (b[:, None, None] * J + j[None, :, None]) * D + d, inside, 0.0).to(tl.float32)
+
+
+@triton.jit
+@no_type_check
+def store_vectors(v, x, b, j, d, B, J, D):
+    """v[b, j, d] = x."""
+    inside = (b < B)[:, None, None] & (j < J)[None, :, None] & (d < D)
+    tl.store(v + (b[:, None, None] * J + j[None, :, None]) * D + d, x, inside)
+
+
+@triton.jit
+@no_type_check
+def couple(y, gathered, prior, i, j, J, LEAKY: tl.constexpr):
+    """c = softmax(y . V + prior), over the wholes and, where leaky, one more logit that is zero."""
+    logits = tl.sum(y * gathered, axis=2) + tl.load(prior + i * J + j, j < J, -float("inf")).to(tl.float32)
+    largest = tl.max(logits, axis=1)
+    if LEAKY:
+        largest = tl.maximum(largest, 0.0)
+    shares = tl.exp(logits - largest[:, None])
+    whole = tl.sum(shares, axis=1)
+    if LEAKY:
+        whole += tl.exp(-largest)
+    return shares / whole[:, None]
+
+
+@triton.jit
+@no_type_check
+def couple_gradient(c, gc):
+    """gb_j = c_j (gc_j - sum_k c_k gc_k)."""
+    return c * (gc - tl.sum(c * gc, axis=1)[:, None])
+
+
+@triton.jit
+@no_type_check
+def spread(u, W, gy, gu, gW, i, b, j, d, B, I, J, D, P):
+    """Write gu = sum_j W_j^T gy_j, and add sum_b gy_j u^T to gW, which no other program touches."""
+    inside = (j < J)[:, None] & (d < D)
+    for p in range(P):
+        poses = tl.load(u + (b * I + i) * P + p, b < B, 0.0).to(tl.float32)
+        projected = tl.sum(tl.sum(gy * matrices(W, i, p, j, d, J, D, P)[None, :, :], axis=2), axis=1)
+        tl.store(gu + (b * I + i) * P + p, projected, b < B)
+        place = gW + ((i * J + j[:, None]) * D + d) * P + p
+        tl.store(place, tl.load(place, inside, 0.0) + tl.sum(poses[:, None, None] * gy, axis=0), inside)
+    tl.debug_barrier()

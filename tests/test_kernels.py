@@ -1,0 +1,347 @@
+"""Votes that are never stored give what the stored ones give: values, gradients, bits, and far less memory."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from capsnet_dist import Votes, routings
+from capsnet_dist.kernels import backends, dynamic, routing_cpu, votes
+from capsnet_dist.kernels.dynamic import Rules
+
+votes_module = sys.modules["capsnet_dist.votes"]
+BACKENDS = pytest.mark.parametrize("backend", ["torch", "numba"], indirect=True)
+SIZES = [(2, 4, 2, 3, 2), (1, 1, 1, 1, 1), (2, 1, 3, 2, 2), (2, 4, 2, 1, 3), (4, 3, 2, 2, 1)]  # b i p j d
+RULES = st.builds(Rules, st.integers(1, 4), st.booleans(), st.booleans())
+
+
+@pytest.fixture
+def backend(request, monkeypatch):
+    """What computes, however small the votes; hypothesis' examples share it."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    monkeypatch.setattr(backends, "installed", lambda package: package == request.param)
+    monkeypatch.setattr(votes_module, "LARGE", 0)
+
+
+def example(sizes, dtype=torch.float64, scale=1.0, seed=0):
+    b, i, p, j, d = sizes
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"poses": (b, i, p), "weight": (i, j, d, p), "prior": (i, j), "bias": (j, d)}
+    return [(scale * torch.randn(shape, generator=generator)).to(dtype).requires_grad_() for shape in shapes.values()]
+
+
+def composed(poses, weight, prior, bias, rules):
+    """The routing by stored votes."""
+    _, wholes, dim, _ = weight.shape
+    gradient = "full" if rules.through else "last"
+    options = {"leaky": rules.leaky, "priors": prior is not None, "bias": bias is not None}
+    routing = routings("dynamic", iterations=rules.iterations, gradient=gradient, **options).build(
+        poses.shape[1], poses.shape[2], wholes, dim
+    )
+    for name, parameter in (("priors", prior), ("bias", bias)):
+        if parameter is not None:
+            delattr(routing, name)
+            setattr(routing, name, parameter)
+    stored = Votes(poses, weight)
+    stored.dense()
+    return routing(stored, poses.new_ones(poses.shape[:2])).poses
+
+
+def gradients(output, inputs, **options):
+    weight = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).reshape(output.shape)
+    return torch.autograd.grad((output * weight).sum(), inputs, allow_unused=True, **options)
+
+
+def same(actual, expected, tolerance):
+    """Relative to the largest number of each tensor."""
+    for x, y in zip(actual, expected, strict=True):
+        y = torch.zeros_like(x) if y is None else y
+        largest = max(1.0, y.detach().abs().max().item())
+        torch.testing.assert_close(x, y, rtol=tolerance, atol=tolerance * largest)
+
+
+@BACKENDS
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    sizes=st.tuples(*[st.integers(1, n) for n in (20, 9, 9, 6, 5)]),
+    rules=RULES,
+    used=st.tuples(st.booleans(), st.booleans()),
+    dtype=st.sampled_from([torch.float64, torch.float32]),
+)
+def test_fused_routing_is_composed_routing(backend, sizes, rules, used, dtype):
+    poses, weight, *others = example(sizes, dtype, 0.7)
+    prior, bias = (x if there else None for x, there in zip(others, used, strict=True))
+    inputs = [x for x in (poses, weight, prior, bias) if x is not None]
+    fused, expected = (f(poses, weight, prior, bias, rules) for f in (dynamic.route, composed))
+    tolerance = 1e-12 if dtype is torch.float64 else 1e-5
+    same([fused], [expected], tolerance)
+    same(gradients(fused, inputs), gradients(expected, inputs), tolerance)
+
+
+@BACKENDS
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("through", [True, False])
+def test_gradients_of_fused_routing_match_finite_differences(backend, sizes, through):
+    inputs = example(sizes)
+    if through:
+        assert torch.autograd.gradcheck(lambda *x: dynamic.route(*x, Rules(3, True)), inputs)
+        assert torch.autograd.gradcheck(lambda u, w: dynamic.route(u, w, None, None, Rules(3)), inputs[:2])
+    else:
+        assert torch.autograd.gradcheck(lambda *x: dynamic.route(*x, Rules(1, False, False)), inputs)
+
+
+@BACKENDS
+def test_gradients_of_gradients_are_those_of_stored_votes(backend):
+    inputs, rules = example((2, 3, 2, 3, 2)), Rules(3, True)
+    seconds = []
+    for function in (dynamic.route, composed):
+        firsts = gradients(function(*inputs, rules), inputs, create_graph=True)
+        seconds.append(gradients(torch.cat([x.flatten() for x in firsts]), inputs))
+    same(*seconds, 1e-11)
+
+
+@BACKENDS
+@pytest.mark.parametrize("sizes", SIZES)
+def test_gradients_of_both_operations_match_finite_differences(backend, sizes):
+    poses, weight, *_ = example(sizes)
+    coupling = torch.rand(*poses.shape[:2], weight.shape[1], dtype=torch.float64, requires_grad=True)
+    vectors = torch.randn(len(poses), *weight.shape[1:3], dtype=torch.float64, requires_grad=True)
+    for function, inputs in ((votes.combine, (poses, weight, coupling)), (votes.agreement, (poses, weight, vectors))):
+        assert torch.autograd.gradcheck(function, inputs)
+        assert torch.autograd.gradgradcheck(function, inputs)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize("offset", [False, True])
+def test_votes_give_the_same_stored_or_not(rows, offset, monkeypatch):
+    """Also matrices, whose rows share a transformation, and coordinates added to the votes."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(3, 7, rows * 4), (7, 5, 6, 4), (7, rows * 6), (3, 7, 5), (3, 5, rows * 6)]
+    poses, weight, added, coupling, vectors = (
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes
+    )
+    inputs = [poses, weight, coupling, vectors, *[added] * offset]
+    results = []
+    for large in (0, 2**60):
+        monkeypatch.setattr(votes_module, "LARGE", large)
+        given_ = Votes(poses, weight, added if offset else None)
+        outputs = [given_.combine(coupling), given_.agreement(vectors)]
+        assert ("_part_major" in vars(given_)) == (large > 0)
+        results.append([*outputs, *gradients(torch.cat([x.flatten() for x in outputs]), inputs)])
+    same(*results, 1e-12)
+
+
+@pytest.mark.parametrize("size", [2**10, 2**14, 2**30])
+def test_blocks_do_not_change_the_result(size, monkeypatch):
+    inputs = example((5, 40, 4, 6, 3))
+    expected = gradients(composed(*inputs, Rules(3)), inputs)
+    monkeypatch.setattr(backends, "installed", lambda package: False)
+    monkeypatch.setattr(routing_cpu.blocks, "__defaults__", (1, size))
+    same(gradients(dynamic.route(*inputs, Rules(3)), inputs), expected, 1e-12)
+
+
+@BACKENDS
+@pytest.mark.parametrize("scale", [0.0, 1e-20, 1.0, 1e4])
+def test_fused_routing_stays_finite(backend, scale):
+    inputs = example((5, 40, 4, 6, 3), torch.float32)
+    inputs[0] = (scale * inputs[0]).detach().requires_grad_()
+    for leaky in (False, True):
+        poses = dynamic.route(*inputs, Rules(3, leaky))
+        assert all(x.isfinite().all() for x in (poses, *gradients(poses, inputs)))
+
+
+@BACKENDS
+def test_two_runs_and_any_number_of_threads_give_identical_bits(backend):
+    inputs = example((20, 50, 4, 6, 5), torch.float32)
+    runs = []
+    for threads in (1, 1, 2, 3):
+        if backend_is_numba():
+            torch.set_num_threads(threads)
+        poses = dynamic.route(*inputs, Rules(3))
+        runs.append([poses, *gradients(poses, inputs)])
+    torch.set_num_threads(1)
+    for run in runs[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(run, runs[0], strict=True))
+
+
+def backend_is_numba():
+    return backends.installed("numba")
+
+
+def test_numba_and_torch_agree():
+    routing_numba = pytest.importorskip("capsnet_dist.kernels.routing_numba")
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        poses, weight, prior, _ = (x.detach() for x in example((37, 21, 5, 4, 7), dtype))
+        gathered, gradient = torch.randn(2, 2, 37, 4, 7, generator=torch.Generator().manual_seed(1)).to(dtype)
+        for rest in (None, prior):
+            for leaky in (False, True):
+                one = (poses, weight, rest, gathered[0])
+                all_ = (poses, weight, rest, gathered, gradient, gradient[0], leaky)
+                pairs = [
+                    [[module.total(*one, leaky), module.gathered_gradient(*one, gradient[0], leaky)]
+                     + [x for through in (False, True) for x in module.input_gradients(*all_, through)]]
+                    for module in (routing_numba, routing_cpu)
+                ]  # fmt: skip
+                same(pairs[0][0], pairs[1][0], tolerance)
+
+
+def test_watched_votes_are_combined_one_by_one(monkeypatch):
+    """Who wraps the votes sees every coupling, however many there are."""
+    monkeypatch.setattr(votes_module, "LARGE", 0)
+    poses, weight, *_ = example((2, 3, 2, 3, 2))
+    routing = routings("dynamic").build(3, 2, 3, 2).double()
+    plain, watched, seen = Votes(poses, weight), Votes(poses, weight), []
+    combine = watched.combine
+    watched.combine = lambda coupling: seen.append(coupling) or combine(coupling)
+    expected = routing(plain, poses[..., 0])
+    torch.testing.assert_close(routing(watched, poses[..., 0]), expected)
+    assert plain.plain and not watched.plain and len(seen) == 3
+
+
+def test_other_votes_are_not_routed_at_once(monkeypatch):
+    monkeypatch.setattr(votes_module, "LARGE", 0)
+    poses, weight, *_ = example((2, 3, 4, 3, 2))
+    others = [
+        Votes(poses, weight, torch.ones(3, 2).double()),
+        Votes(poses, weight[..., :2]),
+        Votes(poses, weight, None, lambda logits: logits.softmax(dim=-2)),
+        type("Other", (Votes,), {})(poses, weight),
+    ]
+    for given_ in others:
+        assert not given_.plain
+        routing = routings("dynamic").build(3, 4, 3, given_.dim).double()
+        sparse = routing(given_, poses[..., 0])
+        given_.dense()
+        torch.testing.assert_close(routing(given_, poses[..., 0]), sparse, rtol=1e-12, atol=1e-12)
+
+
+MEASURE = """
+    import json, sys, torch
+    from capsnet_dist import Votes
+    from capsnet_dist.kernels import backends, dynamic
+    torch.set_num_threads(1)
+    def example(batch, parts, part_dim, wholes, dim):
+        torch.manual_seed(0)
+        return torch.randn(batch, parts, part_dim), 0.1 * torch.randn(parts, wholes, dim, part_dim)
+    def status(key):
+        line = next(line for line in open("/proc/self/status") if line.startswith(key))
+        return 1024 * int(line.split()[1])
+    def extra(function, *sizes):
+        u, W = example(2, *sizes[1:])
+        function(u, W)  # what is compiled or loaded at the first call
+        u, W = example(*sizes)
+        open("/proc/self/clear_refs", "w").write("5")  # the peak is what there is now
+        before = status("VmRSS")
+        function(u, W)
+        return status("VmHWM") - before
+    def route(u, W, iterations=3):
+        assert dynamic.route(u, W, None, None, dynamic.Rules(iterations)).isfinite().all()
+    def twice(u, W):
+        route(u, W, 2)
+    def train(u, W):
+        u.requires_grad_(), W.requires_grad_()
+        dynamic.route(u, W, None, None, dynamic.Rules(3)).sum().backward()
+    mnist = 128, 1152, 8, 10, 16
+    found = {"stored": extra(lambda u, W: Votes(u, W).dense(), *mnist)}
+    for name in json.loads(sys.argv[1]):
+        backends.installed = lambda package: package == name
+        found[name] = [extra(route, *mnist), extra(train, *mnist), extra(twice, 482, 1024, 1, 196, 16)]
+    print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to measure memory")
+def test_memory_does_not_grow_with_the_votes():
+    """In a process of its own, by what the system counts: the stored votes of MNIST at batch 128 take 94 MB."""
+    names = ["torch", *["numba"] * (find_spec("numba") is not None)]
+    program = [sys.executable, "-c", textwrap.dedent(MEASURE), json.dumps(names)]
+    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is given back and not counted
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True, timeout=300)
+    found = json.loads(done.stdout)
+    megabyte = 10**6
+    assert found["stored"] > 94 * megabyte  # the measure sees what is stored
+    for name in names:
+        forward, both, large = found[name]
+        assert forward < 5 * megabyte
+        assert both < 6 * megabyte + 4 * (128 * 1152 * 8 + 1152 * 10 * 16 * 8)  # the gradients of u and W themselves
+        assert large < 200 * megabyte  # of 6.2 GB: 482 samples, 1024 parts, 196 wholes of 16
+
+
+INTERPRET = """
+    import torch
+    from capsnet_dist.kernels import backends, dynamic, votes
+    from capsnet_dist.kernels.launch_triton import sizes
+    def outcome(triton, function, inputs):
+        backends._fits_triton = lambda poses, weight: triton
+        backends.installed = lambda package: False
+        given = [x.detach().requires_grad_() for x in inputs]
+        output = function(*given)
+        weight = torch.cos(torch.arange(output.numel())).reshape(output.shape)
+        return [output, *torch.autograd.grad((output.float() * weight).sum(), given)]
+    def check(function, inputs):
+        tolerance = 1e-5 if inputs[0].dtype is torch.float32 else 1e-2
+        first, again, slow = (outcome(triton, function, inputs) for triton in (True, True, False))
+        for x, y, z in zip(first, again, slow):
+            assert torch.equal(x, y) and x.dtype == z.dtype, "not the same bits"
+            scale = max(1.0, z.abs().max().item())
+            torch.testing.assert_close(x.float(), z.float(), rtol=tolerance, atol=tolerance * scale)
+    torch.manual_seed(0)
+    for b, i, p, j, d in [(1, 1, 1, 1, 1), (5, 3, 2, 10, 3), (18, 2, 3, 1, 5)]:
+        for dtype in (torch.float32, torch.bfloat16, torch.float16):
+            shapes = [(b, i, p), (i, j, d, p), (i, j), (j, d), (b, i, j), (b, j, d)]
+            u, W, prior, bias, c, v = (torch.randn(shape).to(dtype) for shape in shapes)
+            check(votes.combine, [u, W, c])
+            check(votes.agreement, [u, W, v])
+            check(lambda *x: dynamic.route(*x, None, None, dynamic.Rules(3)), [u, W])
+            if dtype is torch.float32:
+                check(lambda *x: dynamic.route(*x, dynamic.Rules(2, True)), [u, W, prior, bias])
+                check(lambda *x: dynamic.route(*x, dynamic.Rules(2, False, False)), [u, W, prior, bias])
+    assert sizes(torch.zeros(18, 2, 3), torch.zeros(2, 1, 5, 3)).blocks == 2  # more than one program along the batch
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+def test_triton_interpreted_gives_what_torch_gives():
+    """Values and gradients of every kernel, and the same bits twice; in a process that has Triton's interpreter."""
+    program = [sys.executable, "-c", textwrap.dedent(INTERPRET)]
+    environment = os.environ | {"TRITON_INTERPRET": "1"}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("sizes", [(3, 7, 5, 10, 6), (128, 64, 8, 10, 16)])
+def test_triton_on_a_gpu_gives_what_torch_gives(sizes):
+    inputs = [x.detach().cuda().requires_grad_() for x in example(sizes, torch.float32, 0.5)]
+    fused, expected = (f(*inputs, Rules(3)) for f in (dynamic.route, composed))
+    same([fused, *gradients(fused, inputs)], [expected, *gradients(expected, inputs)], 1e-5)
+
+
+def test_importing_the_package_loads_neither_numba_nor_triton():
+    program = "import sys, capsnet_dist, capsnet_dist.kernels.dynamic; print({'numba', 'triton'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "set()"
+
+
+def test_a_package_that_cannot_be_imported_is_said_and_done_without(monkeypatch):
+    Path("broken.py").write_text("raise ImportError('needs another NumPy')", encoding="utf-8")
+    monkeypatch.syspath_prepend(".")
+    backends.installed.cache_clear()
+    with pytest.warns(UserWarning, match="broken is installed but cannot be used.*needs another NumPy"):
+        assert not backends.installed("broken")
+    assert not backends.installed("absent_from_this_machine")

@@ -45,10 +45,9 @@ def _case(options: Options, case: list[Any]) -> dict[str, Any]:
     timed = ask(options, "time_case", case, together=True)[0]  # all ranks wait for the slowest at each step
     jobs = [(candidate, kind) for candidate in candidates for kind in ("train", "infer")]
     with ThreadPoolExecutor(2) as pool:  # memory does not depend on what runs beside it
-        nothing = pool.submit(ask, options, "take_nothing")
-        libraries = options.processes * nothing.result()[0]
-        peaks = list(pool.map(lambda job: sum(ask(options, "take_memory", case, *job, together=True)), jobs))
-    memory = {(candidate, kind): peak for (candidate, kind), peak in zip(jobs, peaks, strict=True)}
+        taken = list(pool.map(lambda job: ask(options, "take_memory", case, *job, together=True), jobs))
+    memory = {job: sum(rank["peak"] for rank in ranks) for job, ranks in zip(jobs, taken, strict=True)}
+    libraries = sum(rank["libraries"] for rank in taken[0])
     direct = direct_operations(network, batch // options.processes) if network in SIZES else None
     shared = dict(zip(("network", "batch", "dtype"), case, strict=True))
     return shared | {

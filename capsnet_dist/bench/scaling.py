@@ -19,7 +19,7 @@ SIZES = {
     "capsules": ((288, 576, 1152, 2304, 4608), (10,)),  # 1152 and 10 are the paper's
     "classes": ((1152,), (5, 10, 20, 40, 80)),
 }
-QUICK = {"capsules": ((512, 1024, 2048), (10,)), "classes": ((512,), (10, 20, 40))}
+QUICK = {"capsules": ((512, 724, 1024), (10,)), "classes": ((512,), (10, 14, 20))}
 BATCH, QUICK_BATCH = 32, 16  # the weights that matmul repeats for 80 classes, and their gradients, stay below 8 GB
 
 

@@ -39,7 +39,7 @@ def time_case(options: Options, device: torch.device, case: list[Any]) -> dict[s
 
 def _look_inside(subject: Subject, clock: Clock, options: Options, found: dict[str, Any]) -> None:
     stages = Stages(subject, clock)
-    steps = stages.steps(min(options.rounds, 5))  # five are enough for shares
+    steps = stages.steps(min(options.rounds, 5))  # five are enough to see where the time goes
     found["stages"] = {stage: statistics.median(step.get(stage, 0) for step in steps) for stage in steps[0]}
     parameters = sum(parameter.numel() for parameter in subject.model.parameters())
     moved = compulsory_bytes(parameters, stages.numbers, subject.images.itemsize)
@@ -47,19 +47,16 @@ def _look_inside(subject: Subject, clock: Clock, options: Options, found: dict[s
         found[kind] |= {"operations": operations(getattr(subject, kind)), "bytes": moved[kind]}
 
 
-def take_memory(options: Options, device: torch.device, case: list[Any], candidate: list[Any], kind: str) -> int:
-    """Bytes at the peak of a process that does nothing else."""
-    chosen = Case(*case)
+def take_memory(
+    options: Options, device: torch.device, case: list[Any], candidate: list[Any], kind: str
+) -> dict[str, int]:
+    """Bytes at the peak of a process that does nothing else, and before it starts, with all libraries loaded."""
+    libraries, chosen = peak_memory(), Case(*case)
     exact_or_not(chosen.dtype)
     subject = Subject(Candidate(*candidate), chosen, device, fused=options.fused_naive, processes=options.processes)
     for _ in range(2):  # in the second step the optimizer has its averages from the start
         getattr(subject, kind)()
-    return peak_memory()
-
-
-def take_nothing(options: Options, device: torch.device) -> int:
-    """Bytes at the peak of a process that has only imported everything."""
-    return peak_memory()
+    return {"libraries": libraries, "peak": peak_memory()}
 
 
 def scale_time(options: Options, device: torch.device) -> dict[str, Any]:
@@ -82,7 +79,6 @@ def exact_or_not(dtype: str) -> None:
 TASKS: Mapping[str, Callable[..., Any]] = {
     "time_case": time_case,
     "take_memory": take_memory,
-    "take_nothing": take_nothing,
     "scale_time": scale_time,
     "scale_memory": scale_memory,
 }

@@ -6,19 +6,20 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import Tensor
 
-from capsnet_dist.config import read_json
+from capsnet_dist.config import MAX_JSON, read_json
 from capsnet_dist.errors import UserError
+from capsnet_dist.files import ordinary, size
+from capsnet_dist.header import listed, read_header
+from capsnet_dist.state import FORMAT, Wanted, check_state, misfits
 
-FORMAT = 1
 STATE, MANIFEST = "state.json", "MANIFEST.json"
-MAX_BYTES = 1 << 40  # of a file: a manifest that says more is no manifest
+KINDS = ("model", "optimizer", "best")  # what every training has; some also an average
 
 Tensors = dict[str, dict[str, Tensor]]
 """Named tensors of each file: model, optimizer, average, best."""
@@ -75,48 +76,56 @@ def save(
     for old in steps(folder)[keep:]:
         shutil.rmtree(_path(folder, old))
     for left in folder.glob(".writing-*"):
-        shutil.rmtree(left)  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)  # by a process that was killed
     return final
 
 
 def steps(folder: Path) -> list[int]:
     """The steps of the checkpoints in a folder, newest first."""
-    names = [path.name.removeprefix("step-") for path in folder.glob("step-*")]
-    return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+    names = [path.name.removeprefix("step-") for path in folder.glob("step-*") if path.is_dir()]
+    return sorted((int(name) for name in names if name.isdecimal() and name == f"{int(name):08d}"), reverse=True)
 
 
-def load(folder: Path, step: int) -> Checkpoint:
+def load(folder: Path, step: int, wanted: Wanted | None = None) -> Checkpoint:
     """Read a checkpoint, all of it verified against its manifest.
 
+    Args:
+        folder: Holds the checkpoints of a run.
+        step: Which one.
+        wanted: The tensors that the training to go on with needs; None takes any model, optimizer and best weights.
+
     Raises:
-        UserError: anything is missing, damaged or of another format.
+        UserError: anything is missing, damaged or of another format, or does not fit the training.
     """
     path = _path(folder, step)
-    manifest: Any = read_json(path / MANIFEST)
-    if not isinstance(manifest, dict) or STATE not in manifest:
-        raise UserError(f"{path / MANIFEST} is damaged: it does not list {STATE}.")
-    listed = cast(dict[str, Any], manifest)
-    contents = {name: _read(path, name, entry) for name, entry in listed.items()}
-    try:
-        state = json.loads(contents.pop(STATE))
-        tensors = {name.removesuffix(".safetensors"): safetensors.torch.load(data) for name, data in contents.items()}
-    except (ValueError, RecursionError, SafetensorError) as error:
-        raise UserError(f"{path} is damaged: {error}.") from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("step") != step:
-        raise UserError(f"{path / STATE} is not the state of step {step} in format {FORMAT}.")
-    return Checkpoint(step, tensors, cast(dict[str, Any], state))
+    files: Any = read_json(path / MANIFEST)
+    kinds = KINDS if wanted is None else wanted
+    for name in (STATE, *map("{}.safetensors".format, kinds)):
+        if not isinstance(files, dict) or name not in files:
+            raise UserError(f"{path / MANIFEST} does not list {name}: it is damaged, or of a training without it.")
+    state = _read_state(path, files[STATE], step)
+    if wanted is not None and state["best"]["name"] == "ema" and "average" not in wanted:
+        raise UserError(f"{path / STATE}: the best weights are averaged ones, which --ema 0 leaves out.")
+    return Checkpoint(
+        step, {kind: _read_tensors(path, kind, files[f"{kind}.safetensors"], wanted) for kind in kinds}, state
+    )
 
 
-def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
+def newest(folder: Path, say: Callable[[str], None], wanted: Wanted | None = None) -> Checkpoint | None:
     """The newest checkpoint that is whole; damaged ones are named and passed over.
 
+    Args:
+        folder: Holds the checkpoints of a run.
+        say: Prints a warning.
+        wanted: The tensors that the training to go on with needs; None takes any.
+
     Raises:
-        UserError: there are checkpoints, but none is whole.
+        UserError: there are checkpoints, but none is whole and fits the training.
     """
     problems: list[str] = []
     for step in steps(folder):
         try:
-            return load(folder, step)
+            return load(folder, step, wanted)
         except UserError as error:
             problems.append(str(error))
             say(f"Warning: {error} Looking for the checkpoint before it.")
@@ -125,53 +134,52 @@ def newest(folder: Path, say: Callable[[str], None]) -> Checkpoint | None:
     return None
 
 
-def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The state of an optimizer by name of parameter: `conv.weight/exp_avg`.
-
-    Raises:
-        UserError: it keeps something that is not a tensor.
-    """
-    found: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        for key, value in optimizer.state.get(parameter, {}).items():
-            if not isinstance(value, Tensor | None):
-                raise UserError(f"{type(optimizer).__name__} keeps {key}={value!r} for {name}: not a tensor to save.")
-            if value is not None:
-                found[f"{name}/{key}"] = value
-    return found
-
-
-def restore_optimizer(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimizer the state that `optimizer_tensors` took from one like it."""
-    for name, parameter in model.named_parameters():
-        for place, value in tensors.items():
-            owner, _, key = place.rpartition("/")
-            if owner == name:
-                device = parameter.device if value.ndim or parameter.device.type == "cuda" else value.device
-                optimizer.state[parameter][key] = value.to(device)
-
-
 def _path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}"
 
 
-def _read(path: Path, name: str, entry: Any) -> bytes:
-    """A file that the manifest lists, if it is what the manifest says."""
+def _read(path: Path, name: str, entry: Any, check: Callable[[Path, BinaryIO], None]) -> bytes:
+    """A file that the manifest lists, if it is what the manifest says and what `check` lets pass unread."""
     match entry:
-        case {"sha256": str(sha256), "bytes": int(size)} if 0 <= size < MAX_BYTES and Path(name).name == name:
+        case {"sha256": str(sha256), "bytes": int(expected)}:
             pass
         case _:
-            raise UserError(f"{path / MANIFEST} is damaged: it does not describe {name[:50]!r}.")
-    try:
-        found = (path / name).stat().st_size
-        data = (path / name).read_bytes() if found == size else b""
-    except OSError as error:
-        raise UserError(f"{path / name} cannot be read: {error.strerror}.") from error
-    if found != size:
-        raise UserError(f"{path / name} is damaged: {size:,} bytes expected, {found:,} found.")
-    if hashlib.sha256(data).hexdigest() != sha256:
+            raise UserError(f"{path / MANIFEST} is damaged: it does not describe {name}.")
+    with ordinary(path / name) as data:
+        if (found := size(data)) != expected:
+            raise UserError(f"{path / name} is damaged: {expected!s:.20} bytes expected, {found} found.")
+        check(path / name, data)
+        data.seek(0)
+        content = data.read(expected)
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{path / name} is damaged: it does not match its checksum.")
-    return data
+    return content
+
+
+def _read_state(path: Path, entry: Any, step: int) -> dict[str, Any]:
+    def check(file: Path, data: BinaryIO) -> None:
+        if size(data) > MAX_JSON:
+            raise UserError(f"{file} has more than {MAX_JSON:,} bytes.")
+
+    content = _read(path, STATE, entry, check)
+    try:
+        state = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path / STATE} is damaged: {error}.") from error
+    return check_state(path / STATE, state, step)
+
+
+def _read_tensors(path: Path, kind: str, entry: Any, wanted: Wanted | None) -> dict[str, Tensor]:
+    def check(file: Path, data: BinaryIO) -> None:
+        header = read_header(file, data)
+        if wanted is not None and (problems := misfits(kind, header, wanted)):
+            raise UserError(f"{file} does not fit this training: {listed(problems, '; ')}.")
+
+    content = _read(path, f"{kind}.safetensors", entry, check)
+    try:
+        return safetensors.torch.load(content)
+    except SafetensorError as error:
+        raise UserError(f"{path / kind}.safetensors is damaged: {error}.") from error
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

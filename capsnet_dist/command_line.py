@@ -38,7 +38,10 @@ def parse(default: C, argv: Sequence[str] | None = None) -> C:
         data = read_json(Path(file))
         if not isinstance(data, dict) or not isinstance(run := data.get("run"), dict):
             raise UserError(f"{file} holds no run to repeat: it needs an entry 'run'.")
-        default = from_dict(default, run, "run")
+        try:
+            default = from_dict(default, run, "run")
+        except (UserError, RecursionError) as error:
+            raise UserError(f"{file}: {error}") from error
     default = _choose(default, words)
     return tyro.cli(
         _command(default),

@@ -15,9 +15,11 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.files import read_bytes
 from capsnet_dist.registry import Choice
 
 C = TypeVar("C")
+MAX_JSON = 1_000_000  # bytes: room for the names of some 20,000 classes
 
 
 def import_plugins(source: str) -> ModuleType:
@@ -47,11 +49,12 @@ def read_json(file: Path) -> Any:
     """The contents of a JSON file.
 
     Raises:
-        UserError: it cannot be read or is not JSON.
+        UserError: it cannot be read, is too large or is not JSON.
     """
+    data = read_bytes(file, MAX_JSON)
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error
 
 
@@ -80,7 +83,8 @@ def from_dict(default: C, data: Mapping[str, Any], path: str = "") -> C:
     for key, value in data.items():
         place = f"{path}.{key}" if path else key
         if key not in known:
-            raise UserError(f"{place} is not an option.{did_you_mean(key, known)}")
+            shown = place if place.isprintable() else repr(place)
+            raise UserError(f"{shown:.200} is not an option.{did_you_mean(key[:200], known)}")
         changes[key] = _restore(*known[key], value, place)
     return replace(default, changes)
 
@@ -89,7 +93,7 @@ def _restore(kind: Any, default: Any, value: Any, place: str) -> Any:
     """A value out of JSON as the type of the option whose default is given."""
     if isinstance(default, Choice):
         if not isinstance(value, dict):
-            raise UserError(f"{place} must be an object with a name and options; got {value!r}.")
+            raise UserError(f"{place} must be an object with a name and options; got {value!r:.200}.")
         return from_dict(typing.cast(Choice[Any], default), typing.cast(dict[str, Any], value), place)
     if _is_group(default) and isinstance(value, dict):
         return from_dict(default, typing.cast(dict[str, Any], value), place)
@@ -100,12 +104,12 @@ def _restore(kind: Any, default: Any, value: Any, place: str) -> Any:
         return tuple(_restore(None, kept, item, f"{place}.{index}") for index, (kept, item) in pairs)
     if isinstance(value, list):
         value = tuple(typing.cast(list[Any], value))
-    if isinstance(value, str) and _admits(kind, Path):
+    if isinstance(value, str) and _admits(kind, Path) and value.isprintable():  # a path may hold no NUL
         value = Path(value)
-    if type(value) is int and _admits(kind, float):
+    if type(value) is int and _admits(kind, float) and abs(value) <= sys.float_info.max:
         value = float(value)
-    if not _is(value, kind):
-        raise UserError(f"{place} must be {inspect.formatannotation(kind)}; got {value!r}.")
+    if not _is(value, kind) or (type(value) is int and _admits(kind, float)):
+        raise UserError(f"{place} must be {inspect.formatannotation(kind)}; got {value!r:.200}.")
     return value
 
 

@@ -1,29 +1,43 @@
-"""Reading files that may be anything: only ordinary ones, and never more of them than announced."""
+"""Reading files that may be anything: only ordinary ones, and no more of them than was agreed."""
 
 import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from capsnet_dist.errors import UserError
 
 
-def read_bytes(file: Path, limit: int) -> bytes:
-    """The contents of an ordinary file: a pipe or a device may never end, so it is refused.
+@contextmanager
+def ordinary(file: Path) -> Generator[BinaryIO]:
+    """A file opened for reading; a pipe or a device, which may never end, is refused.
 
-    Args:
-        file: Which one; a link is followed.
-        limit: The most bytes it may have; no memory is taken for more.
+    Raises:
+        UserError: it cannot be opened or read, or is no ordinary file.
+    """
+    try:
+        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as data:  # without waiting for a pipe's other end
+            if not stat.S_ISREG(os.fstat(data.fileno()).st_mode):
+                raise UserError(f"{file} cannot be read: it is no ordinary file.")
+            yield data
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror or error}.") from error
+
+
+def size(data: BinaryIO) -> int:
+    """How many bytes an opened file has."""
+    return os.fstat(data.fileno()).st_size
+
+
+def read_bytes(file: Path, limit: int) -> bytes:
+    """The contents of an ordinary file of at most `limit` bytes.
 
     Raises:
         UserError: it cannot be read, is no ordinary file or is longer.
     """
-    try:
-        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as data:  # without waiting for a pipe's other end
-            found = os.fstat(data.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise UserError(f"{file} cannot be read: it is no ordinary file.")
-            if found.st_size > limit:
-                raise UserError(f"{file} has more than {limit:,} bytes: {found.st_size:,}.")
-            return data.read(limit)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
+    with ordinary(file) as data:
+        if (found := size(data)) > limit:
+            raise UserError(f"{file} has more than {limit:,} bytes: {found:,}.")
+        return data.read(limit)

@@ -9,14 +9,18 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import version
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from capsnet_dist.errors import UserError
+from capsnet_dist.metrics import cut
 from capsnet_dist.run import Run
 
 PACKAGES = ("capsnet_dist", "torch", "torchvision", "accelerate", "safetensors", "einops", "numpy")
@@ -38,45 +42,76 @@ class RunFolder:
         self.is_resumed = run.resume is not None and (self.path / "config.json").exists()
         if run.resume not in (None, "auto") and not self.is_resumed:
             raise UserError(f"--resume {run.resume}: {self.path} is not the folder of a run.")
-        self._made = [parent for parent in self.path.parents if not parent.exists()]
+        self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        _refuse_links(self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=run.resume is not None)
             (self.path / "samples").mkdir(exist_ok=run.resume is not None)
-            self._lock = (self.path / ".lock").open("a+", encoding="utf-8")
+            self._lock = (self.path / ".lock").open("a+", encoding="utf-8", errors="replace")
+            self._metrics = self._open_metrics()
         except FileExistsError as error:
             raise UserError(f"--run-dir {self.path} exists already, and runs are never overwritten.") from error
         except OSError as error:
             raise UserError(f"--run-dir {self.path} cannot be written: {error.strerror}.") from error
         self._take_lock()
-        self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+        self._unwritten = b""
 
     def log(self, **values: Any) -> None:
-        """Add a line to metrics.jsonl and flush it."""
-        self._metrics.write(json.dumps(values) + "\n")
-        self._metrics.flush()
+        """Add a line to metrics.jsonl.
+
+        Raises:
+            OSError: the disk is full or gone; the line is kept, and written before the next one.
+        """
+        self._unwritten += json.dumps(values).encode() + b"\n"
+        while self._unwritten:
+            self._unwritten = self._unwritten[self._metrics.write(self._unwritten) :]
+
+    def sync(self) -> None:
+        """Wait until metrics.jsonl is on the disk."""
+        os.fsync(self._metrics.fileno())
 
     def cut_metrics(self, step: int) -> None:
-        """Forget what was logged after a step, and what was said at the end: it comes again."""
-        lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _is_before(line, step)]
+        """Forget what was logged after a step, and what was said at the end: it comes again.
+
+        Raises:
+            UserError: a line to keep is damaged; the file is left as it was.
+        """
+        beside = cut(self.path / "metrics.jsonl", step)
         self._metrics.close()
-        self.write("metrics.jsonl", "".join(f"{line}\n" for line in kept))
-        self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+        beside.replace(self.path / "metrics.jsonl")
+        self._metrics = self._open_metrics()
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file, so that a reader sees the old one or the new one, never a part."""
+        """Write a text file, so that a reader sees the old one or the new one, never a part.
+
+        Raises:
+            UserError: the folder has gone, or can no longer be written.
+        """
         beside = self.path / f".{name}.new"
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(self.path / name)
+        with self.writing():
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(self.path / name)
+
+    @contextmanager
+    def writing(self) -> Generator[None]:
+        """Say it in one line if the folder can no longer be written."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UserError(f"The run folder {self.path} can no longer be written: {reason}.") from error
 
     def close(self, *, remove: bool) -> None:
         """Close the metrics; remove a new folder if nothing came of the run."""
         self._metrics.close()
         self._lock.close()
-        if remove and not self.is_resumed:
-            shutil.rmtree(self.path)
-            for parent in self._made:
+        if remove and self.path in self._made:
+            shutil.rmtree(self.path, ignore_errors=True)
+            for parent in self._made[1:]:
                 parent.rmdir()
+
+    def _open_metrics(self) -> FileIO:
+        return FileIO(self.path / "metrics.jsonl", "a")
 
     def _take_lock(self) -> None:
         """Keep other jobs out: two that write the same run would mix."""
@@ -84,7 +119,7 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.seek(0)
-            owner = self._lock.read().strip()
+            owner = self._lock.readline(200).strip()
             raise UserError(f"{self.path} is in use by another job: {owner}. Wait for it or end it.") from error
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -99,12 +134,11 @@ def resumed_path(run: Run) -> Path | None:
     return path.parents[1] if path.name.startswith("step-") and path.parent.name == "checkpoints" else path
 
 
-def _is_before(line: str, step: int) -> bool:
-    try:
-        values = json.loads(line)
-    except ValueError:
-        return False  # cut short when the run was killed
-    return values.get("split") in ("train", "validation") and values.get("step", step + 1) <= step
+def _refuse_links(folder: Path) -> None:
+    """Refuse links and pipes where files will be written: they would land, or wait, elsewhere."""
+    for path in (found for place in (folder, folder / "samples", folder / "checkpoints") for found in place.glob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is a link or no ordinary file, where a run would write: remove it first.")
 
 
 def environment(device: torch.device) -> dict[str, Any]:

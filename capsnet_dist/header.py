@@ -4,16 +4,20 @@ import itertools
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
 
 import torch
+from torch import Tensor
 
 from capsnet_dist.errors import UserError
 
 MAX_HEADER = 10_000_000  # bytes: room for some 80,000 tensors
 MAX_NAME = 1_000
+MAX_NAMED = 20  # problems that a message lists
 MAX_AXES = 64  # PyTorch's own limit
+MAX_NUMBER = 1 << 63  # sizes beyond are no sizes, and too long to print
 
 DTYPES = {
     "BOOL": torch.bool,
@@ -84,6 +88,43 @@ def read_header(file: Path, data: BinaryIO) -> Header:
     return Header(tensors, metadata)
 
 
+def sort_metadata(content: bytes) -> bytes:
+    """A file with the words of its writer sorted: safetensors leaves their order to chance."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[end:]
+
+
+def entries(state: Mapping[str, Tensor]) -> dict[str, Entry]:
+    """What a header would say of tensors."""
+    return {name: Entry(tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()}
+
+
+def differences(held: Mapping[str, Entry], own: Mapping[str, Entry]) -> list[str]:
+    """All that keeps the tensors of a file from being those of the model."""
+    problems = [f"{name} is missing" for name in sorted(own.keys() - held)]
+    problems += [f"{name} is not part of the network" for name in sorted(held.keys() - own)]
+    common = sorted(own.keys() & held)
+    shapes = [(name, held[name].shape, own[name].shape) for name in common]
+    problems += [
+        f"{n} is {theirs!s:.200} in the file and {ours} in the model" for n, theirs, ours in shapes if theirs != ours
+    ]
+    for name in common:
+        if held[name].dtype != own[name].dtype:
+            theirs, ours = (str(entry[name].dtype).removeprefix("torch.") for entry in (held, own))
+            problems.append(f"{name} is {theirs} in the file and {ours} in the model")
+    return problems
+
+
+def listed(words: list[str], mark: str = ", ") -> str:
+    """The first of many, and how many more there are."""
+    more = f"{mark}and {len(words) - MAX_NAMED} more" if len(words) > MAX_NAMED else ""
+    return mark.join(words[:MAX_NAMED]) + more
+
+
 def _check_layout(file: Path, entries: dict[str, Any]) -> int:
     """Refuse tensors that overlap, leave a gap or have another size than their shape; the bytes they take."""
     spans = [(0, 0)]
@@ -97,9 +138,9 @@ def _check_layout(file: Path, entries: dict[str, Any]) -> int:
                 _refuse(file, f"its header does not describe {name}")
         if kind not in DTYPES:
             _refuse(file, f"{name} is of the unknown type {kind[:50]!r}")
-        if len(sides) > MAX_AXES or not all(type(side) is int and side >= 0 for side in sides):
+        if len(sides) > MAX_AXES or not all(type(side) is int and 0 <= side < MAX_NUMBER for side in sides):
             _refuse(file, f"{name} has an impossible shape")
-        if end - begin != math.prod(sides) * DTYPES[kind].itemsize:
+        if end >= MAX_NUMBER or end - begin != math.prod(sides) * DTYPES[kind].itemsize:
             _refuse(file, f"{name} has another size than its shape says")
         spans.append((begin, end))
     spans.sort()

@@ -1,9 +1,13 @@
 """config.json: what a network is made of, written with its weights and read as strictly."""
 
+import itertools
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
+from torch.nn.modules import module as modules
 
 from capsnet_dist.config import from_dict, read_json, to_dict
 from capsnet_dist.errors import UserError, did_you_mean
@@ -11,7 +15,7 @@ from capsnet_dist.plugins import REGISTRIES, Image, Model, models
 from capsnet_dist.registry import Choice
 
 FORMAT = 1
-MAX_BYTES = 1_000_000  # room for the names of some 20,000 classes
+MAX_PARTS = 10_000  # modules and tensors: the largest published network has some hundred
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 }
@@ -55,11 +59,31 @@ def draft(plan: Plan) -> Model:
         UserError: no network can be built from these options.
     """
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _bounded():
             return build(plan.choice, plan.image, plan.classes).to(plan.dtype)
     except Exception as error:  # whatever the constructor of a plugin makes of its options
         reason = str(error) if isinstance(error, UserError) else repr(error)
         raise UserError(f"The network cannot be built: {reason:.2000}") from error
+
+
+@contextmanager
+def _bounded() -> Generator[None]:
+    """Refuse a network of too many parts while it is being built: even without weights each takes memory and time."""
+    parts = itertools.count(1)
+
+    def count(*_: object) -> None:
+        if next(parts) > MAX_PARTS:
+            raise UserError(f"It would have more than {MAX_PARTS:,} parts.")
+
+    hooks = (
+        modules.register_module_module_registration_hook(count),
+        modules.register_module_parameter_registration_hook(count),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def read_plan(file: Path) -> Plan:
@@ -93,8 +117,6 @@ def read_config(file: Path) -> dict[str, Any]:
     Raises:
         UserError: it cannot be read, is too large, or is of another format.
     """
-    if file.stat().st_size > MAX_BYTES:
-        raise UserError(f"{file} is no configuration of a network: it has more than {MAX_BYTES:,} bytes.")
     config = read_json(file)
     if not isinstance(config, dict) or cast(dict[str, Any], config).get("format") != FORMAT:
         raise UserError(f"{file} is not a configuration of format {FORMAT}.")

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from capsnet_dist.folder import RunFolder, command, environment, resumed_path
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.progress import Progress, progress, say
 from capsnet_dist.run import Run
+from capsnet_dist.state import Wanted
 from capsnet_dist.trackers import Tracker
 
 OF_THE_OCCASION = {"run_dir", "dry_run", "resume", "strict_resume", "max_time", "progress", "command", "started"}
@@ -53,11 +55,13 @@ class Record:
     def say(self, text: str) -> None:
         """A line for people."""
 
-    def start(self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any]) -> Checkpoint | None:
+    def start(
+        self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
+    ) -> Checkpoint | None:
         """Before the first step: write configuration and environment, of which `place` is a part.
 
         Returns:
-            The checkpoint to go on from.
+            The checkpoint to go on from, which holds the `wanted` tensors.
         """
 
     def minutes_since_checkpoint(self) -> float:
@@ -99,6 +103,7 @@ class MainRecord(Record):
         self._tracker: Tracker | None = None
         self._saved = time.monotonic()
         self._failed_saves = 0
+        self._is_full = False
         self._done = False
 
     @property
@@ -110,7 +115,8 @@ class MainRecord(Record):
         if self._progress is not None:
             self._progress.__exit__(kind, *rest)
             reason = "" if kind is None else f"{kind.__name__}: {rest[0]}"
-            self._status("failed" if kind else "done" if self._done else "preempted", reason)
+            with suppress(UserError):  # where the folder has gone, that was said
+                self._status("failed" if kind else "done" if self._done else "preempted", reason)
         if self._tracker is not None:
             self._tracker.close()
         refused = kind is not None and issubclass(kind, UserError) and self._progress is None
@@ -122,16 +128,18 @@ class MainRecord(Record):
         self._progress.say(text)
 
     @override
-    def start(self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any]) -> Checkpoint | None:
+    def start(
+        self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
+    ) -> Checkpoint | None:
         run, path = self.run, self.path
         described = weights.describe(run.model, model.image, model.classes) | {"run": _repeatable(run)}
         self._place = environment(device) | dict(place)
-        found = checkpoint.newest(path / "checkpoints", say) if self.folder.is_resumed else None
+        found = checkpoint.newest(path / "checkpoints", say, wanted) if self.folder.is_resumed else None
         if found is not None:
             self._compare(found)
+        self.folder.cut_metrics(found.step if found else 0)
         kind = "none" if run.dry_run else run.tracker
         self._tracker = Tracker(kind, project="capsnet_dist", name=path.name, config=described, folder=path)
-        self.folder.cut_metrics(found.step if found else 0)
         self.folder.write("environment.json", json.dumps(self._place, indent=2) + "\n")
         self.folder.write("config.json", json.dumps(described, indent=2) + "\n")
         first = found.step if found else 0
@@ -156,16 +164,18 @@ class MainRecord(Record):
             return
         whole = state() | {"run": _repeatable(self.run), "environment": self._place}
         try:
+            self.folder.sync()  # no line before a checkpoint is lost with the power
             checkpoint.save(self.path / "checkpoints", step, tensors(), whole, self.run.checkpoint.keep)
         except OSError as error:
             self._failed_saves += 1
-            self.say(f"Warning: no checkpoint of step {step}: {error.strerror} ({self._failed_saves} failed so far).")
+            count, reason = self._failed_saves, error.strerror or error
+            self.say(f"Warning: no checkpoint of step {step}: {reason} ({count} failed so far).")
         self._saved = time.monotonic()
 
     @override
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
         assert self._progress is not None and self._tracker is not None
-        self.folder.log(step=step, epoch=epoch, split="train", lr=lr, **metrics)
+        self._log(step=step, epoch=epoch, split="train", lr=lr, **metrics)
         self._progress.step(step, metrics)
         self._tracker.log({f"train/{name}": value for name, value in metrics.items()} | {"train/lr": lr}, step)
 
@@ -173,7 +183,7 @@ class MainRecord(Record):
     def evaluation(self, step: int, split: str, name: str, result: Evaluation) -> None:
         assert self._tracker is not None
         values = {"accuracy": result.accuracy, "loss": result.loss, **result.terms}
-        self.folder.log(step=step, split=split, weights=name, **values)
+        self._log(step=step, split=split, weights=name, **values)
         self._tracker.log({f"{split}/{name}/{key}": value for key, value in values.items()}, step)
         accuracy = f"{split} accuracy of the {name} weights {100 * result.accuracy:.2f} %"
         self.say(f"step {step}  {accuracy}  loss {result.loss:.4f}")
@@ -182,21 +192,38 @@ class MainRecord(Record):
     def reconstructions(self, step: int, model: Model, split: Split) -> None:
         assert self._tracker is not None
         file = self.folder.path / "samples" / f"{step:07d}.png"
-        if save_reconstructions(model, split, file):
-            self._tracker.image("reconstructions", file, step)
+        try:
+            if save_reconstructions(model, split, file):
+                self._tracker.image("reconstructions", file, step)
+        except OSError as error:
+            self.say(f"Warning: no picture {file}: {error.strerror or error}.")
 
     @override
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
-        path, samples = self.path, self.path / "samples"
         self._done = bool(results)
-        weights.save(model, path, run=_repeatable(self.run))
-        save_curves(path / "metrics.jsonl", samples / "curves.png")
+        weights.save(model, self.path, run=_repeatable(self.run))
+        with self.folder.writing():
+            self._illustrate(model, results, shown)
+        self.folder.write("README.md", model_card(self.run, model, source, results, command(), self.path))
+        self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {self.path}")
+
+    def _illustrate(self, model: Model, results: Mapping[str, Evaluation], shown: Split) -> None:
+        samples = self.path / "samples"
+        save_curves(self.path / "metrics.jsonl", samples / "curves.png")
         if results:
             save_confusion(results["selected"].confusion, model.classes, samples / "confusion.png")
         if (change := save_poses(model, shown, samples / "poses.png")) is not None:
-            self.folder.log(split="poses", pixel_change=change)
-        self.folder.write("README.md", model_card(self.run, model, source, results, command(), path))
-        self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {path}")
+            self._log(split="poses", pixel_change=change)
+
+    def _log(self, **values: Any) -> None:
+        """Add a line to the metrics; a full disk is said once, and the line written when there is room again."""
+        try:
+            self.folder.log(**values)
+            self._is_full = False
+        except OSError as error:
+            if not self._is_full:
+                self.say(f"Warning: {self.path / 'metrics.jsonl'} cannot be written for now: {error.strerror}.")
+            self._is_full = True
 
     def _status(self, state: str, reason: str) -> None:
         """STATUS.json: running, done, preempted or failed, and why; launchers turn every exit code into 1."""

@@ -23,6 +23,7 @@ from capsnet_dist.plugins import Image, Model, Output, Split
 from capsnet_dist.record import Record, open_record
 from capsnet_dist.run import Run, check
 from capsnet_dist.signals import interruption
+from capsnet_dist.state import Wanted, optimizer_tensors, restore_optimizer, wanted_tensors
 from capsnet_dist.watchdog import beat
 
 __all__ = ["Run", "Trainer", "main", "train"]
@@ -94,10 +95,11 @@ class Trainer:
         optimizer = run.optimizer.build(self.model.parameters(), run.lr)
         self.best, self.start, self.skipped = Best(), 0, 0
         place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
-        found = record.start(self.model, accelerator.device, self.num_steps, place)
+        wanted = wanted_tensors(self.model, lambda some: run.optimizer.build(some, run.lr), run.ema > 0)
+        found = record.start(self.model, accelerator.device, self.num_steps, place, wanted)
         if missing := shortfall(accelerator.num_processes):
             record.say(missing)
-        self._restore(found, optimizer)
+        self._restore(found, optimizer, wanted)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
         self.meter = Meter(accelerator)
         self._warm_up()
@@ -221,7 +223,7 @@ class Trainer:
         held = {"model": self.model.state_dict(), "best": self.best.state}
         if self.average is not None:
             held["average"] = self.average.model.state_dict()
-        return held | {"optimizer": checkpoint.optimizer_tensors(self.model, self.optimizer.optimizer)}
+        return held | {"optimizer": optimizer_tensors(self.model, self.optimizer.optimizer)}
 
     def _state(self) -> dict[str, Any]:
         """All that the next step depends on and is not a tensor."""
@@ -232,17 +234,17 @@ class Trainer:
             "scaler": None if scaler is None else scaler.state_dict(),
         }
 
-    def _restore(self, found: Checkpoint | None, optimizer: torch.optim.Optimizer) -> None:
+    def _restore(self, found: Checkpoint | None, optimizer: torch.optim.Optimizer, wanted: Wanted) -> None:
         """Go on from the checkpoint that rank 0 has found; every rank reads it."""
         step = torch.tensor(found.step if found else 0, device=self.accelerator.device)
         self.start = int(sum_over_processes(step, self.accelerator))
         if not self.start:
             return
-        _, tensors, state = found or checkpoint.load(self.record.path / "checkpoints", self.start)
+        _, tensors, state = found or checkpoint.load(self.record.path / "checkpoints", self.start, wanted)
         self.model.load_state_dict(tensors["model"])
         if self.average is not None:
             self.average.model.load_state_dict(tensors["average"])
-        checkpoint.restore_optimizer(self.model, optimizer, tensors["optimizer"])
+        restore_optimizer(self.model, optimizer, tensors["optimizer"])
         best = state["best"]
         self.best.set(best["name"], best["step"], best["rank"], tensors["best"])
         self.skipped = state["skipped"]

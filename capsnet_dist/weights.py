@@ -17,15 +17,14 @@ from torch import Tensor
 
 from capsnet_dist import hub
 from capsnet_dist.errors import UserError
-from capsnet_dist.header import Entry, Header, read_header
+from capsnet_dist.files import ordinary
+from capsnet_dist.header import Entry, Header, differences, entries, listed, read_header, sort_metadata
 from capsnet_dist.plan import Plan, build, describe, draft, read_plan
 from capsnet_dist.plugins import Model
 
 __all__ = ["build", "describe", "digest", "find", "load", "save"]
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-MAX_NAMED = 20
-"""How many problems a message lists."""
 MAX_CLASSES = 100_000
 
 
@@ -48,7 +47,8 @@ def save(model: Model, folder: Path | str, **further: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
             _write(Path(beside) / CONFIG, (json.dumps(described, indent=2) + "\n").encode())
-            _write(Path(beside) / WEIGHTS, safetensors.torch.save(state, {"format": "pt", "sha256": sha256}))
+            content = safetensors.torch.save(state, {"format": "pt", "sha256": sha256})
+            _write(Path(beside) / WEIGHTS, sort_metadata(content))
             for name in (CONFIG, WEIGHTS):  # between the two, the checksum in the one tells that the other is not its
                 (Path(beside) / name).replace(folder / name)
     except OSError as error:
@@ -72,21 +72,17 @@ def load(source: Path | str, revision: str | None = None) -> Model:
         planned = draft(plan)
     except UserError as error:
         raise UserError(f"{config_file}: {error}") from error
-    try:
-        data = file.open("rb")
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}.") from error
-    with data:  # opened once: what is checked is what is read
+    with ordinary(file) as data:  # opened once: what is checked is what is read
         header = read_header(file, data)
         names = _bare_names(header, planned, file)
         if problems := _mismatches(header, names, planned, plan):
-            raise UserError(f"{file} does not fit {config_file.name}: {_listed(problems, '; ')}.")
+            raise UserError(f"{file} does not fit {config_file.name}: {listed(problems, '; ')}.")
         data.seek(0)
         state = _read_tensors(file, data.read(), header)
     state = {names[name]: tensor for name, tensor in state.items()}
     buffers = {name for name, _ in planned.named_buffers()}  # a mask may well be infinite
     if wrong := [n for n, t in state.items() if not (~t.isnan() if n in buffers else t.isfinite()).all()]:
-        raise UserError(f"{file} holds values that are infinite or no numbers, in {_listed(wrong)}.")
+        raise UserError(f"{file} holds values that are infinite or no numbers, in {listed(wrong)}.")
     with torch.random.fork_rng(devices=[]):  # loading uses up no random numbers
         model = build(plan.choice, plan.image, plan.classes).to(plan.dtype)
     model.load_state_dict(state)
@@ -138,17 +134,10 @@ def _bare_names(header: Header, planned: Model, file: Path) -> dict[str, str]:
 
 def _mismatches(header: Header, names: Mapping[str, str], planned: Model, plan: Plan) -> list[str]:
     """All that keeps the tensors of a file from being those of the network."""
-    own = planned.state_dict()
+    own = entries(planned.state_dict())
     held = {names[name]: entry for name, entry in header.tensors.items()}
-    problems = [f"{name} is missing" for name in sorted(own.keys() - held)]
-    problems += [f"{name} is not part of the network" for name in sorted(held.keys() - own)]
-    shapes = {name: tuple(own[name].shape) for name in sorted(own.keys() & held)}
-    wrong = [name for name, shape in shapes.items() if held[name].shape != shape]
-    problems += [f"{n} is {held[n].shape} in the file and {shapes[n]} in the model" for n in wrong]
-    for name in shapes:
-        if held[name].dtype != own[name].dtype:
-            kinds = (str(dtype).removeprefix("torch.") for dtype in (held[name].dtype, own[name].dtype))
-            problems.append("{} is {} in the file and {} in the model".format(name, *kinds))
+    problems = differences(held, own)
+    shapes = {name: own[name].shape for name in sorted(own.keys() & held)}
     if (count := _class_count(held, shapes, plan)) is not None:
         problems.insert(0, f"the file has {count} classes, {CONFIG} has {len(plan.classes)}")
     if plan.weights is not None and plan.weights != header.metadata.get("sha256"):
@@ -178,11 +167,6 @@ def _read_tensors(file: Path, content: bytes, header: Header) -> dict[str, Tenso
     elif sha256 != digest(state):
         raise UserError(f"{file} is damaged: its tensors do not match its checksum. Copy or download it again.")
     return state
-
-
-def _listed(words: list[str], mark: str = ", ") -> str:
-    more = f"{mark}and {len(words) - MAX_NAMED} more" if len(words) > MAX_NAMED else ""
-    return mark.join(words[:MAX_NAMED]) + more
 
 
 def _write(file: Path, content: bytes) -> None:

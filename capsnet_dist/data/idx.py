@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import read_bytes
+from capsnet_dist.files import ordinary, size
 
 UNSIGNED_BYTE = 8  # the format's code for the type of the entries
 
@@ -37,9 +37,12 @@ def read_idx(folder: Path, published: Published) -> UInt8[Tensor, "..."]:
     header = bytes([0, 0, UNSIGNED_BYTE, len(shape)]) + b"".join(side.to_bytes(4, "big") for side in shape)
     expected = len(header) + math.prod(shape)
     mend = "Delete it and it is downloaded again, or copy it again."
-    if file.is_file() and (size := file.stat().st_size) != expected:
-        raise UserError(f"{file} is damaged or another file: {expected:,} bytes expected, {size:,} found. {mend}")
-    data = read_bytes(file, expected)
-    if (found := hashlib.sha256(data).hexdigest()) != published.sha256 or not data.startswith(header):
-        raise UserError(f"{file} is damaged or another file: sha256 {published.sha256} expected, {found} found. {mend}")
+    with ordinary(file) as opened:
+        if (found := size(opened)) != expected:
+            raise UserError(f"{file} is damaged or another file: {expected:,} bytes expected, {found:,} found. {mend}")
+        data = opened.read(expected)
+    if (sha256 := hashlib.sha256(data).hexdigest()) != published.sha256 or not data.startswith(header):
+        raise UserError(
+            f"{file} is damaged or another file: sha256 {published.sha256} expected, {sha256} found. {mend}"
+        )
     return torch.frombuffer(bytearray(data), dtype=torch.uint8, offset=len(header)).reshape(shape)

@@ -1,0 +1,68 @@
+"""metrics.jsonl, a JSON object a line: what of it is kept when a run is resumed."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from capsnet_dist.errors import UserError
+from capsnet_dist.files import ordinary
+
+MAX_LINE = 100_000  # bytes: ours have some hundred
+
+
+class Line(NamedTuple):
+    """What decides whether a line is kept."""
+
+    split: str
+    step: float
+
+
+AT_THE_END = Line("", math.inf)
+"""What is said when a run has ended: it comes again."""
+
+
+def cut(file: Path, step: int) -> Path:
+    """Copy the lines up to a step into a file beside; later ones come again.
+
+    A run that was killed may have left its last lines in pieces: these are left out. Damage before a line to keep has
+    another cause.
+
+    Raises:
+        UserError: a line before one to keep is damaged, or a step stands twice.
+    """
+    beside = file.with_name(f".{file.name}.new")
+    number = last = damaged = 0
+    with ordinary(file) as lines, beside.open("wb") as kept:
+        while text := lines.readline(MAX_LINE):
+            number += 1
+            line = _read(text)
+            if line is None or (line.split == "train" and line.step <= last):
+                damaged = damaged or number
+            elif line.step <= step:
+                if damaged:
+                    beside.unlink()
+                    raise UserError(f"{file} is damaged: line {damaged}. Remove that line, or copy the file again.")
+                last = line.step if line.split == "train" else last
+                kept.write(text.removesuffix(b"\n") + b"\n")
+    return beside
+
+
+def _read(text: bytes) -> Line | None:
+    """What a line says; None if it is damaged."""
+    try:
+        values: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    match values:
+        case {"split": "train" | "validation" as split, "step": int(step), "loss": loss, "accuracy": accuracy}:
+            return Line(split, step) if _is_number(loss) and _is_number(accuracy) else None
+        case {"split": str(split)} if split not in ("train", "validation"):
+            return AT_THE_END
+        case _:
+            return None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)

@@ -1,0 +1,388 @@
+"""Files that are broken or malicious: the right result or one clear error, and nothing else is touched."""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import resource
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from test_train import RUN as DIGITS
+from test_weights import SMALL
+
+from capsnet_dist import UserError, build, checkpoint, command_line, config, datasets, load, models, save, stems
+from capsnet_dist.data.idx import Published, read_idx
+from capsnet_dist.data.mnist import FILES
+from capsnet_dist.metrics import cut
+from capsnet_dist.pictures import read_picture
+from capsnet_dist.plan import Plan, draft
+from capsnet_dist.registry import Choice
+from capsnet_dist.state import optimizer_tensors, restore_optimizer, wanted_tensors
+
+MIB = 2**20
+RUN = replace(DIGITS, steps=2, resume="auto", checkpoint=replace(DIGITS.checkpoint, every=1))
+CLASSES = tuple("abcde")
+WORDS = [b"1e999", b"-1", b"9" * 5000, b"9" * 400, b"null", b"[]", b"{}", b"true", b"NaN", b'"\\ud800"', b'"\\u0000"']
+WORDS += [b'"\\u001b[2J\\n"', b"[" * 3000, b'{"a":' * 3000]
+fuzzed = settings(
+    derandomize=True,
+    max_examples=int(os.environ.get("CAPSNET_EXAMPLES", "80")),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@st.composite
+def mutations(draw, original):
+    """A file with bytes flipped, cut, inserted, doubled, spliced or replaced by words, up to three times."""
+    data = bytearray(original)
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(data)))
+        piece = data[start : start + draw(st.sampled_from([1, 2, 4, 16, 64, 1000]))]
+        end = start + len(piece)
+        match draw(st.sampled_from(["flip", "set", "cut", "insert", "double", "splice", "truncate", "word"])):
+            case "flip":
+                data[start:end] = bytes([piece[0] ^ 1 << draw(st.integers(0, 7))]) + piece[1:] if piece else b"\0"
+            case "set":
+                data[start : start + 1] = bytes([draw(st.sampled_from([0, 1, 127, 128, 255]) | st.integers(0, 255))])
+            case "cut":
+                del data[start:end]
+            case "insert":
+                data[start:start] = draw(st.binary(min_size=1, max_size=16))
+            case "double":
+                data[end:end] = piece
+            case "splice":
+                place = draw(st.integers(0, len(data)))
+                data[place : place + len(piece)] = piece
+            case "truncate":
+                del data[start:]
+            case "word":
+                data[start:end] = draw(st.sampled_from(WORDS))
+    return bytes(data)
+
+
+@contextlib.contextmanager
+def memory(limit):
+    """No more than so many bytes beyond what is taken already."""
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (taken + limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def contents(folder):
+    """Every file, by name; a link is what it points to."""
+    paths = (path for path in Path(folder).rglob("*") if path.name != ".lock" and not path.is_dir())
+    return {str(path): os.readlink(path) if path.is_symlink() else path.read_bytes() for path in paths}
+
+
+def outcome(named, action, limit=256 * MIB):
+    """What reading gives: a result, or None for one clear error that names the file. All else fails the test."""
+    before = contents(".")
+    try:
+        with memory(limit):
+            result = action()
+    except UserError as error:
+        message = str(error)
+        assert message.isprintable() and len(message) < 4000 and str(named) in message
+        result = None
+    assert contents(".") == before
+    return result
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """A small network and the files it was saved in."""
+    folder = tmp_path_factory.mktemp("network")
+    torch.manual_seed(0)
+    model = build(SMALL, (1, 8, 8), CLASSES)
+    save(model, folder)
+    return model, {name: (folder / name).read_bytes() for name in ("config.json", "model.safetensors")}
+
+
+def fill(folder, files):
+    Path(folder).mkdir(exist_ok=True)
+    for name, data in files.items():
+        (Path(folder) / name).write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_mutated_networks_load_as_they_were_or_not_at_all(network, name):
+    model, files = network
+
+    @fuzzed
+    @given(mutations(files[name]))
+    def check(data):
+        fill("net", files | {name: data})
+        loaded = outcome(name, lambda: load("net"))
+        if loaded is not None:
+            pairs = zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
+            assert all(torch.equal(found, expected) for found, expected in pairs)
+
+    check()
+
+
+def optimize(model, optimizer):
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+
+
+def adam(parameters):
+    return torch.optim.Adam(parameters)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint of one step: what fits it, and its files."""
+    torch.manual_seed(0)
+    model = build(SMALL, (1, 8, 8), CLASSES)
+    wanted = wanted_tensors(model, adam, averaged=False)
+    optimizer = adam(model.parameters())
+    optimize(model, optimizer)
+    tensors = {"model": model.state_dict(), "best": {}, "optimizer": optimizer_tensors(model, optimizer)}
+    state = {"best": {"name": "last", "step": 0, "rank": [-math.inf, -math.inf]}, "skipped": 0, "scaler": None}
+    folder = checkpoint.save(tmp_path_factory.mktemp("saved"), 1, tensors, state | {"run": {}, "environment": {}}, 1)
+    return wanted, {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def seal(files):
+    """Files with a manifest that fits them, as an attacker would write it."""
+    described = {n: {"sha256": hashlib.sha256(d).hexdigest(), "bytes": len(d)} for n, d in files.items()}
+    return files | {"MANIFEST.json": json.dumps({n: d for n, d in described.items() if n != "MANIFEST.json"}).encode()}
+
+
+FILES_OF_A_CHECKPOINT = [
+    "MANIFEST.json",
+    "state.json",
+    "model.safetensors",
+    "optimizer.safetensors",
+    "best.safetensors",
+]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+@pytest.mark.parametrize("name", FILES_OF_A_CHECKPOINT)
+def test_mutated_checkpoints_are_as_they_were_or_fit_or_are_refused(saved, name, sealed):
+    wanted, files = saved
+    whole = checkpoint.load(write_checkpoint(files), 1, wanted)
+
+    @fuzzed
+    @given(mutations(files[name]))
+    def check(data):
+        changed = files | {name: data}
+        folder = write_checkpoint(seal(changed) if sealed and name != "MANIFEST.json" else changed)
+        found = outcome("checkpoints/step-00000001", lambda: checkpoint.load(folder, 1, wanted))
+        if found is not None:
+            assert sealed or (found.state == whole.state and same(found.tensors, whole.tensors))
+            go_on(found)
+
+    check()
+
+
+def same(found, expected):
+    if isinstance(expected, torch.Tensor):
+        return torch.equal(found, expected)
+    return found.keys() == expected.keys() and all(same(found[key], expected[key]) for key in expected)
+
+
+def write_checkpoint(files):
+    fill("checkpoints", {})
+    fill("checkpoints/step-00000001", files)
+    return Path("checkpoints")
+
+
+def go_on(found):
+    """What the trainer does with a checkpoint."""
+    model = build(SMALL, (1, 8, 8), CLASSES)
+    optimizer = adam(model.parameters())
+    model.load_state_dict(found.tensors["model"])
+    if found.tensors["best"]:
+        model.load_state_dict(found.tensors["best"])
+    restore_optimizer(model, optimizer, found.tensors["optimizer"])
+    optimize(model, optimizer)
+    assert found.state["best"]["name"] == "last" and found.state["best"]["rank"] < [2.0, 0.0]
+    assert found.state["skipped"] + 1 > 0 and found.state["run"].keys() is not None
+
+
+STATE = {"best": {"name": "last", "step": 0, "rank": [0.5, -1.0]}, "skipped": 0, "scaler": None}
+STATE |= {"run": {}, "environment": {}, "format": 1, "step": 1}
+BAD_STATES = [STATE | {"best": {**STATE["best"], **change}} for change in ({"name": "x"}, {"step": 9}, {"rank": [1.0]})]
+BAD_STATES += [STATE | {"best": {**STATE["best"], "rank": [math.nan, 0.0]}}, STATE | {"skipped": "0"}, [STATE]]
+BAD_STATES += [STATE | {"scaler": {"scale": 1.0}}, STATE | {"run": []}, STATE | {"step": 2}, STATE | {"format": 2}]
+BAD_STATES += [{key: value for key, value in STATE.items() if key != missing} for missing in STATE]
+
+
+@pytest.mark.parametrize("state", BAD_STATES, ids=lambda state: str(hash(str(state)) % 1000))
+def test_a_state_of_wrong_types_or_without_an_entry_names_its_file(saved, state):
+    wanted, files = saved
+    folder = write_checkpoint(seal(files | {"state.json": json.dumps(state).encode()}))
+    assert outcome("step-00000001/state.json", lambda: checkpoint.load(folder, 1, wanted)) is None
+
+
+@pytest.mark.parametrize("scaler", [None, torch.amp.GradScaler("cpu").state_dict()])
+def test_a_right_state_is_taken(saved, scaler):
+    wanted, files = saved
+    state = STATE | {"scaler": scaler, "more": 1}
+    folder = write_checkpoint(seal(files | {"state.json": json.dumps(state).encode()}))
+    assert checkpoint.load(folder, 1, wanted).state == state
+
+
+def test_a_checkpoint_of_absurd_size_is_refused_before_memory_is_taken(saved):
+    wanted, files = saved
+    folder = write_checkpoint(files)
+    count = 10**11
+    header = json.dumps({"conv.bias": {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}}).encode()
+    file = folder / "step-00000001" / "model.safetensors"
+    file.write_bytes(struct.pack("<Q", len(header)) + header)
+    os.truncate(file, 8 + len(header) + 4 * count)  # a hole takes no room on the disk
+    manifest = json.loads(files["MANIFEST.json"])
+    manifest["model.safetensors"]["bytes"] = file.stat().st_size
+    (file.parent / "MANIFEST.json").write_text(json.dumps(manifest))
+    with (
+        pytest.raises(UserError, match=r"model.safetensors does not fit this training: .*conv.bias is \(100000000000,"),
+        memory(256 * MIB),
+    ):
+        checkpoint.load(folder, 1, wanted)
+
+
+@pytest.mark.parametrize("name", ["../../../outside", "a\0b", "/etc/passwd", "..", "", "\ud800", "extra.safetensors"])
+def test_a_manifest_leads_nowhere_else(saved, name):
+    wanted, files = saved
+    manifest = json.loads(files["MANIFEST.json"]) | {name: {"sha256": "", "bytes": 1}}
+    folder = write_checkpoint(files | {"MANIFEST.json": json.dumps(manifest).encode()})
+    checkpoint.load(folder, 1, wanted)  # what nobody asks for is not looked at
+
+
+LINES = [{"step": step, "epoch": 0.1, "split": "train", "lr": 1e-3, "loss": 0.5, "accuracy": 0.1} for step in (1, 2, 3)]
+LINES[2:2] = [
+    {"step": 2, "split": "validation", "weights": name, "accuracy": 0.2, "loss": 1.0} for name in ("last", "ema")
+]
+LINES += [{"split": "poses", "pixel_change": 0.1}, {"step": 3, "split": "test", "weights": "last", "accuracy": 0.2}]
+METRICS = "".join(json.dumps(line) + "\n" for line in LINES).encode()
+
+
+def test_mutated_metrics_are_cut_to_good_lines_or_refused():
+    @fuzzed
+    @given(mutations(METRICS))
+    def check(data):
+        Path("metrics.jsonl").write_bytes(data)
+        beside = outcome("metrics.jsonl", lambda: contextlib.nullcontext(cut_and_read()))
+        if beside is not None:
+            lines = [json.loads(line) for line in beside.enter_result]
+            steps = [line["step"] for line in lines if line["split"] == "train"]
+            assert steps == sorted(set(steps)) and all(step <= 2 for step in steps)
+            assert all(isinstance(float(line[key]), float) for line in lines for key in ("loss", "accuracy"))
+
+    def cut_and_read():
+        beside = cut(Path("metrics.jsonl"), 2)
+        lines = beside.read_bytes().splitlines()
+        beside.unlink()
+        return lines
+
+    check()
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"step": 3, "spl', b"\0" * 4096, METRICS[-40:], b"\xff\xfe"])
+def test_a_torn_end_of_the_metrics_is_left_out(tail):
+    Path("metrics.jsonl").write_bytes(METRICS + tail)
+    assert cut(Path("metrics.jsonl"), 2).read_bytes() == b"".join(METRICS.splitlines(keepends=True)[:4])
+
+
+def test_damaged_metrics_are_named_by_their_line():
+    Path("metrics.jsonl").write_bytes(METRICS.replace(b'"loss": 0.5', b'"loss": "a"', 1))
+    with pytest.raises(UserError, match="metrics.jsonl is damaged: line 1. Remove that line"):
+        cut(Path("metrics.jsonl"), 2)
+
+
+ENTRIES = bytes(range(24))
+IDX = bytes([0, 0, 8, 3]) + struct.pack(">3I", 2, 3, 4) + ENTRIES
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_mutated_idx_files_are_read_as_published_or_not_at_all(sealed):
+    @fuzzed
+    @given(mutations(IDX))
+    def check(data):
+        Path("idx").write_bytes(data)
+        known = hashlib.sha256(data if sealed else IDX).hexdigest()
+        found = outcome("idx", lambda: read_idx(Path(), Published("idx", (2, 3, 4), known)))
+        assert found is None or (found.shape == (2, 3, 4) and bytes(found.flatten().tolist()) == data[16:])
+        assert found is None or sealed or data == IDX
+
+    check()
+
+
+def test_damaged_mnist_is_named_with_what_was_expected_and_found():
+    raw = Path("data/MNIST/raw")
+    raw.mkdir(parents=True)
+    for published in FILES["test"]:
+        (raw / published.name).write_bytes(b"cut short")
+    mnist = datasets("mnist").build()
+    with pytest.raises(UserError, match=r"t10k-images-idx3-ubyte is damaged .*7,840,016 bytes expected, 9 found"):
+        mnist.split("test")
+    os.truncate(raw / "t10k-images-idx3-ubyte", 7_840_016)
+    with pytest.raises(UserError, match=r"sha256 0fa7898d[0-9a-f]{56} expected, [0-9a-f]{64} found. Delete it"):
+        mnist.split("test")
+
+
+@pytest.fixture(scope="module", params=["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def picture(request, tmp_path_factory):
+    file = tmp_path_factory.mktemp("picture") / "file"
+    Image.linear_gradient("L").resize((20, 12)).save(file, request.param)
+    return file.read_bytes()
+
+
+def test_mutated_pictures_give_pixels_or_one_error(picture):
+    @settings(fuzzed, max_examples=60)
+    @given(mutations(picture))
+    def check(data):
+        Path("a.png").write_bytes(data)
+        pixels = outcome("a.png", lambda: read_picture(Path("a.png"), (1, 8, 8)), limit=1024 * MIB)
+        assert pixels is None or (pixels.shape == (1, 8, 8) and pixels.dtype is torch.uint8)
+
+    check()
+
+
+def test_mutated_runs_repeat_or_are_refused():
+    data = json.dumps({"format": 1, "run": config.to_dict(DIGITS)}).encode()
+
+    @fuzzed
+    @given(mutations(data))
+    def check(data):
+        Path("config.json").write_bytes(data)
+        run = outcome("config.json", lambda: command_line.parse(DIGITS, ["--config", "config.json"]))
+        assert run is None or isinstance(run.model, Choice)
+
+    check()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.parametrize("name", ["MANIFEST.json", "state.json", "model.safetensors"])
+def test_what_is_no_ordinary_file_is_not_waited_for(saved, name, kind):
+    wanted, files = saved
+    folder = write_checkpoint({key: data for key, data in files.items() if key != name})
+    place = folder / "step-00000001" / name
+    {"pipe": os.mkfifo, "device": lambda at: at.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](place)
+    with pytest.raises(UserError, match=f"{name} cannot be read: (it is no ordinary file|Is a directory)"):
+        checkpoint.load(folder, 1, wanted)
+
+
+def test_a_network_of_absurdly_many_parts_is_refused():
+    model = models("self_routing_resnet")
+    grown = models("attention_resnet", stem=stems("resnet", blocks=(10**9, 3, 3)))
+    with memory(512 * MIB), pytest.raises(UserError, match="more than 10,000 parts"):
+        draft(Plan(grown, (1, 28, 28), CLASSES, torch.float32, None))
+    draft(Plan(model, (1, 28, 28), CLASSES, torch.float32, None))

@@ -1,6 +1,5 @@
 """The benchmark: asks processes to measure, and puts together what they find."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from capsnet_dist.bench.floor import direct_operations
 from capsnet_dist.bench.options import SIZES, Options
 from capsnet_dist.bench.worker import ask
 from capsnet_dist.console import print_json, say
+from capsnet_dist.errors import UserError
 from capsnet_dist.folder import environment
 
 QUICK = Options(networks=("small",), batches=(32,), gradients=("full",), rounds=5, quick=True)
@@ -94,9 +94,7 @@ def main(options: Options, as_json: bool, folder: Path) -> None:
         UserError: it cannot be measured.
     """
     found = bench(options)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (folder / "bench.md").write_text(report.markdown(found), encoding="utf-8")
+    report.save(found, folder)
     if found["scaling"]:
         from capsnet_dist.figures import save_scaling
 
@@ -118,8 +116,6 @@ def chosen(quick: bool, **given: Any) -> Options:
 
 
 def _count(word: str) -> int:
-    from capsnet_dist.errors import UserError
-
     if not word.isdecimal() or not int(word):
         raise UserError(f"--batch {word}: must be a number of images, or several with commas between.")
     return int(word)

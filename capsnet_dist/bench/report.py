@@ -1,7 +1,9 @@
 """The tables of a benchmark."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from capsnet_dist.bench.floor import floor
@@ -165,6 +167,13 @@ def show(found: Mapping[str, Any]) -> None:
     for title, columns, lines in tables(found):
         print(f"\n{title}")  # noqa: T201
         print_table(columns, lines)
+
+
+def save(found: Mapping[str, Any], folder: Path) -> None:
+    """Write bench.json, which holds everything, and bench.md, the tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (folder / "bench.md").write_text(markdown(found), encoding="utf-8")
 
 
 def markdown(found: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from capsnet_dist.objective import loss_terms, rehearse, step_if_finite
 from capsnet_dist.plugins import Image, Model, Output, Split
 from capsnet_dist.record import Record, open_record
 from capsnet_dist.run import Run, check
-from capsnet_dist.signals import interruption
+from capsnet_dist.signals import Interruption, interruption
 from capsnet_dist.state import Wanted, optimizer_tensors, restore_optimizer, wanted_tensors
 from capsnet_dist.watchdog import beat
 
@@ -48,7 +48,7 @@ def train(run: Run) -> dict[str, float]:
         guard.begin(record)
         stop = False
         for step in range(trainer.start, trainer.num_steps):
-            stop = trainer.step(step, interrupted.is_set)
+            stop = trainer.step(step, interrupted)
             if trainer.is_evaluation_due(step) and not stop:
                 trainer.validate(step)
             trainer.save(step, at_once=stop)
@@ -114,7 +114,7 @@ class Trainer:
         """Images for the pictures: not those of the test split."""
         return self.validation if len(self.validation.labels) else self.batches.training
 
-    def step(self, step: int, interrupted: bool) -> bool:
+    def step(self, step: int, interrupted: Interruption) -> bool:
         """Follow the gradient of one global batch; whether any process was interrupted, which all hear alike."""
         lr = self._learning_rate(step)
         for group in self.optimizer.param_groups:
@@ -126,7 +126,7 @@ class Trainer:
         values = {name: total / self.run.accumulation for name, total in totals.items()}
         values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
         values["skipped"] = totals["skipped"]
-        values["interrupted"] = values["loss"].new_tensor(float(interrupted))
+        values["interrupted"] = values["loss"].new_tensor(float(interrupted.is_set))
         if self.average is not None:
             self.average.update(self.model, step)
         return self._record(self.meter.add(step, values))

@@ -91,8 +91,9 @@ class Votes:
     @property
     def _written(self) -> bool:
         """Whether the votes are written down: they are few, somebody asked for them, or the graph is to be exported."""
-        size = len(self.poses) * self.num_parts * self.num_wholes * self.dim
-        return size < LARGE or "_part_major" in vars(self) or torch.compiler.is_compiling()
+        if torch.compiler.is_compiling() or "_part_major" in vars(self):
+            return True  # before the size, on which an exported graph for any batch must not depend
+        return len(self.poses) * self.num_parts * self.num_wholes * self.dim < LARGE
 
     @property
     def _rows(self) -> int:

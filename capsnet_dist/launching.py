@@ -14,9 +14,16 @@ import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.commands.config import config_args
-from accelerate.utils import DistributedDataParallelKwargs, GradientAccumulationPlugin, InitProcessGroupKwargs
+from accelerate.utils import (
+    DistributedDataParallelKwargs,
+    GradientAccumulationPlugin,
+    InitProcessGroupKwargs,
+    parse_flag_from_env,
+)
+from torch import distributed
 
 from capsnet_dist.errors import UserError
+from capsnet_dist.peers import is_store_reused, launcher_store
 from capsnet_dist.run import Run
 
 PR_SET_PDEATHSIG = 1  # of linux/prctl.h
@@ -35,6 +42,7 @@ def make_accelerator(run: Run) -> Accelerator:
         raise UserError("--mixed-precision fp16 needs a GPU; bf16 works on a CPU too.")
     if run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
+    _meet_anew(run.timeout)
     # A kernel over one channel has two layouts that are the same in memory; DDP compares their strides.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     return Accelerator(
@@ -76,6 +84,24 @@ def end_with_launcher() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if _is_orphan():  # it died before the kernel was asked
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _meet_anew(timeout: float) -> None:
+    """After a restart, let the processes find each other under another name.
+
+    The launcher's store outlives them and holds the addresses of those before, which PyTorch (2.15) reads again.
+    """
+    if not is_store_reused():
+        return
+    on_gpus = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
+    patience = timedelta(seconds=timeout)
+    distributed.init_process_group(
+        "nccl" if on_gpus else "gloo",  # as Accelerate would
+        store=launcher_store(patience),
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=patience,
+    )
 
 
 def _launcher() -> list[str]:

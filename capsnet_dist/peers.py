@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from torch import distributed
-from torch.distributed import PrefixStore, TCPStore  # pyright: ignore[reportPrivateImportUsage]  # documented
+from torch.distributed import PrefixStore, Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]  # documented
 
 from capsnet_dist.errors import ProcessLost
 
@@ -25,10 +25,7 @@ class Peers:
 
     def __init__(self, folder: Path | None) -> None:
         self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-        store = TCPStore(address, port, None, is_master=False, timeout=timedelta(seconds=60), wait_for_workers=False)
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")  # the store may outlive an attempt
-        self._store = PrefixStore(f"capsnet_dist/{attempt}", store)
+        self._store = PrefixStore("capsnet_dist", launcher_store(timedelta(seconds=60)))
         self._store.delete_key(f"word/{self.rank}")
         self._store.set(f"place/{self.rank}", f"process {os.getpid()} on {socket.gethostname()}")
         if folder is not None:
@@ -89,6 +86,19 @@ class Peers:
         beside = self._folder / f".STATUS.json.{self.rank}"
         beside.write_text(json.dumps({"state": "failed", "reason": reason}, indent=2) + "\n", encoding="utf-8")
         beside.replace(self._folder / "STATUS.json")
+
+
+def is_store_reused() -> bool:
+    """Whether processes before a restart have left what they said in the launcher's store."""
+    reuses = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return reuses and os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
+def launcher_store(timeout: timedelta) -> Store:
+    """The store in which the processes of a launch meet, without what is left in it from before a restart."""
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = TCPStore(address, port, None, is_master=False, timeout=timeout, wait_for_workers=False)
+    return PrefixStore(f"attempt-{os.environ['TORCHELASTIC_RESTART_COUNT']}", store) if is_store_reused() else store
 
 
 def is_lost_peer(error: BaseException) -> bool:

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from accelerate.commands.config import config_args
+from conftest import run_ranks
+from test_docs import _only_check
 
 from capsnet_dist import launching
 from capsnet_dist.launching import shortfall
@@ -60,7 +63,37 @@ def executables(monkeypatch):
 def test_accelerate_reads_each_file(name, processes, machines):
     read = config_args.load_config_from_file(str(ROOT / "launch" / f"{name}.yaml"))  # refuses unknown keys
     assert (read.num_processes, read.num_machines) == (processes, machines)
-    assert {file.stem for file in (ROOT / "launch").glob("*.yaml")} == {"cpu", "single_gpu", "multi_gpu", "multi_node"}
+    others = {"kubernetes-job", "trainjob"}
+    assert {file.stem for file in (ROOT / "launch").glob("*.yaml")} == {
+        "cpu", "single_gpu", "multi_gpu", "multi_node", *others
+    }  # fmt: skip
+
+
+def manifest(name):
+    return yaml.safe_load((ROOT / "launch" / f"{name}.yaml").read_text())
+
+
+def test_kubernetes_knows_every_field_of_the_job():
+    kubernetes = pytest.importorskip("kubernetes_validate")
+    job = manifest("kubernetes-job")
+    version = kubernetes.latest_version()
+    kubernetes.validate(job, version, strict=True)
+    pod = job["spec"]["template"]["spec"]
+    recipe, *options = pod["containers"][0]["args"]
+    run_ranks(1, _only_check, 8, [str(ROOT / recipe), *options])
+    pod["terminationGracePeriodSecond"] = pod.pop("terminationGracePeriodSeconds")
+    with pytest.raises(kubernetes.ValidationError):
+        kubernetes.validate(job, version, strict=True)
+
+
+def test_kubeflow_knows_every_field_of_the_trainjob():
+    models = pytest.importorskip("kubeflow_trainer_api.models")
+    job = manifest("trainjob")
+    assert models.TrainerV1alpha1TrainJob.from_dict(job).to_dict() == job  # unknown fields would be dropped
+    recipe, *options = job["spec"]["trainer"]["args"]
+    run_ranks(1, _only_check, 16, [str(ROOT / recipe), *options])
+    job["spec"]["trainer"]["numNode"] = job["spec"]["trainer"].pop("numNodes")
+    assert models.TrainerV1alpha1TrainJob.from_dict(job).to_dict() != job
 
 
 def test_the_cpu_file_trains_with_two_processes():

@@ -23,8 +23,9 @@ from torch import Tensor
 from capsnet_dist.kernels.scratch import scratch
 
 Points = Literal["accurate", "loose"]
-"""Where to evaluate. "accurate": on the unit circle, and at zero and infinity: nearly the error of the sum itself.
-"loose": at real numbers first, which saves up to a fifth of the products and multiplies the error by four or so."""
+"""Where to evaluate. "accurate": on the unit circle, at zero and at infinity, with float32 errors of 1e-7 to 3e-7 (root
+of mean squares, relative to the result). "loose": at real numbers first, with up to a quarter fewer products and errors
+of up to 1.3e-6. The sum itself has 1e-7 to 6e-7, and less where it has few terms, as for small tiles."""
 
 INFINITY = complex("inf")
 """The value of a polynomial there is its last coefficient."""
@@ -102,16 +103,15 @@ def points(count: int, kind: Points) -> list[complex]:
     if kind == "accurate":  # the roots of unity of even order, with zero, and infinity where their number needs it
         real = [0, INFINITY, 1, -1] if count % 2 == 0 else [0, 1, -1]
         num_pairs = max(0, (count - 3) // 2)
-    else:  # real numbers as simple as can be, eight at most: with more, rounding errors grow fast
+    else:  # real numbers as simple as can be: errors grow fast with more of them, unless complex ones are between
         real = [0, INFINITY, 1, -1, 0.5, -2, -0.5, 2]
-        num_pairs = max(0, (count - 7) // 2)
+        num_pairs = max(0, (count - 7) // 2, int(count > 6))
     roots = [cmath.exp(1j * cmath.pi * k / (num_pairs + 1)) for k in range(1, num_pairs + 1)]
     pairs = [root for above in roots for root in (above, above.conjugate())]
     return [complex(point) for point in real[: count - len(pairs)]] + pairs
 
 
 @lru_cache(maxsize=256)
-@torch.inference_mode(mode=False)
 def algorithm(
     tile: tuple[int, int],
     taps: tuple[int, int],
@@ -131,7 +131,7 @@ def algorithm(
         device: Where they lie.
     """
     at = [points(m + r - 1, kind)[less:] for m, r, less in zip(tile, taps, short, strict=True)]
-    inputs = [torch.linalg.inv(_powers(side, len(side))).mT for side in at]
+    inputs = [_interpolating(side) for side in at]
     filters = [_powers(side, r - less) for side, r, less in zip(at, taps, short, strict=True)]
     outputs = [_powers(side, m) for side, m in zip(at, tile, strict=True)]
     num_real = [sum(point.imag == 0 for point in side) for side in at]
@@ -170,3 +170,10 @@ def _powers(at: list[complex], length: int) -> Complex128[Tensor, "n length"]:
     last = [0] * (length - 1) + [1]
     rows = [last if point == INFINITY else [point**k for k in range(length)] for point in at]
     return torch.tensor(rows, dtype=torch.complex128, device="cpu")
+
+
+def _interpolating(at: list[complex]) -> Complex128[Tensor, "n n"]:
+    """V_n^-T: how much of each value goes into each coefficient."""
+    powers = _powers(at, len(at))
+    scale = powers.abs().amax(dim=1, keepdim=True)  # rows of one size, else the inverse loses five of sixteen digits
+    return torch.linalg.inv(powers / scale).mT / scale

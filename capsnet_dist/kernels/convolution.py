@@ -30,7 +30,7 @@ class FastConv2d(nn.Conv2d):
         groups: Groups of channels that do not mix.
         bias: Whether a number is added to each channel.
         algorithm: "auto": by the sizes alone, what costs least, only on CPU. "direct": the library's. "bilinear": an
-            error like that of the library's. "bilinear_loose": fewer products, an error about four times as large.
+            error like the library's. "bilinear_loose": fewer products, up to five times the error.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ class PrimaryCapsules(Primary):
         padding: Rows and columns of zeros around the maps.
         convolution: How it is computed. "auto": what costs least by its sizes. "direct": by the library. "bilinear":
             with a fraction of the multiplications and an error like the library's. "bilinear_loose": with fewer still,
-            and an error about four times as large.
+            and an error up to five times as large.
 
     Raises:
         UserError: the maps are smaller than the kernel.

@@ -34,7 +34,7 @@ class CapsNet(Model):
             paper names none). "authors": as in the authors' code, truncated normals and biases of 0.1.
         convolution: How the convolutions are computed. "auto": as costs least by their sizes. "direct": by the library.
             "bilinear": that of the primary capsules with a fraction of the multiplications, and an error like the
-            library's. "bilinear_loose": with fewer still, and an error about four times as large.
+            library's. "bilinear_loose": with fewer still, and an error up to five times as large.
 
     Raises:
         UserError: the image is too small for the kernels.

@@ -1,12 +1,16 @@
 """Command line and JSON: the same configuration either way, and mistakes answered with the nearest known word."""
 
+import dataclasses
+import inspect
 import json
 from pathlib import Path
 
+import docstring_parser
 import pytest
 from test_train import RUN
 
 from capsnet_dist import UserError, command_line, config, routings
+from capsnet_dist.plugins import REGISTRIES
 
 
 def test_json_round_trip_is_exact():
@@ -65,3 +69,25 @@ def test_a_routing_in_a_file_of_the_user_is_chosen_by_name():
     assert routings.owner("halves").endswith("halves.py")
     with pytest.raises(UserError, match="no such file"):
         command_line.parse(RUN, ["--import", "absent.py"])
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_every_option_of_every_plugin_has_a_help(registry):
+    ours = [name for name in registry if registry.owner(name).startswith("capsnet_dist ")]
+    assert ours
+    for name in ours:
+        parameters = docstring_parser.parse(inspect.getdoc(registry[name])).params
+        documented = {parameter.arg_name for parameter in parameters if parameter.description}
+        assert registry.options(name).keys() <= documented, name
+
+
+def test_help_shows_every_option_of_the_run_and_of_the_chosen_plugins(capsys):
+    with pytest.raises(SystemExit) as end:
+        command_line.parse(RUN, ["--model.routing", "em", "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    flags = {f"--{name.replace('_', '-')}" for name in (field.name for field in dataclasses.fields(RUN))}
+    flags |= {f"--model.routing.{name.replace('_', '-')}" for name in routings.options("em")}
+    for flag in flags:
+        assert flag in shown
+    assert "(default: 0.001)" in shown and "Peak learning rate." in shown

@@ -82,7 +82,7 @@ def save(
 
 def steps(folder: Path) -> list[int]:
     """The steps of the checkpoints in a folder, newest first."""
-    names = [path.name.removeprefix("step-") for path in folder.glob("step-*") if path.is_dir()]
+    names = [path.name.removeprefix("step-") for path in folder.glob("step-*") if not path.is_symlink()]
     return sorted((int(name) for name in names if name.isdecimal() and name == f"{int(name):08d}"), reverse=True)
 
 

@@ -5,27 +5,45 @@ import hashlib
 import json
 import math
 import os
+import re
 import resource
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_ranks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from test_train import RUN as DIGITS
 from test_weights import SMALL
 
-from capsnet_dist import UserError, build, checkpoint, command_line, config, datasets, load, models, save, stems
+from capsnet_dist import (
+    UserError,
+    build,
+    checkpoint,
+    command_line,
+    config,
+    datasets,
+    load,
+    models,
+    optimizers,
+    save,
+    stems,
+)
 from capsnet_dist.data.idx import Published, read_idx
 from capsnet_dist.data.mnist import FILES
+from capsnet_dist.folder import RunFolder
+from capsnet_dist.header import sort_metadata
 from capsnet_dist.metrics import cut
 from capsnet_dist.pictures import read_picture
 from capsnet_dist.plan import Plan, draft
 from capsnet_dist.registry import Choice
 from capsnet_dist.state import optimizer_tensors, restore_optimizer, wanted_tensors
+from capsnet_dist.train import Trainer, train
 
 MIB = 2**20
 RUN = replace(DIGITS, steps=2, resume="auto", checkpoint=replace(DIGITS.checkpoint, every=1))
@@ -84,8 +102,9 @@ def memory(limit):
 
 def contents(folder):
     """Every file, by name; a link is what it points to."""
-    paths = (path for path in Path(folder).rglob("*") if path.name != ".lock" and not path.is_dir())
-    return {str(path): os.readlink(path) if path.is_symlink() else path.read_bytes() for path in paths}
+    paths = [path for path in Path(folder).rglob("*") if path.name != ".lock" or path.is_symlink()]
+    links = {str(path): os.readlink(path) for path in paths if path.is_symlink()}
+    return links | {str(path): path.read_bytes() for path in paths if path.is_file() and not path.is_symlink()}
 
 
 def outcome(named, action, limit=256 * MIB):
@@ -386,3 +405,172 @@ def test_a_network_of_absurdly_many_parts_is_refused():
     with memory(512 * MIB), pytest.raises(UserError, match="more than 10,000 parts"):
         draft(Plan(grown, (1, 28, 28), CLASSES, torch.float32, None))
     draft(Plan(model, (1, 28, 28), CLASSES, torch.float32, None))
+
+
+def refusals(cases):
+    """What a training says that is to go on in a changed folder, and whether it left everything as it was."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"):
+        del os.environ[name]  # a process group could be used only once
+    train(RUN)
+    said = []
+    for change, options in cases:
+        shutil.copytree("run", "again")
+        change(Path("again"))
+        before = contents(".")
+        with pytest.raises(UserError) as caught:
+            train(replace(RUN, run_dir=Path("again"), **options))
+        said.append((str(caught.value), contents(".") == before))
+        shutil.rmtree("again")
+    return said
+
+
+def reseal(name, change):
+    """Change a JSON or safetensors file of every checkpoint, and make the manifest fit."""
+
+    def changed(run):
+        for step in (run / "checkpoints").iterdir():
+            files = {path.name: path.read_bytes() for path in step.iterdir()}
+            fill(step, seal(files | {name: change(files[name])}))
+
+    return changed
+
+
+def without_best(data):
+    return json.dumps({key: value for key, value in json.loads(data).items() if key != "best"}).encode()
+
+
+def link(name):
+    def linked(run):
+        Path("outside").mkdir(exist_ok=True)
+        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(Path("outside").resolve() / Path(name).name)
+
+    return linked
+
+
+def pipe(run):
+    (run / "metrics.jsonl").unlink()
+    os.mkfifo(run / "metrics.jsonl")
+
+
+def damage_metrics(run):
+    (run / "metrics.jsonl").write_bytes((run / "metrics.jsonl").read_bytes().replace(b'"loss"', b'"lots"', 1))
+
+
+def nothing(run):
+    pass
+
+
+REFUSED = {
+    "another network": (
+        nothing,
+        {"model": DIGITS.model.replace(channels=4)},
+        r"conv.bias is \(8,\) in the file and \(4,\)",
+    ),
+    "another optimizer": (
+        nothing,
+        {"optimizer": optimizers("sgd")},
+        "optimizer.safetensors does not fit .*momentum_buffer is",
+    ),
+    "another type": (nothing, {"dtype": "float64"}, "conv.bias is float32 in the file and float64 in the model"),
+    "no best": (reseal("state.json", without_best), {}, 'state.json is damaged: dict is missing required key.*"best"'),
+    "no safetensors": (
+        reseal("model.safetensors", lambda data: b"\x80\x04pickle"),
+        {},
+        "model.safetensors is damaged or no",
+    ),
+    "damaged metrics": (damage_metrics, {}, "metrics.jsonl is damaged: line 1"),
+    "linked metrics": (link("metrics.jsonl"), {}, "metrics.jsonl is a link"),
+    "linked lock": (link(".lock"), {}, ".lock is a link"),
+    "linked draft": (link(".STATUS.json.new"), {}, ".STATUS.json.new is a link"),
+    "linked samples": (link("samples"), {}, "samples is a link"),
+    "linked picture": (link("samples/0000002.png"), {}, "0000002.png is a link"),
+    "linked checkpoints": (link("checkpoints"), {}, "checkpoints is a link"),
+    "linked checkpoint": (link("checkpoints/step-00000001"), {}, "step-00000001 is a link"),
+    "pipe": (pipe, {}, "metrics.jsonl is a link or no ordinary file"),
+}
+
+
+def test_a_run_that_cannot_go_on_says_why_and_is_left_as_it_was():
+    said = run_ranks(1, refusals, [(change, options) for change, options, _ in REFUSED.values()])
+    for (message, unchanged), (case, (_, _, expected)) in zip(said, REFUSED.items(), strict=True):
+        assert re.search(expected, message) and message.isprintable(), case
+        assert unchanged, case
+
+
+def test_a_checkpoint_without_the_average_that_is_wanted_is_refused(saved):
+    wanted, files = saved
+    with pytest.raises(UserError, match="MANIFEST.json does not list average.safetensors: .* a training without it"):
+        checkpoint.load(write_checkpoint(files), 1, {**wanted, "average": wanted["model"]})
+
+
+def test_best_weights_that_were_averaged_are_refused_without_an_average(saved):
+    wanted, files = saved
+    state = STATE | {"best": STATE["best"] | {"name": "ema"}}
+    folder = write_checkpoint(seal(files | {"state.json": json.dumps(state).encode()}))
+    with pytest.raises(UserError, match="the best weights are averaged ones, which --ema 0 leaves out"):
+        checkpoint.load(folder, 1, wanted)
+
+
+def test_a_refused_run_removes_no_folder_that_was_there():
+    fill("mine", {"thesis.tex": b"years"})
+    with pytest.raises(UserError, match="only 1295 training images"):
+        train(replace(RUN, run_dir=Path("mine"), batch_size=4096))
+    assert Path("mine/thesis.tex").read_bytes() == b"years"
+
+
+def test_old_checkpoints_are_removed_here_and_nowhere_else(saved):
+    outside = Path("outside")
+    fill(outside, {"kept": b"kept"})
+    folder = write_checkpoint(saved[1])
+    (folder / "step-00000002").symlink_to(outside.resolve())
+    (folder / ".writing-1").symlink_to(outside.resolve())
+    checkpoint.save(folder, 3, {}, {}, keep=1)
+    assert checkpoint.steps(folder) == [3] and (outside / "kept").read_bytes() == b"kept"
+
+
+def test_metrics_that_find_no_room_are_written_when_there_is():
+    folder = RunFolder(RUN)
+    folder.log(step=1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, before[1]))
+    try:
+        for step in (2, 3):
+            with pytest.raises(OSError, match="too large"):
+                folder.log(step=step)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    folder.log(step=4)
+    folder.close(remove=False)
+    lines = Path("run/metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [{"step": step} for step in (1, 2, 3, 4)]
+
+
+def vanishing(run):
+    original = Trainer._micro_batch
+
+    def vanish(self, step, micro):
+        shutil.rmtree(run.run_dir, ignore_errors=True)
+        return original(self, step, micro)
+
+    Trainer._micro_batch = vanish
+    train(run)
+
+
+def test_a_run_folder_that_vanishes_is_said_in_one_line(capfd):
+    with pytest.raises(AssertionError, match="UserError.'The run folder run can no longer be written: No such file"):
+        run_ranks(1, vanishing, RUN)
+    said = capfd.readouterr().err
+    assert "no checkpoint of step 1: No such file or directory (1 failed so far)" in said and "no picture" in said
+    assert load("run").classes == tuple("0123456789")  # the weights were saved all the same
+
+
+def test_the_same_network_is_saved_in_the_same_bytes(network):
+    model, files = network
+    content = files["model.safetensors"]
+    text = content[8:].partition(b"}")[0] + b"}"
+    swapped = json.dumps(dict(reversed(json.loads(text[len(b'{"__metadata__":') :]).items())), separators=(",", ":"))
+    other = content.replace(text, b'{"__metadata__":' + swapped.encode())
+    assert other != content and sort_metadata(other) == sort_metadata(content) == content
+    fill("net", files | {"model.safetensors": content})
+    assert same(load("net").state_dict(), model.state_dict())

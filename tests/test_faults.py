@@ -179,28 +179,32 @@ def test_a_rank_ends_with_its_launcher(dies_first):
             os.kill(rank, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_a_storm_of_kills_changes_nothing(world, undisturbed):  # noqa: F811
-    storm(world, kills=3, seed=world, alone=undisturbed(world))
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_storm_of_kills_changes_nothing(world):
+    storm(world, kills=3, seed=world)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
-def test_a_long_storm_of_kills_changes_nothing(world, seed, undisturbed):  # noqa: F811
-    storm(world, kills=20, seed=seed, alone=undisturbed(world))
+def test_a_long_storm_of_kills_changes_nothing(world, seed):
+    storm(world, kills=20, seed=seed)
 
 
-def storm(world, kills, seed, alone):
+def storm(world, kills, seed):
     """Kill a random rank at a random time and the others a moment later, as their launcher does; then let it finish."""
-    chance = random.Random(seed)
+    run, chance = replace(RUN, batch_size=36, steps=4 * kills), random.Random(seed)
+    began = time.monotonic()
+    run_ranks(world, train, replace(run, run_dir=Path("alone")))
+    seconds = time.monotonic() - began
     for _ in range(kills):
-        ranks = start_ranks(world, train, RUN)
-        chance.choice(ranks).join(chance.uniform(0.1, 1.5))
-        chance.choice(ranks).kill()
+        ranks = start_ranks(world, train, run)
+        victim = chance.choice(ranks)
+        victim.join(chance.uniform(0.0, seconds))
+        victim.kill()
         time.sleep(chance.uniform(0.0, 0.3))
         for process in ranks:
             process.kill()
             process.join(30)
-    run_ranks(world, train, RUN)
-    assert history(Path("run")) == alone
+    run_ranks(world, train, run)
+    assert history(Path("run")) == history(Path("alone"))

@@ -24,9 +24,11 @@ RUN = replace(RUN, steps=12, checkpoint=Checkpoints(every=4, keep=2), resume="au
 
 
 def history(folder):
-    """What every step logged, and the weights that are left."""
+    """What every step logged, and the weights that are left; their metadata are written in any order."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return lines, (folder / "model.safetensors").read_bytes()
+    data = (folder / "model.safetensors").read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    return lines, (json.loads(data[8:end]), data[end:])
 
 
 @pytest.fixture(scope="module")

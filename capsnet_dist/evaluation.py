@@ -36,7 +36,7 @@ def evaluate_run(run: str, data: Choice[Any], split: Literal["test", "validation
     given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)
     if given != taken:
         raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
-    criteria = [_choice(losses, entry, name).build() for name in ("loss", "regularizer") if name in entry]
+    criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
     part = type(part)(*(tensor.to(accelerator.device) for tensor in part))
     result = evaluate(model.to(accelerator.device), part, criteria, accelerator)
     if accelerator.is_main_process:
@@ -45,7 +45,7 @@ def evaluate_run(run: str, data: Choice[Any], split: Literal["test", "validation
 
 def trained_on(run: str) -> Choice[Any]:
     """The data set of a training, with its options."""
-    return _choice(datasets, _run_entry(run), "data")
+    return _choice(datasets, run, _run_entry(run), "data")
 
 
 def _listed(kind: tuple[Any, ...]) -> str:
@@ -61,19 +61,25 @@ def _run_entry(source: str) -> dict[str, Any]:
     return cast(dict[str, Any], entry)
 
 
-def _choice(registry: Registry[Any], entry: Mapping[str, Any], key: str) -> Choice[Any]:
+def _choice(registry: Registry[Any], run: str, entry: Mapping[str, Any], key: str) -> Choice[Any]:
     named: Any = entry.get(key)
     if not isinstance(named, dict) or not isinstance(name := cast(dict[str, Any], named).get("name"), str):
-        raise UserError(f"run.{key} must be an object with a name; got {named!r:.200}.")
-    return config.from_dict(registry(name), cast(dict[str, Any], named), f"run.{key}")
+        raise UserError(f"{run}/config.json: run.{key} must be an object with a name; got {named!r:.200}.")
+    try:
+        return config.from_dict(registry(name), cast(dict[str, Any], named), f"run.{key}")
+    except (UserError, RecursionError) as error:
+        raise UserError(f"{run}/config.json: {error}") from error
 
 
 def _part(dataset: Any, name: str, entry: Mapping[str, Any]) -> Split:
     """A split of the data set; training and validation images divided as in the training."""
     if name == "test":
         return dataset.split(name)
+    share: Any = entry.get("validation", 0)
+    if not isinstance(share, int | float) or not 0 <= share < 1:
+        raise UserError(f"config.json: run.validation must be at least 0 and less than 1; got {share!r:.200}.")
     whole = dataset.split("train")
-    kept, held = hold_out(whole.labels, float(entry.get("validation", 0)))
+    kept, held = hold_out(whole.labels, float(share))
     part = whole.select(kept if name == "train" else held)
     if not len(part.labels):
         raise UserError(f"--split {name}: the run held out no images for it.")
@@ -83,8 +89,10 @@ def _part(dataset: Any, name: str, entry: Mapping[str, Any]) -> Split:
 def _precision(source: str, entry: Mapping[str, Any]) -> str:
     """The mixed precision that the training evaluated in, since it moves a few predictions."""
     file = Path(source).expanduser() / "environment.json"
-    place = config.read_json(file) if file.is_file() else entry
-    wanted = place.get("mixed_precision")
+    place: Any = config.read_json(file) if file.is_file() else entry
+    if not isinstance(place, dict):
+        raise UserError(f"{file} does not say where the run was made: it holds {place!r:.200}.")
+    wanted = cast(dict[str, Any], place).get("mixed_precision")
     if wanted == "fp16" and not torch.cuda.is_available():
         say("trained in fp16, which needs a GPU; evaluated without mixed precision.")
         return "no"

@@ -36,6 +36,7 @@ from capsnet_dist import (
 )
 from capsnet_dist.data.idx import Published, read_idx
 from capsnet_dist.data.mnist import FILES
+from capsnet_dist.evaluation import evaluate_run, trained_on
 from capsnet_dist.folder import RunFolder
 from capsnet_dist.header import sort_metadata
 from capsnet_dist.metrics import cut
@@ -563,6 +564,27 @@ def test_a_run_folder_that_vanishes_is_said_in_one_line(capfd):
     said = capfd.readouterr().err
     assert "no checkpoint of step 1: No such file or directory (1 failed so far)" in said and "no picture" in said
     assert load("run").classes == tuple("0123456789")  # the weights were saved all the same
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("config.json", {"data": ["digits"]}, "net/config.json: run.data must be an object with a name"),
+        ("config.json", {"loss": {"name": "margn"}}, "net/config.json: Unknown loss 'margn'"),
+        ("config.json", {"loss": {"name": "margin", "positive": [1]}}, "net/config.json: run.loss.positive must be"),
+        ("config.json", {"validation": "0.1"}, "config.json: run.validation must be at least 0"),
+        ("config.json", {"validation": math.nan}, "config.json: run.validation must be at least 0"),
+        ("environment.json", [], "net/environment.json does not say where"),
+        ("environment.json", "[" * 3000, "net/environment.json cannot be read as JSON"),
+    ],
+)
+def test_a_run_is_not_evaluated_by_a_broken_configuration(name, change, message):
+    run = config.to_dict(DIGITS) | (change if name == "config.json" else {})
+    save(build(DIGITS.model, (1, 8, 8), tuple("0123456789")), "net", run=run)
+    if name != "config.json":
+        Path("net", name).write_text(change if isinstance(change, str) else json.dumps(change))
+    with pytest.raises(UserError, match=re.escape(message)):
+        evaluate_run("net", trained_on("net"), "validation", json=False)
 
 
 def test_the_same_network_is_saved_in_the_same_bytes(network):

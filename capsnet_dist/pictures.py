@@ -52,6 +52,8 @@ def _opened(file: Path) -> Any:
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
+    if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe, which would be waited for
+        raise UserError(f"{file} cannot be read as an image: it is no ordinary file.")
     limit, Pillow.MAX_IMAGE_PIXELS = (
         Pillow.MAX_IMAGE_PIXELS,
         None,

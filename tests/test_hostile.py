@@ -400,6 +400,12 @@ def test_what_is_no_ordinary_file_is_not_waited_for(saved, name, kind):
         checkpoint.load(folder, 1, wanted)
 
 
+def test_a_picture_that_is_a_pipe_is_not_waited_for():
+    os.mkfifo("a.png")
+    with pytest.raises(UserError, match="a.png cannot be read as an image: it is no ordinary file"):
+        read_picture(Path("a.png"), (1, 8, 8))
+
+
 def test_a_network_of_absurdly_many_parts_is_refused():
     model = models("self_routing_resnet")
     grown = models("attention_resnet", stem=stems("resnet", blocks=(10**9, 3, 3)))
@@ -547,20 +553,34 @@ def test_metrics_that_find_no_room_are_written_when_there_is():
     assert [json.loads(line) for line in lines] == [{"step": step} for step in (1, 2, 3, 4)]
 
 
-def vanishing(run):
+def vanish(folder):
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def forbid(folder):
+    """Let nobody write there; root may always, so be somebody else."""
+    if os.getuid() == 0:
+        Image.init()  # its modules may be in root's home
+        os.seteuid(65534)
+    else:
+        for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            path.chmod(0o555)
+
+
+def train_while(happens, run):
     original = Trainer._micro_batch
 
-    def vanish(self, step, micro):
-        shutil.rmtree(run.run_dir, ignore_errors=True)
+    def micro_batch(self, step, micro):
+        happens(run.run_dir)
         return original(self, step, micro)
 
-    Trainer._micro_batch = vanish
+    Trainer._micro_batch = micro_batch
     train(run)
 
 
 def test_a_run_folder_that_vanishes_is_said_in_one_line(capfd):
     with pytest.raises(AssertionError, match="UserError.'The run folder run can no longer be written: No such file"):
-        run_ranks(1, vanishing, RUN)
+        run_ranks(1, train_while, vanish, RUN)
     said = capfd.readouterr().err
     assert "no checkpoint of step 1: No such file or directory (1 failed so far)" in said and "no picture" in said
     assert load("run").classes == tuple("0123456789")  # the weights were saved all the same
@@ -585,6 +605,13 @@ def test_a_run_is_not_evaluated_by_a_broken_configuration(name, change, message)
         Path("net", name).write_text(change if isinstance(change, str) else json.dumps(change))
     with pytest.raises(UserError, match=re.escape(message)):
         evaluate_run("net", trained_on("net"), "validation", json=False)
+
+
+def test_a_run_folder_that_becomes_read_only_is_said_in_one_line(capfd):
+    with pytest.raises(AssertionError, match="UserError.'run cannot be written: Permission denied"):
+        run_ranks(1, train_while, forbid, RUN)
+    said = capfd.readouterr().err
+    assert "no checkpoint of step 1: Permission denied (1 failed so far)" in said and "no picture" in said
 
 
 def test_the_same_network_is_saved_in_the_same_bytes(network):

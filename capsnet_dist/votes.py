@@ -11,9 +11,12 @@ from torch import Tensor
 from capsnet_dist.kernels import votes as kernels
 
 LARGE = 2**20
-"""Numbers in the votes of a batch, from which on they are not written down: measured on one core, with 1152 parts of 8
-numbers and 10 wholes of 16. With half as many either way is as fast; with 20 times as many, CapsNet's batch of 128,
-routings are 2 to 12 times faster and keep b x i x j numbers a round at most, not the b x i x j x d of the votes."""
+"""Numbers in the votes of a batch, from which on they are not written down.
+
+Measured once, forward and backward, on one core (1152 parts of 8 numbers, 10 wholes of 16). At this size dynamic
+routing is twice as fast without them, and others up to twice as slow; at two to four times the size all are faster, and
+at 22 times, CapsNet's batch of 128, k-means 2.5 times, uniform routing 5 times and dynamic routing 12 times.
+"""
 
 Competition = Callable[[Tensor], Tensor]
 """Logits "b i j" to couplings "b i j": how wholes compete for a part."""

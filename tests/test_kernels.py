@@ -13,7 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capsnet_dist import Votes, routings
+from capsnet_dist import Capsules, Grid, Votes, layers, routings
 from capsnet_dist.kernels import backends, dynamic, routing_cpu, votes
 from capsnet_dist.kernels.dynamic import Rules
 
@@ -210,6 +210,27 @@ def test_watched_votes_are_combined_one_by_one(monkeypatch):
     expected = routing(plain, poses[..., 0])
     torch.testing.assert_close(routing(watched, poses[..., 0]), expected)
     assert plain.plain and not watched.plain and len(seen) == 3
+
+
+@BACKENDS
+@pytest.mark.parametrize("name", ["dynamic", "kmeans"])
+def test_a_layer_with_many_votes_is_exported_and_keeps_float32(backend, name):
+    layer = layers("dense", wholes=3, dim=4, routing=routings(name)).build(Grid(6, 1, 1, 5)).eval()
+    poses = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0))
+    below = Capsules(poses, torch.ones(4, 6))
+    batch = torch.export.Dim("batch", min=2)
+    program = torch.export.export(layer, (below,), dynamic_shapes=(Capsules({0: batch}, {0: batch}),))
+    torch.testing.assert_close(program.module()(below), layer(below))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = layer(below)
+    torch.testing.assert_close(cast, layer(below), rtol=0, atol=0)
+    torch.testing.assert_close(layer(below), _stored(layer, below))
+
+
+def _stored(layer, below):
+    votes_, activations = layer.votes(below)
+    votes_.dense()
+    return layer.routing(votes_, activations)
 
 
 def test_other_votes_are_not_routed_at_once(monkeypatch):

@@ -41,10 +41,6 @@ class Block(NamedTuple):
         """c_ij u_i."""
         return rearrange(coupling[:, None] * self.poses, "j p n m b -> j (p n) (m b)")
 
-    def add_even(self, total: Float[Tensor, "jd b"]) -> None:
-        """Add sum_i W_ij u_i, for all wholes by one matrix product."""
-        total.addmm_(rearrange(self.weight, "j pn d -> (j d) pn"), rearrange(self.poses, "p n 1 b -> (p n) b"))
-
     def add_total(self, coupling: Float[Tensor, "j n 1 b"], total: Float[Tensor, "j d b"]) -> None:
         """Add sum_i W_ij (c_ij u_i)."""
         total.baddbmm_(self.weight.mT, self.weigh(coupling))
@@ -93,9 +89,11 @@ def blocks(
 
 
 def even_total(poses: Float[Tensor, "b i p"], weight: Float[Tensor, "i j d p"]) -> Float[Tensor, "b j d"]:
-    """The sum of all votes for each whole."""
-    _, num_wholes, dim, _ = weight.shape
-    total = at_least_float32(poses.new_zeros(num_wholes * dim, len(poses)))
-    for block in blocks(poses, weight):
-        block.add_even(total)
-    return rearrange(total, "(j d) b -> b j d", j=num_wholes)
+    """The sum of all votes for each whole: one matrix product for all wholes and many parts."""
+    num_parts, num_wholes, dim, part_dim = weight.shape
+    total = at_least_float32(poses.new_zeros(len(poses), num_wholes * dim))
+    size = max(1, NUMBERS // max(1, num_wholes * dim * part_dim))
+    for start in range(0, num_parts, size):
+        u = rearrange(at_least_float32(poses[:, start : start + size]), "b n p -> b (n p)")
+        total.addmm_(u, rearrange(at_least_float32(weight[start : start + size]), "n j d p -> (n p) (j d)"))
+    return rearrange(total, "b (j d) -> b j d", j=num_wholes)

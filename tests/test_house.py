@@ -105,7 +105,10 @@ def test_the_trainer_knows_no_concrete_plugin():
 @pytest.mark.parametrize(
     ("package", "users"),
     [
-        ("accelerate", ["train", "objective", "evaluate", "meter", "checkpoint", "trackers", "launching", "evaluation"]),
+        (
+            "accelerate",
+            ["train", "objective", "evaluate", "meter", "checkpoint", "trackers", "launching", "evaluation"],
+        ),
         ("tyro", ["command_line"]),
         ("triton", ["kernels"]),
         ("numba", ["kernels"]),

@@ -143,10 +143,12 @@ def _plot_power_laws(axes: Any, rows: Sequence[Mapping[str, Any]], key: str, law
         fit = row["laws"][law]
         if fit:
             points = [(size, scale * value) for size, value in zip(row["sizes"], row[key], strict=True) if value > 0]
-            curve = [scale * fit["factor"] * size ** fit["exponent"] for size in row["sizes"]]
+            curve = [(size, scale * fit["factor"] * size ** fit["exponent"]) for size in row["sizes"]]
+            curve = [(size, value) for size, value in curve if 1e-9 < value < 1e12]  # a fit to noise can be absurd
+            label = f"{row['candidate']}: {fit['exponent']:.2f}"
             axes.loglog(*zip(*points, strict=True), "o", color=f"C{color}", markersize=4)
             axes.loglog(
-                row["sizes"], curve, color=f"C{color}", lw=1, label=f"{row['candidate']}: {fit['exponent']:.2f}"
+                [size for size, _ in curve], [value for _, value in curve], color=f"C{color}", lw=1, label=label
             )
     if axes.get_legend_handles_labels()[0]:
         axes.legend(title="exponent", frameon=False, fontsize=7, title_fontsize=7)

@@ -238,6 +238,7 @@ def in_this_process(monkeypatch):
     monkeypatch.setattr(tasks, "measure_rates", lambda *_: measure.Rates(1e10, 1e10))
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:matplotlib")  # axes of a few noisy times may have no width
 def test_the_command_leaves_what_it_prints(in_this_process):
     code, out, _ = said("bench", "--quick", "--rounds", "2", "--batch", "2", "--device", "cpu", "--json")
     assert code == 0

@@ -366,7 +366,7 @@ def picture(request, tmp_path_factory):
 
 
 def test_mutated_pictures_give_pixels_or_one_error(picture):
-    @settings(fuzzed, max_examples=60)
+    @fuzzed
     @given(mutations(picture))
     def check(data):
         Path("a.png").write_bytes(data)

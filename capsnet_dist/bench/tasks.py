@@ -72,8 +72,9 @@ def scale_memory(options: Options, device: torch.device, candidate: list[Any], a
 def exact_or_not(dtype: str) -> None:
     """Whether a GPU may round the factors of float32 products to TF32."""
     loose = dtype == "tf32"
-    torch.backends.cudnn.conv.fp32_precision = "tf32" if loose else "ieee"  # pyright: ignore
-    torch.backends.cuda.matmul.fp32_precision = "tf32" if loose else "ieee"
+    # cuDNN's convolutions and its recurrent networks must agree, or PyTorch refuses to export
+    torch.backends.cudnn.allow_tf32 = loose
+    torch.backends.cuda.matmul.allow_tf32 = loose
 
 
 TASKS: Mapping[str, Callable[..., Any]] = {

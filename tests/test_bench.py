@@ -226,19 +226,27 @@ def test_processes_share_a_batch(monkeypatch):
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """No processes are started, and what grows is tiny."""
+    """No processes are started, what grows is tiny, and its times are those of its sizes, squared."""
 
     def ask(options, task, *arguments, together=False):
         plain = json.loads(json.dumps(arguments))
         return [json.loads(json.dumps(tasks.TASKS[task](options, CPU, *plain)))]
 
+    def alternate(clock, steps, rounds):
+        for step in steps.values():
+            step()
+        sizes.append(2 * sizes[-1] if len(sizes) % 2 else 1)
+        return {label: [1e-3 * sizes[-1] ** 2] * rounds for label in steps}
+
+    sizes = []
     monkeypatch.setattr(command, "ask", ask)
+    monkeypatch.setattr(scaling, "alternate", alternate)
+    monkeypatch.setattr(scaling, "measure_memory", lambda candidate, points, device: [2**20, 2**21][: len(points)])
     monkeypatch.setattr(scaling, "QUICK", {"capsules": ((8, 16), (3,)), "classes": ((8,), (2, 4))})
     monkeypatch.setattr(measure, "SHORTEST", 1e-9)
     monkeypatch.setattr(tasks, "measure_rates", lambda *_: measure.Rates(1e10, 1e10))
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning:matplotlib")  # axes of a few noisy times may have no width
 def test_the_command_leaves_what_it_prints(in_this_process):
     code, out, _ = said("bench", "--quick", "--rounds", "2", "--batch", "2", "--device", "cpu", "--json")
     assert code == 0
@@ -251,6 +259,9 @@ def test_the_command_leaves_what_it_prints(in_this_process):
     assert naive["train"]["ratio"] == {"low": 1, "median": 1, "high": 1}
     assert ours["train"]["ratio"]["low"] <= ours["train"]["ratio"]["median"] <= ours["train"]["ratio"]["high"]
     assert [row["axis"] for row in found["scaling"]] == ["capsules"] * 2 + ["classes"] * 2
+    for row in found["scaling"]:
+        assert row["laws"]["time"]["exponent"] == pytest.approx(2)
+        assert row["laws"]["memory"]["exponent"] == pytest.approx(1)
     text = Path("bench/bench.md").read_text()
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):

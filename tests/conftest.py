@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch._dynamo
+from accelerate.state import AcceleratorState
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Accelerate warns where it is not set
 torch.set_num_threads(1)
@@ -26,6 +27,7 @@ def _rank(
         MASTER_PORT=str(port),
         ACCELERATE_USE_CPU="true",
     )
+    AcceleratorState._reset_state(reset_partial_state=True)  # what a test in the parent left behind
     try:
         result = function(*arguments)
     except BaseException as error:

@@ -195,6 +195,12 @@ def test_too_small_an_image_is_refused_with_the_sizes(choice, image, message):
         choice.build(image, 3)
 
 
+@pytest.mark.parametrize("name", ["capsnet", "efficient_capsnet", "deepcaps"])
+def test_a_routing_without_activations_cannot_make_scores(name):
+    with pytest.raises(UserError, match="'attention' makes no activations"):
+        models(name, routing=routings("attention")).build((1, 32, 32), 10)
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [

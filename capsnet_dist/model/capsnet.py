@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import Convolution, FastConv2d
 from capsnet_dist.layer import DenseCapsules, PrimaryCapsules
+from capsnet_dist.layer.voting import require_activations
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, decoders, models, routings
 from capsnet_dist.registry import Choice
 
@@ -37,7 +38,7 @@ class CapsNet(Model):
             library's. "bilinear_loose": with fewer still, and an error up to five times as large.
 
     Raises:
-        UserError: the image is too small for the kernels.
+        UserError: the image is too small for the kernels, or the routing makes no activations.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class CapsNet(Model):
             convolution=convolution,
         )
         self.class_capsules = DenseCapsules(self.primary.outputs, wholes=classes, dim=dim, routing=routing)
+        require_activations(self.class_capsules, routing)
         self.decoder = decoder.build(image, classes, dim)
         if initialization == "authors":
             self._initialize_as_authors()

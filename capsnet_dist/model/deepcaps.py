@@ -9,6 +9,7 @@ from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.errors import UserError
 from capsnet_dist.layer import DenseCapsules
 from capsnet_dist.layer.residual import ResidualCapsules
+from capsnet_dist.layer.voting import require_activations
 from capsnet_dist.plugins import Decoder, Image, Layer, Model, Output, Routing, decoders, layers, models, routings
 from capsnet_dist.registry import Choice
 
@@ -32,7 +33,8 @@ class DeepCaps(Model):
         decoder: How an image is rebuilt from a class capsule.
 
     Raises:
-        UserError: fewer than two blocks, or the image is too small to be halved by each.
+        UserError: fewer than two blocks, the image is too small to be halved by each, or the routing makes no
+            activations.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class DeepCaps(Model):
             grids.append(block.outputs)
         num_parts = sum(grid.num_capsules for grid in grids[-2:])
         self.class_capsules = DenseCapsules(Grid(num_parts, 1, 1, dims[-1]), wholes=classes, dim=dim, routing=routing)
+        require_activations(self.class_capsules, routing)
         self.decoder = decoder.build(image, classes, dim)
 
     def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:

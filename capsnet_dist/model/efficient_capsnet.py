@@ -6,6 +6,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from capsnet_dist.layer import DenseCapsules
+from capsnet_dist.layer.voting import require_activations
 from capsnet_dist.plugins import (
     Decoder,
     Image,
@@ -40,7 +41,7 @@ class EfficientCapsNet(Model):
         decoder: How an image is rebuilt from a class capsule.
 
     Raises:
-        UserError: the image is too small for the kernels.
+        UserError: the image is too small for the kernels, or the routing makes no activations.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class EfficientCapsNet(Model):
         parts = self.primary.outputs
         deviation = math.sqrt(2 / (classes * parts.num_capsules * parts.dim))  # he_normal of [classes, parts, p, d]
         self.class_capsules = DenseCapsules(parts, wholes=classes, dim=dim, deviation=deviation, routing=routing)
+        require_activations(self.class_capsules, routing)
         self.decoder = decoder.build(image, classes, dim)
 
     def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:

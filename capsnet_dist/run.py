@@ -18,6 +18,7 @@ from capsnet_dist.plugins import (
     optimizers,
     schedules,
 )
+from capsnet_dist.regions import Compile
 from capsnet_dist.registry import Choice
 
 
@@ -77,6 +78,10 @@ class Run:
     """Type of the weights."""
     mixed_precision: Literal["launcher", "no", "bf16", "fp16"] = "launcher"
     """Autocast type; "launcher" leaves it to the launcher's configuration."""
+    compile: Compile = "no"
+    """torch.compile for the parts of the network that do not route; "graphs": and CUDA graphs, for small batches."""
+    exact: bool = False
+    """Compute everything as it is defined: no fast path of routing, convolution or optimizer."""
     deterministic: bool = False
     """Refuse operations whose result may differ between two runs on a GPU."""
     processes: int | None = None
@@ -113,6 +118,8 @@ def check(run: Run, processes: int) -> None:
         raise UserError(f"--processes {run.processes}: the launcher started {processes}.")
     if run.resume == "auto" and run.run_dir is None:
         raise UserError("--resume auto looks in --run-dir FOLDER: name it.")
+    if run.exact and run.compile != "no":
+        raise UserError(f"--exact leaves out what --compile {run.compile} does: give one of them.")
     counts = {
         "batch-size": run.batch_size,
         "accumulation": run.accumulation,

@@ -16,11 +16,13 @@ from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.evaluate import Best, Evaluation, evaluate
 from capsnet_dist.guard import Guard
+from capsnet_dist.kernels import fast_paths
 from capsnet_dist.launching import make_accelerator, shortfall
 from capsnet_dist.meter import Meter, sum_over_processes
 from capsnet_dist.objective import loss_terms, rehearse, step_if_finite
 from capsnet_dist.plugins import Image, Model, Output, Split
 from capsnet_dist.record import Record, open_record
+from capsnet_dist.regions import compile_regions
 from capsnet_dist.run import Run, check
 from capsnet_dist.signals import Interruption, interruption
 from capsnet_dist.state import Wanted, optimizer_tensors, restore_optimizer, wanted_tensors
@@ -43,7 +45,12 @@ def train(run: Run) -> dict[str, float]:
         SystemExit: it was interrupted; what was trained so far is saved, to go on from.
     """
     check(run, int(os.environ.get("WORLD_SIZE", "1")))
-    with open_record(run) as record, interruption(run.max_time) as interrupted, Guard(run.timeout) as guard:
+    with (
+        fast_paths(not run.exact),
+        open_record(run) as record,
+        interruption(run.max_time) as interrupted,
+        Guard(run.timeout) as guard,
+    ):
         trainer = Trainer(run, record)
         guard.begin(record)
         stop = False
@@ -100,6 +107,7 @@ class Trainer:
         if missing := shortfall(accelerator.num_processes):
             record.say(missing)
         self._restore(found, optimizer, wanted)
+        compile_regions(self.model, run.compile, accelerator.device)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
         self.meter = Meter(accelerator)
         self._warm_up()

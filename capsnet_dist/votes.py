@@ -8,6 +8,7 @@ from einops import einsum, rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor
 
+from capsnet_dist.kernels import fast_paths_allowed
 from capsnet_dist.kernels import votes as kernels
 
 LARGE = 2**20
@@ -93,8 +94,8 @@ class Votes:
 
     @property
     def _written(self) -> bool:
-        """Whether the votes are written down: they are few, somebody asked for them, or the graph is to be exported."""
-        if torch.compiler.is_compiling() or "_part_major" in vars(self):
+        """Whether the votes are written down: they are few, somebody asked for it, or the graph is to be exported."""
+        if torch.compiler.is_compiling() or "_part_major" in vars(self) or not fast_paths_allowed():
             return True  # before the size, on which an exported graph for any batch must not depend
         return len(self.poses) * self.num_parts * self.num_wholes * self.dim < LARGE
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.kernels.bilinear_function import BilinearConvolution, transform_weight
+from capsnet_dist.kernels.switch import fast_paths_allowed
 from capsnet_dist.kernels.tiling import Convolution, Tiling, cheapest
 
 FEWEST_OUTPUTS = 2**23  # 32 MB: where the library's convolution took a third longer than a matrix product on patches
@@ -65,6 +66,7 @@ class FastConv2d(nn.Conv2d):
         """Whether all but the sizes is as the bilinear algorithm needs it; what is wrong is left to the library."""
         return (
             self.algorithm != "direct"
+            and fast_paths_allowed()
             and (maps.device.type == "cpu" or (self.algorithm != "auto" and not maps.is_meta))
             and maps.ndim == 4
             and maps.shape[1] == self.in_channels

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
+from capsnet_dist.kernels import fast_paths_allowed
 from capsnet_dist.plugins import optimizers
 
 
@@ -28,8 +29,8 @@ def adam(
         epsilon: Added to the root of the latter.
         weight_decay: Share of a weight taken off at each step, times the learning rate.
     """
-    betas = (beta1, beta2)
-    return torch.optim.AdamW(parameters, lr, betas=betas, eps=epsilon, weight_decay=weight_decay, fused=True)
+    betas, how = (beta1, beta2), _implementation()
+    return torch.optim.AdamW(parameters, lr, betas=betas, eps=epsilon, weight_decay=weight_decay, **how)
 
 
 @optimizers.register("sgd")
@@ -44,4 +45,9 @@ def sgd(
         momentum: Share of the last change that is kept.
         weight_decay: Added to the gradient, times the weight.
     """
-    return torch.optim.SGD(parameters, lr, momentum=momentum, weight_decay=weight_decay, fused=True)
+    return torch.optim.SGD(parameters, lr, momentum=momentum, weight_decay=weight_decay, **_implementation())
+
+
+def _implementation() -> dict[str, bool]:
+    """Which of PyTorch's: one kernel for all parameters, or their loop."""
+    return {"fused": True} if fast_paths_allowed() else {"foreach": False}

@@ -1,0 +1,53 @@
+"""torch.compile, part by part: what lies between the routings, which have kernels of their own."""
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from capsnet_dist.errors import UserError
+from capsnet_dist.kernels import FastConv2d
+from capsnet_dist.plugins import Routing
+
+Compile = Literal["no", "regions", "graphs"]
+"""Whether parts of the network are compiled, and whether they are replayed as CUDA graphs."""
+
+
+def compile_regions(model: nn.Module, how: Compile, device: torch.device) -> list[str]:
+    """Compile, for the sizes they meet, the largest parts in which nothing routes; return their names.
+
+    Routings stay as they are, and so, on a CPU, do convolutions by the bilinear algorithm: compiled, they would be
+    slower. Names and values of the weights do not change.
+
+    Args:
+        model: The network, compiled in place.
+        how: "regions" compiles; "graphs" also replays kernels without the host, for small batches on a GPU; "no"
+            leaves all as it is.
+        device: Where the network lies.
+
+    Raises:
+        UserError: graphs, without a GPU.
+    """
+    if how == "no":
+        return []
+    if how == "graphs" and device.type != "cuda":
+        raise UserError("--compile graphs replays CUDA graphs and needs a GPU; --compile regions works on a CPU too.")
+    regions = _regions(model, "", device)
+    for region in regions.values():
+        region.compile(dynamic=False, mode="reduce-overhead" if how == "graphs" else None)
+    return list(regions)
+
+
+def _regions(module: nn.Module, name: str, device: torch.device) -> dict[str, nn.Module]:
+    """The parts to compile, by name."""
+    if not any(_is_opaque(part, device) for part in module.modules()):
+        return {name: module} if any(True for _ in module.parameters()) else {}
+    children = ((f"{name}.{key}" if name else key, child) for key, child in module.named_children())
+    return {key: region for name, child in children for key, region in _regions(child, name, device).items()}
+
+
+def _is_opaque(module: nn.Module, device: torch.device) -> bool:
+    """Whether compiling would take a faster way from it."""
+    if isinstance(module, FastConv2d):
+        return module.algorithm.startswith("bilinear") or (module.algorithm == "auto" and device.type == "cpu")
+    return isinstance(module, Routing)

@@ -1,0 +1,96 @@
+"""--compile and --exact: the same losses, with what was asked for and with nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import run_ranks
+from test_train import RECIPES, RUN
+
+from capsnet_dist import UserError, models, routings, votes
+from capsnet_dist.kernels import FastConv2d, bilinear_function, dynamic, fast_paths
+from capsnet_dist.optim.optimizers import adam, sgd
+from capsnet_dist.regions import compile_regions
+from capsnet_dist.run import check
+from capsnet_dist.train import train
+
+BILINEAR = RUN.model.replace(convolution="bilinear")
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "expected"),
+    [
+        ("cpu", {}, ["decoder"]),
+        ("cpu", {"convolution": "direct"}, ["conv", "primary", "decoder"]),
+        ("cuda", {}, ["conv", "primary", "decoder"]),
+        ("cuda", {"convolution": "bilinear"}, ["conv", "decoder"]),
+    ],
+)
+def test_regions_are_the_largest_parts_without_a_kernel_of_ours(device, options, expected, monkeypatch):
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **options: None)
+    model = models("capsnet", channels=4, primary_types=2, **options).build((1, 28, 28), 10)
+    assert compile_regions(model, "regions", torch.device(device)) == expected
+    assert compile_regions(model, "no", torch.device(device)) == []
+
+
+def test_what_contradicts_itself_or_needs_a_gpu_is_refused():
+    with pytest.raises(UserError, match="needs a GPU"):
+        compile_regions(RUN.model.build((1, 8, 8), 10), "graphs", torch.device("cpu"))
+    with pytest.raises(UserError, match="--exact leaves out"):
+        check(replace(RUN, exact=True, compile="regions"), 1)
+
+
+def test_a_compiled_training_follows_the_same_trajectory():
+    """In processes of their own: checks of shapes are not made to be compiled."""
+    losses = []
+    for how in ("no", "regions"):
+        command = [sys.executable, RECIPES / "digits.py", "--steps", "3", "--run-dir", how, "--compile", how]
+        command += ["--model.convolution", "direct"]
+        subprocess.run(command, check=True, env=os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "1"})
+        lines = [json.loads(line) for line in Path(how, "metrics.jsonl").read_text().splitlines()]
+        losses.append([line["loss"] for line in lines if "loss" in line])
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=1e-5)
+
+
+def reached(run):
+    """Which fast paths a training takes."""
+    found = set()
+
+    def watch(owner, name):
+        original = getattr(owner, name)
+
+        def watched(*arguments, **options):
+            found.add(name)
+            return original(*arguments, **options)
+
+        setattr(owner, name, watched)
+
+    watch(dynamic, "even_total")
+    watch(bilinear_function, "pieces")
+    votes.LARGE = 0
+    train(run)
+    return found
+
+
+def test_exact_takes_no_fast_path():
+    run = replace(RUN, steps=2, model=BILINEAR)
+    assert run_ranks(1, reached, run) == {"even_total", "pieces"}
+    assert run_ranks(1, reached, replace(run, run_dir=Path("exact"), exact=True)) == set()
+
+
+def test_exact_is_bit_for_bit_what_it_is_defined_as():
+    images = torch.rand(4, 3, 16, 16)
+    fast = FastConv2d(3, 8, 9, 2, algorithm="bilinear")
+    model = models("capsnet", channels=8, primary_types=4, routing=routings("dynamic")).build((1, 28, 28), 10)
+    with fast_paths(False):
+        assert torch.equal(fast(images), torch.nn.functional.conv2d(images, fast.weight, fast.bias, 2))
+        for build in (adam, sgd):
+            assert not build(model.parameters(), 1e-3).defaults["fused"]
+    assert not torch.equal(fast(images), torch.nn.functional.conv2d(images, fast.weight, fast.bias, 2))
+    for build in (adam, sgd):
+        assert build(model.parameters(), 1e-3).defaults["fused"]

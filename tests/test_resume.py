@@ -46,12 +46,12 @@ def undisturbed(tmp_path_factory):
     return run
 
 
-def train_until(run, last, number):
-    """Train, and kill all ranks by a signal in the middle of a step."""
+def train_until(run, last, number, ranks=(0, 1, 2, 3)):
+    """Train, and send a signal to ranks in the middle of a step."""
     original = Trainer._micro_batch
 
     def kill(self, step, micro):
-        if step == last:
+        if step == last and self.accelerator.process_index in ranks:
             os.kill(os.getpid(), number)
             time.sleep(0.01)
         return original(self, step, micro)
@@ -75,12 +75,13 @@ def test_a_killed_run_goes_on_bit_for_bit(world, accumulation, undisturbed):
     assert history(Path("run")) == alone
 
 
+@pytest.mark.parametrize("ranks", [(0, 1), (0,), (1,)])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, undisturbed):
+def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, ranks, undisturbed):
     run = replace(RUN, run_dir=Path("run"))
-    for process in start_ranks(2, train_until, run, 5, number):
+    for rank, process in enumerate(start_ranks(2, train_until, run, 5, number, ranks)):
         process.join(60)
-        assert process.exitcode == 128 + number
+        assert process.exitcode == 128 + (number if rank in ranks else signal.SIGTERM)
     assert checkpoint.steps(Path("run/checkpoints"))[0] == 6
     assert json.loads(Path("run/STATUS.json").read_text())["state"] == "preempted"
     run_ranks(2, train, run)

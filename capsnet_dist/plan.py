@@ -94,7 +94,7 @@ def read_plan(file: Path) -> Plan:
     """
     config = read_config(file)
     if missing := [name for name in ("model", "image", "classes") if name not in config]:
-        raise UserError(f"{file} lacks {' and '.join(missing)}; it holds {', '.join(config):.500}.")
+        raise UserError(f"{file} lacks {' and '.join(missing)}; it holds {', '.join(map(repr, config)):.500}.")
     image, classes, dtype = config["image"], config["classes"], config.get("dtype", "float32")
     match image:
         case [int(), int(), int()] if min(image) > 0 and bool not in map(type, image):

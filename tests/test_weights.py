@@ -188,6 +188,10 @@ FAULTS = {
         lambda d: (d / "config.json").write_text('{"format": 1, "image": []}'),
         "lacks model and classes",
     ),
+    "terminal codes in an entry": (
+        lambda d: (d / "config.json").write_text('{"format": 1, "\\u001b[2J": 0}'),
+        r"it holds 'format', '\\x1b\[2J'\.$",
+    ),
     "image of two numbers": (edit(image=[1, 8]), "channels, height and width"),
     "image of no pixels": (edit(image=[1, 0, 8]), "channels, height and width"),
     "classes without names": (edit(classes=[1, 2]), "list of printable names"),

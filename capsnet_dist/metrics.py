@@ -52,9 +52,12 @@ def cut(file: Path, step: int) -> Path:
 def _read(text: bytes) -> Line | None:
     """What a line says; None if it is damaged."""
     try:
-        values: Any = json.loads(text)
+        line = text.removesuffix(b"\n").decode("ascii")
+        values: Any = json.loads(line)
     except (ValueError, RecursionError):
         return None
+    if not line.isprintable():
+        return None  # other readers might end a line at a carriage return, which JSON takes for a space
     match values:
         case {"split": "train" | "validation" as split, "step": int(step), "loss": loss, "accuracy": accuracy}:
             return Line(split, step) if _is_number(loss) and _is_number(accuracy) else None

@@ -321,8 +321,9 @@ def test_a_torn_end_of_the_metrics_is_left_out(tail):
     assert cut(Path("metrics.jsonl"), 2).read_bytes() == b"".join(METRICS.splitlines(keepends=True)[:4])
 
 
-def test_damaged_metrics_are_named_by_their_line():
-    Path("metrics.jsonl").write_bytes(METRICS.replace(b'"loss": 0.5', b'"loss": "a"', 1))
+@pytest.mark.parametrize("damage", [b'"loss": "a"', b'"loss": 0.5\r', b'"loss": 0.5, "\xe2\x80\xa8": 0'])
+def test_damaged_metrics_are_named_by_their_line(damage):
+    Path("metrics.jsonl").write_bytes(METRICS.replace(b'"loss": 0.5', damage, 1))
     with pytest.raises(UserError, match="metrics.jsonl is damaged: line 1. Remove that line"):
         cut(Path("metrics.jsonl"), 2)
 

@@ -5,6 +5,7 @@ Slow, and partly for root: `python -m pytest -m slow tests/test_elastic.py`.
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -142,6 +143,23 @@ def test_a_launcher_restarts_a_killed_rank_exactly(launcher, victim, store, undi
     finish(launch(*LAUNCHERS[launcher], *OPTIONS, 12, VICTIM=victim, TORCH_DISABLE_SHARE_RDZV_TCP_STORE=store))
     assert Path("killed").exists() and "going on after step 4" in Path("log.txt").read_text()
     assert history(Path("run")) == undisturbed(launcher)
+
+
+def test_the_digits_recipe_killed_twenty_times_ends_with_the_same_weights():
+    recipe = [*LAUNCHERS["accelerate"][:-2], ROOT / "recipes" / "digits.py", "--progress", "plain"]
+    finish(launch(*recipe, "--run-dir", "alone"))
+    chance, again = random.Random(0), ["--run-dir", "run", "--resume", "auto", "--checkpoint.every", "10"]
+    for _ in range(20):
+        process = launch(*recipe, *again)
+        time.sleep(chance.uniform(0, 15))  # before the first step, or in the middle of some hundred
+        assert process.poll() is None, "it was done before it was killed twenty times"
+        ranks = psutil.Process(process.pid).children(recursive=True)
+        chance.choice([process, *ranks]).kill()
+        time.sleep(chance.uniform(0, 0.5))
+        end(process)
+        assert not psutil.wait_procs(ranks, timeout=20)[1]
+    finish(launch(*recipe, *again))
+    assert history(Path("run")) == history(Path("alone"))
 
 
 def test_ranks_end_with_their_launcher():

@@ -75,6 +75,22 @@ def test_a_killed_run_goes_on_bit_for_bit(world, accumulation, undisturbed):
     assert history(Path("run")) == alone
 
 
+def best_early(run, last=None):
+    """Evaluate every third step, and unlearn from the seventh on: the weights of the sixth are the best."""
+    Trainer.is_evaluation_due = lambda self, step: step % 3 == 2
+    Trainer._learning_rate = lambda self, step: 0.02 if step < 6 else 1.0
+    train(run) if last is None else train_until(run, last, signal.SIGKILL)
+
+
+def test_the_best_weights_before_a_kill_are_not_forgotten():
+    run_ranks(1, best_early, replace(RUN, run_dir=Path("alone")))
+    assert "weights of step 6" in Path("alone/README.md").read_text()
+    (process,) = start_ranks(1, best_early, replace(RUN, run_dir=Path("run")), 9)
+    process.join(60)
+    run_ranks(1, best_early, replace(RUN, run_dir=Path("run")))
+    assert history(Path("run")) == history(Path("alone"))
+
+
 @pytest.mark.parametrize("ranks", [(0, 1), (0,), (1,)])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, ranks, undisturbed):

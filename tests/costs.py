@@ -1,0 +1,89 @@
+"""What the promises of docs/reliability.md cost: `python tests/costs.py --data.root FOLDER`, with MNIST in FOLDER.
+
+A step with and without what watches over it, in turns in one process; then the checkpoint of the paper's network.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from capsnet_dist import augmentations, checkpoint, command_line, datasets, losses, models
+from capsnet_dist.bench.measure import Spread
+from capsnet_dist.guard import Guard
+from capsnet_dist.objective import loss_terms
+from capsnet_dist.record import open_record
+from capsnet_dist.run import Run
+from capsnet_dist.signals import Interruption
+from capsnet_dist.train import Trainer
+
+ROUNDS = 40
+PAPER = Run(
+    name="costs",
+    model=models("capsnet"),
+    data=datasets("mnist"),
+    loss=losses("margin"),
+    augmentation=augmentations("shift"),
+    progress="none",
+)
+
+
+class Unwatched(Trainer):
+    """Neither beats for the watchdog nor looks whether the gradient is finite."""
+
+    def _micro_batch(self, step: int, micro: int) -> dict[str, Tensor]:
+        images, labels = self.batches.shard(step, micro, self.run.accumulation)
+        output = self.replica(images, labels)
+        terms = loss_terms(self.criteria, output, images, labels, step / self.num_steps)
+        self.accelerator.backward(terms["loss"])
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        accuracy = (output.scores.argmax(dim=-1) == labels).to(images.dtype).mean()
+        nothing = torch.zeros(())
+        measured = {"accuracy": accuracy, "gradient_norm": nothing, "skipped": nothing}
+        return {name: term.detach() for name, term in terms.items()} | measured
+
+
+def seconds(function, *arguments, **options) -> float:
+    start = time.perf_counter()
+    function(*arguments, **options)
+    return time.perf_counter() - start
+
+
+def main(run: Run, folder: Path) -> None:
+    with (
+        open_record(replace(run, run_dir=folder / "watched")) as record,
+        open_record(replace(run, run_dir=folder / "unwatched")) as other,
+        Guard(run.timeout) as guard,
+    ):
+        watched, unwatched = Trainer(run, record), Unwatched(run, other)
+        guard.begin(record)
+        ratios, steps, nothing = [], [], Interruption(None)
+        for step in range(ROUNDS + 2):
+            pair = [watched, unwatched] if step % 2 else [unwatched, watched]
+            taken = {trainer: seconds(trainer.step, step, nothing) for trainer in pair}
+            if step >= 2:  # the first ones fill caches
+                ratios.append(taken[watched] / taken[unwatched])
+                steps.append(taken[watched])
+        low, middle, high = Spread.of(ratios)
+        print(f"guards: a step takes {middle:.4f} times as long (quartiles {low:.4f} to {high:.4f}, {ROUNDS} rounds)")
+
+        saves = [
+            seconds(checkpoint.save, folder / "checkpoints", n, watched._tensors(), watched._state(), 2)
+            for n in range(7)
+        ]
+        size = sum(file.stat().st_size for file in (folder / "checkpoints/step-00000006").iterdir())
+        parameters = sum(parameter.numel() for parameter in watched.model.parameters())
+        low, middle, high = (value / statistics.median(steps) for value in Spread.of(saves))
+        print(f"checkpoint of {parameters:,} parameters: {size / 2**20:.0f} MiB; saving takes {middle:.2f} times as")
+        print(f"long as a step (quartiles {low:.2f} to {high:.2f}, 7 saves), of {run.checkpoint.every} steps between")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(dir=".") as here:
+        main(command_line.parse(PAPER, sys.argv[1:]), Path(here))

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from test_train import RECIPES, RUN
 
 from capsnet_dist import UserError, checkpoint, losses
+from capsnet_dist.folder import RunFolder
 from capsnet_dist.run import Checkpoints
 from capsnet_dist.train import Trainer, train
 
@@ -166,6 +168,8 @@ def test_a_checkpoint_is_whole_or_not_there_when_its_writer_is_killed(place, und
     (process,) = start_ranks(1, kill_writer, run, place)
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
+    found = checkpoint.steps(Path("run/checkpoints"))
+    assert found and all(checkpoint.load(Path("run/checkpoints"), step).step == step for step in found)
     run_ranks(1, train, run)
     assert history(Path("run")) == undisturbed(1)
     assert not list(Path("run/checkpoints").glob(".writing-*"))
@@ -203,6 +207,28 @@ def full_disk(run):
 
     checkpoint._write = write
     train(run)
+
+
+def no_room_for_metrics(run):
+    """Train with a file system that takes no metrics of the steps 4 to 6."""
+    original, sizes = RunFolder.log, resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def log(self, **values):
+        if 4 <= values.get("step", 0) <= 6:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, sizes[1]))
+        try:
+            original(self, **values)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
+
+    RunFolder.log = log
+    train(replace(run, checkpoint=Checkpoints(every=1000)))
+
+
+def test_a_full_disk_while_metrics_are_written_does_not_end_the_run(undisturbed, capfd):
+    run_ranks(1, no_room_for_metrics, replace(RUN, run_dir=Path("run")))
+    assert history(Path("run")) == undisturbed(1)
+    assert capfd.readouterr().err.count("metrics.jsonl cannot be written for now: File too large") == 1
 
 
 def poisoned(run, bad):

@@ -145,6 +145,7 @@ def heinsen(samples, routing):
         parts, wholes = shape(window)
         V = [[window.V[i][j] + routing.bias[i, j] for j in wholes] for i in parts]
         R = [[1 / len(wholes) for _ in wholes] for _ in parts]
+        score, mu, s2 = [], [], []
         for iteration in range(routing.iterations):
             if iteration > 0:
                 for i in parts:

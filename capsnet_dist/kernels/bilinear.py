@@ -11,6 +11,7 @@ r = xi (wr + wi). So all matrices are real.
 """
 
 import cmath
+import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -26,6 +27,8 @@ Points = Literal["accurate", "loose"]
 """Where to evaluate. "accurate": on the unit circle, at zero and at infinity, with float32 errors of 1e-7 to 3e-7 (root
 of mean squares, relative to the result). "loose": at real numbers first, with up to a quarter fewer products and errors
 of up to 1.3e-6. The sum itself has 1e-7 to 6e-7, and less where it has few terms, as for small tiles."""
+
+PARTS = 16  # of a transform, each a matrix product of its own: small ones are faster than one that is wide
 
 INFINITY = complex("inf")
 """The value of a polynomial there is its last coefficient."""
@@ -47,36 +50,65 @@ class Transform(NamedTuple):
     """Products at each point of the rows."""
 
     def apply(self, tiles: Float[Tensor, "y x k"], use: str) -> Float[Tensor, "p k"]:
-        """The factors, in scratch memory of that use."""
-        _, width, number = tiles.shape
-        between = scratch("between", tiles, len(self.rows), width, number)
-        flat = rearrange(between, "n x k -> n (x k)")
-        torch.mm(self.rows, rearrange(tiles, "y x k -> y (x k)"), out=flat)
-        factors = scratch(use, tiles, sum(self.sizes), number)
-        for matrix, values, part in self._parts(between, factors):
-            torch.bmm(matrix.expand(len(values), -1, -1), values, out=part)
+        """All factors, in scratch memory of that use."""
+        factors = scratch(use, tiles, sum(self.sizes), tiles.shape[2])
+        values = self.values(tiles, "input values")
+        for (matrix, at), part in zip(self.at_points(values), factors.split(self.sizes), strict=True):
+            transform(matrix, at, part)
         return factors
 
     def adjoint(self, factors: Float[Tensor, "p k"], use: str) -> Float[Tensor, "y x k"]:
-        """The transposed map, from products to a tile, in scratch memory of that use."""
-        width, number = self.single.shape[1], factors.shape[1]
-        between = scratch("between", factors, len(self.rows), width, number)
-        for matrix, values, part in self._parts(between, factors):
-            torch.bmm(matrix.mT.expand(len(values), -1, -1), part, out=values)
-        tiles = scratch(use, factors, self.rows.shape[1], width, number)
-        flat = rearrange(tiles, "y x k -> y (x k)")
-        torch.mm(self.rows.mT, rearrange(between, "n x k -> n (x k)"), out=flat)
+        """The transposed map, from factors to a tile, in scratch memory of that use."""
+        number = factors.shape[1]
+        values = self.empty(factors, number, "input values")
+        for (matrix, at), part in zip(self.at_points(values), factors.split(self.sizes), strict=True):
+            transform(matrix.mT, part, at)
+        tiles = scratch(use, factors, self.rows.shape[1], self.single.shape[1], number)
+        self.tiles(values, tiles)
         return tiles
 
-    def _parts(self, between: Tensor, factors: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What a matrix maps to what: at the real points of the rows, and at the pairs, if any."""
+    def values(self, tiles: Float[Tensor, "y x k"], use: str) -> Float[Tensor, "n x k"]:
+        """Values at the points of the rows, in scratch memory of that use; only `k` of the tiles need be contiguous."""
+        values = self.empty(tiles, tiles.shape[2], use)
+        _each_column(self.rows, tiles, values)
+        return values
+
+    def empty(self, like: Tensor, number: int, use: str) -> Float[Tensor, "n x k"]:
+        """Room for values at the points of the rows, for so many tiles."""
+        return scratch(use, like, len(self.rows), self.single.shape[1], number)
+
+    def at_points(self, values: Float[Tensor, "n x k"]) -> Iterator[tuple[Tensor, Float[Tensor, "x k"]]]:
+        """For one point of the rows after the other: the matrix to the factors there, and what it is applied to."""
         num_real = self.sizes.count(len(self.single))
-        last = num_real * len(self.single)
-        if num_real:
-            yield self.single, between[:num_real], rearrange(factors[:last], "(n m) k -> n m k", n=num_real)
-        if num_real < len(self.sizes):
-            pairs = rearrange(between[num_real:], "(n two) x k -> n (two x) k", two=2)
-            yield self.double, pairs, rearrange(factors[last:], "(n o) k -> n o k", n=len(pairs))
+        yield from ((self.single, at) for at in values[:num_real])
+        for both in rearrange(values[num_real:], "(n two) x k -> n (two x) k", two=2):
+            yield self.double, both
+
+    def factors(self, values: Float[Tensor, "n x k"], use: str) -> Iterator[Float[Tensor, "m k"]]:
+        """Factors at one point of the rows after the other, each in scratch memory where the one before was."""
+        for matrix, at in self.at_points(values):
+            factors = scratch(use, values, len(matrix), values.shape[2])
+            transform(matrix, at, factors)
+            yield factors
+
+    def tiles(self, values: Float[Tensor, "n x k"], tiles: Float[Tensor, "y x k"]) -> None:
+        """The transpose of `values`; of the tiles, which are overwritten, only `k` need be contiguous."""
+        _each_column(self.rows.mT, values, tiles)
+
+
+def transform(matrix: Float[Tensor, "m x"], source: Float[Tensor, "x k"], target: Float[Tensor, "m k"]) -> None:
+    """target = matrix source, with `k` in parts which the threads share."""
+    parts = math.gcd(source.shape[1], PARTS)
+    torch.bmm(
+        matrix.expand(parts, -1, -1),
+        rearrange(source, "x (g k) -> g x k", g=parts),
+        out=rearrange(target, "m (g k) -> g m k", g=parts),
+    )
+
+
+def _each_column(matrix: Float[Tensor, "n y"], source: Float[Tensor, "y x k"], target: Float[Tensor, "n x k"]) -> None:
+    """target = matrix source for each x."""
+    torch.bmm(matrix.expand(source.shape[1], -1, -1), rearrange(source, "y x k -> x y k"), out=target.transpose(0, 1))
 
 
 class Algorithm(NamedTuple):

@@ -8,7 +8,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels.pieces import Piece, blocks, padded, pieces, positions_first
+from capsnet_dist.kernels.bilinear import transform
+from capsnet_dist.kernels.pieces import Piece, padded, pieces, positions_first
 from capsnet_dist.kernels.scratch import scratch
 from capsnet_dist.kernels.tiling import Tiling
 
@@ -26,18 +27,21 @@ class BilinearConvolution(torch.autograd.Function):
         weight: Float[Tensor, "n c k l"],
         bias: Float[Tensor, " n"],
         tiling: Tiling,
-        transformed: list[Tensor] | None,
+        transformed: list[list[Tensor]] | None,
     ) -> Float[Tensor, "b n y x"]:
         """The convolution; `transformed` is what `transform_weight` gave for this weight and tiling, if it was kept."""
         parts = pieces(tiling, maps)
-        whole = parts[0].algorithm
-        products = scratch("products", maps, sum(whole.outputs.sizes), len(maps) * tiling.tiles, len(weight)).zero_()
+        outputs, samples = parts[0].algorithm.outputs, len(maps) * tiling.tiles
+        products = scratch("products", maps, sum(outputs.sizes), samples, len(weight))
         x = padded(maps, tiling)
-        factors = iter(transformed) if transformed else _tap_factors(weight, parts)
-        for piece, w in zip(parts, factors, strict=True):
-            for at, of_inputs, of_taps in blocks(whole, piece.algorithm, products, piece.inputs(x), w):
-                at.baddbmm_(of_inputs, of_taps.mT)
-        tiles = whole.outputs.adjoint(rearrange(products, "m s n -> m (s n)"), "tiles")
+        for piece, taps in zip(parts, transformed or _taps(weight, parts), strict=True):
+            slots = piece.slots(products, parts[0].algorithm)
+            for at, of_inputs, of_taps in zip(slots, piece.inputs(x), taps, strict=True):
+                if piece is parts[0]:  # it has all products
+                    torch.bmm(of_inputs, of_taps.mT, out=at)
+                else:
+                    at.baddbmm_(of_inputs, of_taps.mT)
+        tiles = outputs.adjoint(rearrange(products, "m s n -> m (s n)"), "tiles")
         sizes = {"k": tiling.rows.tiles, "l": tiling.columns.tiles, "b": len(maps)}
         result = rearrange(tiles, "y x (k l b n) -> (k y) (l x) b n", **sizes)
         return rearrange(result[: tiling.rows.outputs, : tiling.columns.outputs] + bias, "y x b n -> b n y x")
@@ -62,13 +66,13 @@ class BilinearConvolution(torch.autograd.Function):
         return by_maps, by_weight, gradient.sum(dim=(0, 2, 3)) if wanted[2] else None, None, None
 
 
-def transform_weight(weight: Float[Tensor, "n c k l"], tiling: Tiling) -> list[Float[Tensor, "_ n _"]]:
-    """G w of all phases, for as long as the weight stays as it is."""
-    return [factors.clone() for factors in _tap_factors(weight, pieces(tiling, weight))]
+def transform_weight(weight: Float[Tensor, "n c k l"], tiling: Tiling) -> list[list[Float[Tensor, "_ n _"]]]:
+    """G w of all phases and points, for as long as the weight stays as it is."""
+    return [[factors.clone() for factors in taps] for taps in _taps(weight, pieces(tiling, weight))]
 
 
-def _tap_factors(weight: Float[Tensor, "n c k l"], parts: list[Piece]) -> Iterator[Float[Tensor, "_ n _"]]:
-    """G w of one piece after the other, each where the one before was."""
+def _taps(weight: Float[Tensor, "n c k l"], parts: list[Piece]) -> Iterator[Iterator[Float[Tensor, "_ n _"]]]:
+    """G w of one piece after the other."""
     first = positions_first("weight", weight)
     return (piece.taps(first) for piece in parts)
 
@@ -93,11 +97,15 @@ def _maps_gradient(
     rows, columns, _ = parts[0].tiling
     height, width = rows.padding + rows.length + rows.missing, columns.padding + columns.length + columns.missing
     gradient = maps.new_zeros(height, width, len(maps), maps.shape[1])
-    for piece, taps in zip(parts, _tap_factors(weight, parts), strict=True):
-        inputs = scratch("inputs", maps, len(taps), products.shape[1], taps.shape[2])
-        for at, of_inputs, of_taps in blocks(parts[0].algorithm, piece.algorithm, products, inputs, taps):
-            torch.bmm(at, of_taps, out=of_inputs)
-        piece.add_inputs(inputs, gradient)
+    for piece, taps in zip(parts, _taps(weight, parts), strict=True):
+        channels, inputs = piece.rows.number * piece.columns.number * maps.shape[1], piece.algorithm.inputs
+        values = inputs.empty(maps, products.shape[1] * channels, "input values")
+        slots = piece.slots(products, parts[0].algorithm)
+        for (matrix, at), of_products, of_taps in zip(inputs.at_points(values), slots, taps, strict=True):
+            factors = scratch("inputs", maps, len(matrix), products.shape[1], channels)
+            torch.bmm(of_products, of_taps, out=factors)
+            transform(matrix.mT, rearrange(factors, "m s c -> m (s c)"), at)
+        piece.set_inputs(values, gradient)
     inner = gradient[rows.padding :, columns.padding :][: rows.length, : columns.length]
     return rearrange(inner, "h w b c -> b c h w")
 
@@ -113,11 +121,14 @@ def _weight_gradient(
     w = scratch("weight", weight, height, width, channels, inputs)
     x = padded(maps, parts[0].tiling)
     for piece in parts:
-        factors = piece.inputs(x)
-        taps = scratch("taps", weight, len(factors), channels, factors.shape[2])
-        for at, of_inputs, of_taps in blocks(parts[0].algorithm, piece.algorithm, products, factors, taps):
-            torch.bmm(at.mT, of_inputs, out=of_taps)
-        piece.set_taps(taps, w)
+        each, taps = piece.rows.number * piece.columns.number * inputs, piece.algorithm.taps
+        values = taps.empty(weight, channels * each, "tap values")
+        slots = piece.slots(products, parts[0].algorithm)
+        for (matrix, at), of_products, of_inputs in zip(taps.at_points(values), slots, piece.inputs(x), strict=True):
+            factors = scratch("taps", weight, len(matrix), channels, each)
+            torch.bmm(of_products.mT, of_inputs, out=factors)
+            transform(matrix.mT, rearrange(factors, "m n c -> m (n c)"), at)
+        piece.set_taps(values, w)
     gradient = weight.new_empty(channels * inputs, height * width)
     gradient.copy_(rearrange(w, "k l n c -> (n c) (k l)"))
     return rearrange(gradient, "(n c) (k l) -> n c k l", n=channels, k=height)

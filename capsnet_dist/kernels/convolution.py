@@ -108,13 +108,13 @@ class _Kept(NamedTuple):
 
     weight: Tensor
     tiling: Tiling
-    transformed: list[Tensor]
+    transformed: list[list[Tensor]]
 
 
 _kept: WeakKeyDictionary[FastConv2d, _Kept] = WeakKeyDictionary()
 
 
-def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[Tensor] | None:
+def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[list[Tensor]] | None:
     """The transformed weight, kept from call to call while no gradients are recorded and the weight stays the same.
 
     The weight is compared by value: a version counter misses what is written through `weight.data`.

@@ -29,33 +29,40 @@ class Piece(NamedTuple):
     columns: Phases
     algorithm: Algorithm
 
-    def inputs(self, maps: Float[Tensor, "h w b c"]) -> Float[Tensor, "m s pqc"]:
-        """A x."""
-        windows = self.windows(maps)
-        tiles = scratch("tiles", maps, *windows.shape).copy_(windows)
-        factors = self.algorithm.inputs.apply(rearrange(tiles, "y x k l b p q c -> y x (k l b p q c)"), "inputs")
-        return rearrange(factors, "m (s c) -> m s c", c=self.rows.number * self.columns.number * maps.shape[3])
+    def inputs(self, maps: Float[Tensor, "h w b c"]) -> Iterator[Float[Tensor, "m s pqc"]]:
+        """A x, at one point of the rows after the other, each where the one before was."""
+        values = self.algorithm.inputs.values(self._together(self.windows(maps)), "input values")
+        channels = self.rows.number * self.columns.number * maps.shape[3]
+        for factors in self.algorithm.inputs.factors(values, "inputs"):
+            yield rearrange(factors, "m (s c) -> m s c", c=channels)
 
-    def taps(self, weight: Float[Tensor, "h w n c"]) -> Float[Tensor, "m n pqc"]:
-        """G w."""
+    def taps(self, weight: Float[Tensor, "h w n c"]) -> Iterator[Float[Tensor, "m n pqc"]]:
+        """G w, at one point of the rows after the other, each where the one before was."""
         phases = rearrange(self.phases(weight), "t u n c p q -> t u n p q c")
-        tiles = scratch("tiles", weight, *phases.shape).copy_(phases)
-        factors = self.algorithm.taps.apply(rearrange(tiles, "t u n p q c -> t u (n p q c)"), "taps")
-        return rearrange(factors, "m (n c) -> m n c", n=weight.shape[2])
+        values = self.algorithm.taps.values(self._together(phases), "tap values")
+        for factors in self.algorithm.taps.factors(values, "taps"):
+            yield rearrange(factors, "m (n c) -> m n c", n=weight.shape[2])
 
-    def add_inputs(self, factors: Float[Tensor, "m s pqc"], maps: Float[Tensor, "h w b c"]) -> None:
-        """Add A^T of the factors to the maps, each window where it was cut out."""
+    def set_inputs(self, values: Float[Tensor, "o x k"], maps: Float[Tensor, "h w b c"]) -> None:
+        """Add A^T of the values to the maps, each window where it was cut out; where there is one, overwrite it."""
         windows = self.windows(maps)
-        flat = self.algorithm.inputs.adjoint(rearrange(factors, "m s c -> m (s c)"), "tiles")
-        tiles = flat.reshape(windows.shape)
+        if windows[0, 0].is_contiguous():
+            self.algorithm.inputs.tiles(values, windows.flatten(2))
+            return
+        tiles = scratch("tiles", maps, *windows.shape)
+        self.algorithm.inputs.tiles(values, tiles.flatten(2))
         for at in itertools.product(range(self.tiling.rows.tiles), range(self.tiling.columns.tiles)):
             windows[:, :, *at] += tiles[:, :, *at]  # one after the other, for they overlap
 
-    def set_taps(self, factors: Float[Tensor, "m n pqc"], weight: Float[Tensor, "h w n c"]) -> None:
-        """Write G^T of the factors to the taps of these phases, which are no others'."""
+    def set_taps(self, values: Float[Tensor, "o x k"], weight: Float[Tensor, "h w n c"]) -> None:
+        """Write G^T of the values to the taps of these phases, which are no others'."""
         phases = rearrange(self.phases(weight), "t u n c p q -> t u n p q c")
-        flat = self.algorithm.taps.adjoint(rearrange(factors, "m n c -> m (n c)"), "tiles")
-        phases.copy_(flat.reshape(phases.shape))
+        if phases[0, 0].is_contiguous():
+            self.algorithm.taps.tiles(values, phases.flatten(2))
+            return
+        tiles = scratch("tiles", weight, *phases.shape)
+        self.algorithm.taps.tiles(values, tiles.flatten(2))
+        phases.copy_(tiles)
 
     def phases(self, maps: Float[Tensor, "h w b c"]) -> Float[Tensor, "y x b c p q"]:
         """Every stride-th row and column, from each phase on: a view."""
@@ -68,6 +75,24 @@ class Piece(NamedTuple):
         tiles = self.phases(maps).unfold(0, y.points, rows.tile).unfold(1, x.points, columns.tile)
         return rearrange(tiles[: rows.tiles, : columns.tiles], "k l b c p q y x -> y x k l b p q c")
 
+    def slots(self, products: Float[Tensor, "m s n"], whole: Algorithm) -> tuple[Float[Tensor, "o s n"], ...]:
+        """Where the products of these phases go, at one point of the rows after the other.
+
+        Args:
+            products: Those of the whole.
+            whole: The algorithm that has all products; phases that are short have the last points of the rows, and the
+                last products at each.
+        """
+        all_sizes, sizes = whole.outputs.sizes, self.algorithm.outputs.sizes
+        points = products.split(all_sizes)[len(all_sizes) - len(sizes) :]
+        return tuple(at[len(at) - size :] for at, size in zip(points, sizes, strict=True))
+
+    def _together(self, tiles: Float[Tensor, "y x *k"]) -> Float[Tensor, "y x k"]:
+        """All that is at each position as one axis: as it is where that can be, else a copy in scratch memory."""
+        if not tiles[0, 0].is_contiguous():
+            tiles = scratch("tiles", tiles, *tiles.shape).copy_(tiles)
+        return tiles.flatten(2)
+
 
 def pieces(tiling: Tiling, like: Tensor) -> list[Piece]:
     """All phases, and the matrices in the type of a tensor; the first piece, the longest phases, has all products."""
@@ -77,28 +102,6 @@ def pieces(tiling: Tiling, like: Tensor) -> list[Piece]:
         Piece(tiling, y, x, algorithm(tile, taps, (y.short, x.short), kind, like.dtype, like.device))
         for y, x in itertools.product(rows.phases, columns.phases)
     ]
-
-
-def blocks(
-    whole: Algorithm,
-    part: Algorithm,
-    products: Float[Tensor, "m s n"],
-    inputs: Float[Tensor, "o s c"],
-    taps: Float[Tensor, "o n c"],
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Products and their two factors, at one point of the rows after the other.
-
-    Args:
-        whole: The algorithm that has all products.
-        part: Of phases that may be short: these have the last points of the rows, and the last products at each.
-        products: Those of the whole.
-        inputs: A x of the part.
-        taps: G w of the part.
-    """
-    all_sizes, sizes = whole.outputs.sizes, part.outputs.sizes
-    at_points = products.split(all_sizes)[len(all_sizes) - len(sizes) :]
-    for at, x, w in zip(at_points, inputs.split(sizes), taps.split(sizes), strict=True):
-        yield at[len(at) - len(x) :], x, w
 
 
 def positions_first(use: str, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "h w b c"]:

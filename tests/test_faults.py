@@ -185,10 +185,9 @@ def test_a_storm_of_kills_changes_nothing(world):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("world", [1, 2, 3, 4])
-def test_a_long_storm_of_kills_changes_nothing(world, seed):
-    storm(world, kills=20, seed=seed)
+def test_a_long_storm_of_kills_changes_nothing(world):
+    storm(world, kills=20, seed=10 + world)
 
 
 def storm(world, kills, seed):

@@ -45,6 +45,7 @@ def test_what_contradicts_itself_or_needs_a_gpu_is_refused():
         check(replace(RUN, exact=True, compile="regions"), 1)
 
 
+@pytest.mark.slow
 def test_a_compiled_training_follows_the_same_trajectory():
     """In processes of their own: checks of shapes are not made to be compiled."""
     losses = []

@@ -78,6 +78,22 @@ def test_self_routing_networks_count_what_the_paper_does(depth, millions, exactl
 
 
 @pytest.mark.parametrize(
+    ("depth", "routing", "rows", "tenths", "exactly"),
+    [
+        (1, "dynamic", 1, 58, 5_826_384),
+        (2, "dynamic", 1, 42, 4_254_544),
+        (1, "em", 4, 9, 911_204),
+        (2, "em", 4, 8, 813_988),
+    ],
+)
+def test_the_baselines_of_self_routing_count_what_the_paper_does(depth, routing, rows, tenths, exactly):
+    """DR-1, DR-2, EM-1 and EM-2: 5.8 M, 4.2 M, 0.9 M and 0.8 M, cut to tenths of a million."""
+    options = dict(depth=depth, class_poses="matrix", rows=rows, routing=routings(routing))
+    assert count(models("self_routing_resnet", **options).build((3, 32, 32), 10)) == exactly
+    assert exactly // 100_000 == tenths
+
+
+@pytest.mark.parametrize(
     ("options", "classes", "millions", "exactly"),
     [({}, 10, 1.83, 1_828_817), (dict(side=6, hidden=(20,)), 100, 2.80, 2_799_629)],
 )

@@ -22,7 +22,8 @@ from capsnet_dist.registry import Choice
 class SelfRoutingResNet(Model):
     """ResNet-20 with capsules that route themselves in place of its pooling and classifier (Hahn et al., 2019, SR-n).
 
-    On 32x32 colour images of 10 classes: 931,664 parameters with a depth of 1, 3,187,536 with 2.
+    On 32x32 colour images of 10 classes: 931,664 parameters with a depth of 1, 3,187,536 with 2. The authors' baselines
+    are `class_poses="matrix"` with dynamic routing (DR-n) and, with `rows=4`, with EM (EM-n).
 
     Args:
         image: Channels, height and width of an image.
@@ -31,6 +32,7 @@ class SelfRoutingResNet(Model):
         depth: Layers of capsules that route, the class capsules included: 1 for SR-1, 2 for SR-2.
         types: Types of capsule of every layer but the last.
         dim: Pose size.
+        rows: Rows of a pose, all of which take the same transformation; 4 for matrices of 4 x 4 numbers.
         class_poses: What votes for classes. "parts": the poses below, without matrices; in the paper class capsules
             have an activation only. "matrix": their product with matrices, for routings that find agreement.
         routing: How parts agree on wholes.
@@ -49,6 +51,7 @@ class SelfRoutingResNet(Model):
         depth: int = 1,
         types: int = 32,
         dim: int = 16,
+        rows: int = 1,
         class_poses: Literal["parts", "matrix"] = "parts",
         routing: Choice[Routing] = routings("self_routing"),
         decoder: Choice[Decoder] = decoders("none"),
@@ -63,13 +66,13 @@ class SelfRoutingResNet(Model):
         self.layers = nn.Sequential()
         top = self.primary.outputs
         for level in range(1, depth):
-            layer = NormalizedCapsules(top, stride=2 if level == 1 else 1, routing=routing)
+            layer = NormalizedCapsules(top, stride=2 if level == 1 else 1, rows=rows, routing=routing)
             self.layers.append(layer)
             top = layer.routed.outputs
         if class_poses == "parts":
             self.class_capsules = UntransformedCapsules(top, wholes=classes, routing=routing)
         else:
-            self.class_capsules = DenseCapsules(top, wholes=classes, dim=dim, routing=routing)
+            self.class_capsules = DenseCapsules(top, wholes=classes, dim=dim, rows=rows, routing=routing)
         require_activations(self.class_capsules, routing)
         self.decoder = decoder.build(image, classes, dim)
         self._initialize()
@@ -94,10 +97,11 @@ class NormalizedCapsules(nn.Module):
     Args:
         inputs: The capsules below; these have as many types and as large poses.
         stride: Step between windows of 3 x 3 positions.
+        rows: Rows of a pose.
         routing: How parts agree on wholes.
     """
 
-    def __init__(self, inputs: Grid, stride: int, routing: Choice[Routing]) -> None:
+    def __init__(self, inputs: Grid, stride: int, rows: int, routing: Choice[Routing]) -> None:
         super().__init__()
         self.routed = ConvolutionalCapsules(
             inputs,
@@ -107,9 +111,10 @@ class NormalizedCapsules(nn.Module):
             stride=stride,
             padding=1,
             competition="window",
+            rows=rows,
             routing=routing,
         )
-        bound = math.sqrt(6 / (inputs.types * inputs.dim**2))  # what PyTorch's kaiming_uniform_ gives the authors
+        bound = math.sqrt(6 / (inputs.types * (inputs.dim // rows) ** 2))  # what PyTorch's kaiming_uniform_ gives the authors
         nn.init.uniform_(self.routed.weight, -bound, bound)
         self.norm = PoseNormalization(self.routed.outputs, "number")
 

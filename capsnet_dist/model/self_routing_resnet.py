@@ -114,7 +114,8 @@ class NormalizedCapsules(nn.Module):
             rows=rows,
             routing=routing,
         )
-        bound = math.sqrt(6 / (inputs.types * (inputs.dim // rows) ** 2))  # what PyTorch's kaiming_uniform_ gives the authors
+        # what PyTorch's kaiming_uniform_ gives the authors
+        bound = math.sqrt(6 / (inputs.types * (inputs.dim // rows) ** 2))
         nn.init.uniform_(self.routed.weight, -bound, bound)
         self.norm = PoseNormalization(self.routed.outputs, "number")
 

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from capsnet_dist.errors import UserError
+from capsnet_dist.kernels import FastConv2d
 from capsnet_dist.plugins import Image, Model, Output, models
 
 
@@ -52,7 +53,7 @@ class CNN(Model):
             raise UserError(f"Images of {size} pixels are too small to be pooled: at least {smallest}x{smallest}.")
         steps: list[nn.Module] = []
         for before, after, kernel in zip((inputs, *channels), channels, kernels, strict=False):
-            steps += [nn.Conv2d(before, after, kernel, padding=kernel // 2), nn.ReLU()]
+            steps += [FastConv2d(before, after, kernel, padding=kernel // 2), nn.ReLU()]
             steps += [nn.MaxPool2d(pooling)] * (pooling > 1)
         self.convolutions = nn.Sequential(*steps)
         left = [side // pooling ** len(kernels) for side in sides]

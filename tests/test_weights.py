@@ -14,7 +14,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from capsnet_dist import UserError, build, decoders, hub, load, models, routings, save, weights
+from capsnet_dist import (
+    UserError,
+    build,
+    decoders,
+    hub,
+    layers,
+    load,
+    models,
+    primaries,
+    routings,
+    save,
+    stems,
+    weights,
+)
 from capsnet_dist.plan import Plan, draft
 
 SMALL = models(
@@ -115,7 +128,8 @@ def test_loading_uses_up_no_random_numbers(folder):
 
 @pytest.mark.parametrize("name", list(routings))
 def test_every_routing_can_be_sized_before_memory_is_taken(name):
-    model = models("capsnet", **(SMALL.options | {"routing": routings(name)}))
+    small = dict(stem=stems("convolution", channels=4, kernel=3), primary=primaries("vector", types=2, kernel=3))
+    model = models("stack", **small, layers=(layers("dense", routing=routings(name)),))
     save(build(model, (1, 8, 8), tuple("abc")), "saved")
     load("saved")
 

@@ -14,6 +14,18 @@ from capsnet_dist.kernels.scratch import scratch
 from capsnet_dist.kernels.tiling import Tiling
 
 
+def convolve(
+    maps: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "n c k l"],
+    bias: Float[Tensor, " n"],
+    tiling: Tiling,
+    transformed: list[list[Tensor]] | None = None,
+) -> Float[Tensor, "b n y x"]:
+    """The convolution; `transformed` is what `transform_weight` gave for this weight and tiling, if it was kept."""
+    found: Any = BilinearConvolution.apply(maps, weight, bias, tiling, transformed)
+    return rearrange(found, "y x b n -> b n y x")  # out here, so that what follows may overwrite it
+
+
 class BilinearConvolution(torch.autograd.Function):
     """y = C [sum over phases of (A x) (G w)] + bias: each product is a matrix product over samples and channels.
 
@@ -28,8 +40,8 @@ class BilinearConvolution(torch.autograd.Function):
         bias: Float[Tensor, " n"],
         tiling: Tiling,
         transformed: list[list[Tensor]] | None,
-    ) -> Float[Tensor, "b n y x"]:
-        """The convolution; `transformed` is what `transform_weight` gave for this weight and tiling, if it was kept."""
+    ) -> Float[Tensor, "y x b n"]:
+        """The convolution, positions first."""
         parts = pieces(tiling, maps)
         outputs, samples = parts[0].algorithm.outputs, len(maps) * tiling.tiles
         products = scratch("products", maps, sum(outputs.sizes), samples, len(weight))
@@ -44,7 +56,7 @@ class BilinearConvolution(torch.autograd.Function):
         tiles = outputs.adjoint(rearrange(products, "m s n -> m (s n)"), "tiles")
         sizes = {"k": tiling.rows.tiles, "l": tiling.columns.tiles, "b": len(maps)}
         result = rearrange(tiles, "y x (k l b n) -> (k y) (l x) b n", **sizes)
-        return rearrange(result[: tiling.rows.outputs, : tiling.columns.outputs] + bias, "y x b n -> b n y x")
+        return result[: tiling.rows.outputs, : tiling.columns.outputs] + bias
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -55,7 +67,7 @@ class BilinearConvolution(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients by input, weight and bias."""
-        (gradient,), (maps, weight) = gradients, ctx.saved_tensors
+        gradient, (maps, weight) = rearrange(gradients[0], "y x b n -> b n y x"), ctx.saved_tensors
         wanted: tuple[bool, ...] = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # gradients of gradients: the library's can be differentiated again
             return *_library_gradients(gradient, maps, weight, ctx.tiling, wanted), None, None

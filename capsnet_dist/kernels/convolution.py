@@ -8,7 +8,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from capsnet_dist.kernels.bilinear_function import BilinearConvolution, transform_weight
+from capsnet_dist.kernels.bilinear_function import convolve, transform_weight
 from capsnet_dist.kernels.switch import fast_paths_allowed
 from capsnet_dist.kernels.tiling import Convolution, Tiling, cheapest
 
@@ -55,7 +55,7 @@ class FastConv2d(nn.Conv2d):
         tiling = self._tiling(input) if self._applies(input) else None
         if tiling is not None:
             bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
-            return BilinearConvolution.apply(input, self.weight, bias, tiling, _transformed(self, tiling))
+            return convolve(input, self.weight, bias, tiling, _transformed(self, tiling))
         return self._on_patches(input) if self._patches_pay(input) else super().forward(input)
 
     def extra_repr(self) -> str:

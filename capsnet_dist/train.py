@@ -18,6 +18,7 @@ from capsnet_dist.evaluate import Best, Evaluation, evaluate
 from capsnet_dist.guard import Guard
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.launching import make_accelerator, shortfall
+from capsnet_dist.memory import keep_freed_memory
 from capsnet_dist.meter import Meter, sum_over_processes
 from capsnet_dist.objective import loss_terms, rehearse, step_if_finite
 from capsnet_dist.plugins import Image, Model, Output, Split
@@ -82,6 +83,8 @@ class Trainer:
         self.run, self.record = run, record
         self.accelerator = accelerator = make_accelerator(run)
         torch.use_deterministic_algorithms(run.deterministic)
+        if accelerator.device.type == "cpu":
+            keep_freed_memory()
         data, dtype = run.data.build(), getattr(torch, run.dtype)
         with accelerator.local_main_process_first():  # one process a machine downloads
             training, self.validation, self.test = self._splits(data.split("train"), data.split("test"))

@@ -85,7 +85,7 @@ class CapsNet(Model):
 
     def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
         """Scores are the lengths of the class capsules."""
-        maps = self.conv(images).relu_()  # in place: no other tensor of a step is as large
+        maps = self.conv(images).relu()
         poses, scores = self.class_capsules(self.primary(maps))
         kept = scores.argmax(dim=-1) if labels is None else labels
         return Output(scores, poses, self.rebuild(poses, kept))

@@ -1,0 +1,18 @@
+"""Memory of the CPU: what one step has freed serves the next, instead of fresh pages that the kernel must clear."""
+
+import ctypes
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+LARGEST = 2**31 - 1  # what an int holds
+
+
+def keep_freed_memory() -> bool:
+    """From now on let glibc keep large blocks that were freed; False where the C library is another one.
+
+    Every step of a training needs the same large blocks. glibc asks the kernel for each of them and gives it back when
+    it is freed, so that its pages are cleared anew a moment later. Memory does not grow beyond its peak.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, LARGEST))

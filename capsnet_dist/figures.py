@@ -150,5 +150,9 @@ def _plot_power_laws(axes: Any, rows: Sequence[Mapping[str, Any]], key: str, law
             axes.loglog(
                 [size for size, _ in curve], [value for _, value in curve], color=f"C{color}", lw=1, label=label
             )
+    sizes = sorted({size for row in rows for size in row["sizes"]})
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, map(str, sizes))
+    axes.set_xticks([], minor=True)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(title="exponent", frameon=False, fontsize=7, title_fontsize=7)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from capsnet_dist import build, decoders, models, primaries
-from capsnet_dist.kernels import FastConv2d, bilinear, convolution
+from capsnet_dist.kernels import FastConv2d, bilinear, convolution, patches
 from capsnet_dist.kernels.bilinear_function import convolve
 from capsnet_dist.kernels.tiling import Side, Tiling, cheapest
 
@@ -337,6 +337,40 @@ def test_patches_times_weights_are_the_convolution(options, monkeypatch):
     for output in outputs:
         output.square().sum().backward()
     torch.testing.assert_close(fast.weight.grad, slow.weight.grad)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("rows", [7, 2048])
+def test_a_product_on_patches_is_rectified(bias, rows, monkeypatch):
+    monkeypatch.setattr(patches, "ROWS", rows)
+    monkeypatch.setattr(convolution, "FEWEST_OUTPUTS", 1)
+    fast, slow = pair(1, 32, 5, algorithm="auto", bias=bias)
+    fast.rectify = True
+    maps = torch.randn(3, 1, 12, 13, dtype=torch.float64)
+    found = [fast(maps), slow(maps).relu()]
+    assert "RectifiedProduct" in str(found[0].grad_fn.next_functions[0][0].next_functions)
+    torch.testing.assert_close(*found)
+    g = torch.randn_like(found[0])
+    gradients = [torch.autograd.grad(y, conv.parameters(), g) for y, conv in zip(found, (fast, slow), strict=True)]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "direct", "bilinear"])
+def test_a_relu_follows_however_it_is_computed(algorithm):
+    fast, slow = pair(3, 4, 9, stride=2, algorithm=algorithm)
+    fast.rectify = True
+    maps = torch.randn(2, 3, 21, 20, dtype=torch.float64, requires_grad=True)
+    found = [fast(maps), slow(maps).relu()]
+    torch.testing.assert_close(*found)
+    torch.testing.assert_close(*[torch.autograd.grad(y.square().sum(), maps)[0] for y in found])
+
+
+def test_gradients_of_the_rectified_product_are_those_of_the_function():
+    x = torch.randn(9, 6, dtype=torch.float64)
+    weight, bias = (torch.randn(4, *shape, dtype=torch.float64, requires_grad=True) for shape in ((6,), ()))
+    for b in (bias, None):
+        assert torch.autograd.gradcheck(patches.rectified_product, (x, weight, b))
+        assert torch.autograd.gradgradcheck(patches.rectified_product, (x, weight, b))
 
 
 def capsnet(algorithm, decoder="masked"):

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.kernels.bilinear_function import convolve, transform_weight
+from capsnet_dist.kernels.patches import rectified_product
 from capsnet_dist.kernels.switch import fast_paths_allowed
 from capsnet_dist.kernels.tiling import Convolution, Tiling, cheapest
 
@@ -32,6 +33,7 @@ class FastConv2d(nn.Conv2d):
         bias: Whether a number is added to each channel.
         algorithm: "auto": by the sizes alone, what costs least, only on CPU. "direct": the library's. "bilinear": an
             error like the library's. "bilinear_loose": fewer products, up to five times the error.
+        rectify: Whether a ReLU follows.
     """
 
     def __init__(
@@ -46,21 +48,27 @@ class FastConv2d(nn.Conv2d):
         bias: bool = True,
         *,
         algorithm: Convolution = "auto",
+        rectify: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
         self.algorithm: Convolution = algorithm
+        self.rectify = rectify
 
     def forward(self, input: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b n y x"]:
         """The convolution; what is not the library's has positions before samples and channels in memory."""
         tiling = self._tiling(input) if self._applies(input) else None
-        if tiling is not None:
+        if tiling is None and self._patches_pay(input):
+            return self._on_patches(input)
+        if tiling is None:
+            maps = super().forward(input)
+        else:
             bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
-            return convolve(input, self.weight, bias, tiling, _transformed(self, tiling))
-        return self._on_patches(input) if self._patches_pay(input) else super().forward(input)
+            maps = convolve(input, self.weight, bias, tiling, _transformed(self, tiling))
+        return maps.relu() if self.rectify else maps
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
-        return f"{super().extra_repr()}, algorithm={self.algorithm}"
+        return f"{super().extra_repr()}, algorithm={self.algorithm}, rectify={self.rectify}"
 
     def _applies(self, maps: Tensor) -> bool:
         """Whether all but the sizes is as the bilinear algorithm needs it; what is wrong is left to the library."""
@@ -97,10 +105,11 @@ class FastConv2d(nn.Conv2d):
         (top, left), (height, width), (stride, step) = map(int, self.padding), self.kernel_size, self.stride
         first = rearrange(nn.functional.pad(maps, (left, left, top, top)), "b c h w -> h w b c")
         windows = rearrange(first.unfold(0, height, stride).unfold(1, width, step), "y x b c k l -> y x b (c k l)")
-        return rearrange(
-            nn.functional.linear(windows, rearrange(self.weight, "n c k l -> n (c k l)"), self.bias),
-            "y x b n -> b n y x",
-        )
+        weight, multiply = rearrange(self.weight, "n c k l -> n (c k l)"), nn.functional.linear
+        if self.rectify:
+            multiply = rectified_product
+        found = multiply(rearrange(windows, "y x b k -> (y x b) k"), weight, self.bias)
+        return rearrange(found, "(y x b) n -> b n y x", y=windows.shape[0], x=windows.shape[1])
 
 
 class _Kept(NamedTuple):

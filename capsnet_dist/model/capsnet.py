@@ -67,7 +67,7 @@ class CapsNet(Model):
                 f"least {smallest}x{smallest}. Use larger images, or a smaller kernel or primary_kernel."
             )
         first: Convolution = "direct" if convolution == "direct" else "auto"
-        self.conv = FastConv2d(input_channels, channels, kernel, algorithm=first)
+        self.conv = FastConv2d(input_channels, channels, kernel, algorithm=first, rectify=True)
         maps = (channels, height - kernel + 1, width - kernel + 1)
         self.primary = PrimaryCapsules(
             maps,
@@ -85,8 +85,7 @@ class CapsNet(Model):
 
     def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
         """Scores are the lengths of the class capsules."""
-        maps = self.conv(images).relu()
-        poses, scores = self.class_capsules(self.primary(maps))
+        poses, scores = self.class_capsules(self.primary(self.conv(images)))
         kept = scores.argmax(dim=-1) if labels is None else labels
         return Output(scores, poses, self.rebuild(poses, kept))
 

@@ -29,8 +29,8 @@ class ConvolutionStem(Stem):
         inputs, *sides = image
         height, width = (output_side(side, kernel, stride, padding) for side in sides)
         super().__init__((channels, height, width))
-        self.conv = FastConv2d(inputs, channels, kernel, stride, padding)
+        self.conv = FastConv2d(inputs, channels, kernel, stride, padding, rectify=True)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:
         """The feature maps."""
-        return self.conv(images).relu()
+        return self.conv(images)

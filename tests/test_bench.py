@@ -15,6 +15,7 @@ from capsnet_dist.bench import Options, command, floor, measure, report, scaling
 from capsnet_dist.bench.naive import NaiveCapsNet, naive_loss
 from capsnet_dist.bench.options import Candidate, Case, reference
 from capsnet_dist.bench.subject import Stages, Subject
+from capsnet_dist.kernels import fast_paths_allowed
 
 CPU = torch.device("cpu")
 TINY = {"channels": 3, "primary_types": 2}
@@ -175,7 +176,27 @@ def test_only_what_the_naive_implementations_have_is_compared_with_them():
     assert next(c.label for c in found if c.compiled) == "naive, dynamic, full, compiled"
     assert reference(Candidate("ours", "dynamic", "last"), found).gradient == "last"
     assert reference(Candidate("ours", "em", ""), found) == NAIVE
-    assert Options(implementations=("ours",)).candidates("cnn") == [Candidate("ours", "", "")]
+    assert Options(implementations=("naive", "ours")).candidates("cnn") == [Candidate("ours", "", "")]
+
+
+def test_what_nobody_else_has_is_compared_with_its_definition():
+    options = Options(routings=("dynamic", "em"), implementations=("naive", "exact", "ours"), gradients=("full",))
+    found = options.candidates("paper")
+    ours = {c.routing: c for c in found if c.implementation == "ours"}
+    assert reference(ours["dynamic"], found) == NAIVE
+    assert reference(ours["em"], found) == Candidate("exact", "em", "")
+    assert [c.implementation for c in options.candidates("matrix_capsnet")] == ["exact", "ours"]
+
+
+@pytest.mark.parametrize("implementation", ["exact", "ours"])
+def test_exact_takes_no_fast_path(implementation):
+    subject, allowed = Subject(Candidate(implementation, "em", ""), CASE, CPU, fused=False, processes=1), []
+    subject.model.register_forward_pre_hook(lambda *_: allowed.append(fast_paths_allowed()))
+    subject.model.conv.weight.register_hook(lambda _: allowed.append(fast_paths_allowed()))
+    subject.train()
+    subject.infer()
+    assert allowed == [implementation == "ours"] * 3
+    assert bool(subject.optimizer.defaults["fused"]) == (implementation == "ours")
 
 
 @pytest.mark.parametrize(
@@ -187,6 +208,7 @@ def test_only_what_the_naive_implementations_have_is_compared_with_them():
         (["--batch", "many"], "--batch many: must be a number of images"),
         (["--batch", "33", "--processes", "2"], "A batch of 33 does not divide among 2 processes."),
         (["--rounds", "1"], "rounds=1"),
+        (["--networks", "cnn", "--impl", "naive"], "cnn: no other implementations than 'exact' and 'ours' have it"),
         (["--device", "tpu"], "device='tpu'"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast, get_args
 
@@ -9,6 +10,7 @@ import torch
 
 from capsnet_dist.bench.naive import Gradient
 from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import models, routings
 
 IMAGE = (1, 28, 28)  # MNIST, as in the paper
@@ -17,8 +19,8 @@ CLASSES = 10
 SIZES: dict[str, dict[str, int]] = {"paper": {}, "small": {"channels": 32, "primary_types": 8}}
 """CapsNet as in the paper, and one of 1/60 of the multiplications."""
 
-IMPLEMENTATIONS = ("naive", "einsum", "ours")
-"""What public implementations do, the same with the fastest plain votes, and this package."""
+IMPLEMENTATIONS = ("naive", "einsum", "exact", "ours")
+"""What public implementations do, the same with the fastest plain votes, this package with `--exact`, and as it is."""
 
 DTYPES = ("float32", "tf32", "bfloat16", "float64")
 """Precisions: float32 is exact on a GPU too, bfloat16 is autocast."""
@@ -28,7 +30,7 @@ class Candidate(NamedTuple):
     """One way to compute a step."""
 
     implementation: str
-    """"naive", "einsum" or "ours"."""
+    """"naive", "einsum", "exact" or "ours"."""
     routing: str
     """Name of the routing; empty where the network has its own."""
     gradient: str
@@ -40,6 +42,15 @@ class Candidate(NamedTuple):
     def label(self) -> str:
         """What tables call it: `ours, dynamic, full`."""
         return ", ".join([*filter(None, self[:3]), *(["compiled"] if self.compiled else [])])
+
+    @property
+    def of_package(self) -> bool:
+        """Whether it is this package's, with fast paths or without."""
+        return self.implementation in ("exact", "ours")
+
+    def context(self) -> AbstractContextManager[None]:
+        """Whether fast paths are taken."""
+        return fast_paths(self.implementation != "exact")
 
 
 class Case(NamedTuple):
@@ -58,7 +69,7 @@ class Options:
     """What to measure."""
 
     implementations: tuple[str, ...] = ("naive", "ours")
-    """"naive", "einsum" and "ours"."""
+    """"naive", "einsum", "exact" and "ours"."""
     gradients: tuple[str, ...] = ("full", "last")
     """Through which rounds of dynamic routing gradients go."""
     routings: tuple[str, ...] = ("dynamic",)
@@ -109,6 +120,9 @@ class Options:
             )
         if self.where == "cuda" and self.processes > torch.cuda.device_count():
             raise UserError(f"processes={self.processes}: there are only {torch.cuda.device_count()} GPUs.")
+        for network in self.networks:
+            if not self.candidates(network):
+                raise UserError(f"{network}: no other implementations than 'exact' and 'ours' have it, or its routing.")
         for batch in self.batches:
             if batch < self.processes or batch % self.processes:
                 raise UserError(f"A batch of {batch} does not divide among {self.processes} processes.")
@@ -125,14 +139,14 @@ class Options:
     def candidates(self, network: str) -> list[Candidate]:
         """The rows of a table, in the order in which they take turns."""
         if network not in SIZES:
-            found = [Candidate("ours", "", "")]
+            found = [Candidate(each, "", "") for each in self.implementations if each in ("exact", "ours")]
         else:
             found = [
                 Candidate(implementation, routing, gradient)
                 for routing in self.routings
                 for gradient in (self.gradients if routing == "dynamic" else ("",))
                 for implementation in self.implementations
-                if routing == "dynamic" or implementation == "ours"
+                if routing == "dynamic" or implementation in ("exact", "ours")
             ]
         return found + [candidate._replace(compiled=True) for candidate in found if self.compile]
 
@@ -145,7 +159,11 @@ class Options:
 
 
 def reference(candidate: Candidate, among: Sequence[Candidate]) -> Candidate | None:
-    """The naive candidate of the same gradients, or else the first one; None without any."""
-    naive = [other for other in among if other.implementation == "naive" and not other.compiled]
-    same = [other for other in naive if other.gradient == candidate.gradient]
-    return next(iter([*same, *naive]), None)
+    """What a candidate is compared with: "naive", or "exact" where that is nearer; None where neither is measured."""
+    plain = [other for other in among if other.implementation in ("naive", "exact") and not other.compiled]
+    same = candidate.routing, candidate.gradient
+    return min(
+        plain,
+        key=lambda other: (other.routing != same[0], other.gradient != same[1], other.implementation != "naive"),
+        default=None,
+    )

@@ -79,14 +79,16 @@ def tables(found: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _speeds(title: str, rows: Sequence[Mapping[str, Any]], kind: str) -> Table:
+    names = dict.fromkeys(row["against"].partition(",")[0] for row in rows if row.get("against"))
+    other = " or ".join(names) or "naive"
     columns = [
         "",
         "images/s",
         "quartiles",
-        "times naive",
+        f"times {other}",
         "quartiles",
         "memory, MiB",
-        "of naive",
+        f"of {other}",
         "without libraries",
         "floor",
         "direct floor",

@@ -55,18 +55,19 @@ def layer_step(candidate: Candidate, point: Point, device: torch.device) -> Call
     layer = _layer(candidate, parts, wholes).to(device)
 
     def step() -> None:
-        poses: Tensor = layer(Capsules(u, u.new_ones(batch, parts))).poses if ours else layer(u)
-        poses.sum().backward()
+        with candidate.context():
+            inputs = Capsules(u, u.new_ones(batch, parts))
+            poses: Tensor = layer(inputs).poses if candidate.of_package else layer(u)
+            poses.sum().backward()
         layer.zero_grad()
         u.grad = None
 
-    ours = candidate.implementation == "ours"
     return step
 
 
 def _layer(candidate: Candidate, parts: int, wholes: int) -> nn.Module:
     gradient = cast(Gradient, candidate.gradient)
-    if candidate.implementation == "ours":
+    if candidate.of_package:
         routing = routings("dynamic", gradient=gradient)
         return layers("dense", wholes=wholes, dim=DIM, routing=routing).build(Grid(parts, 1, 1, PART_DIM))
     votes = "einsum" if candidate.implementation == "einsum" else "matmul"

@@ -36,37 +36,40 @@ class Subject:
         labels = torch.randint(CLASSES, (len(images),), generator=generator).to(device)
         self.images, self.labels, self.half = images, labels, case.dtype == "bfloat16"
         self.model = _build(candidate, case.network).to(device, dtype)
-        self.is_ours = candidate.implementation == "ours"
-        parameters = list(self.model.parameters())
-        self.optimizer = (
-            optimizers("adam").build(parameters, LR) if self.is_ours or fused else torch.optim.Adam(parameters, LR)
-        )
+        self.candidate, parameters = candidate, list(self.model.parameters())
+        with candidate.context():
+            self.optimizer = (
+                optimizers("adam").build(parameters, LR)
+                if candidate.of_package or fused
+                else torch.optim.Adam(parameters, LR)
+            )
         self.criteria = [losses("margin").build(), losses("reconstruction").build()]
         replica: Any = torch.compile(self.model) if candidate.compiled else self.model
         self.replica = nn.parallel.DistributedDataParallel(replica) if processes > 1 else replica
 
     def train(self, mark: Callable[[str], object] = lambda stage: None) -> None:
         """One step of training; `mark` hears of each stage that is done."""
-        with self._precision():
-            output = self.replica(self.images, self.labels)
-            mark("forward")
-            loss = self.loss(output)
-        mark("loss")
-        loss.backward()
-        mark("backward")
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        mark("optimizer")
+        with self.candidate.context():
+            with self._precision():
+                output = self.replica(self.images, self.labels)
+                mark("forward")
+                loss = self.loss(output)
+            mark("loss")
+            loss.backward()
+            mark("backward")
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            mark("optimizer")
 
     @torch.no_grad()
     def infer(self) -> Output:
         """One step of inference, reconstruction included."""
-        with self._precision():
+        with self.candidate.context(), self._precision():
             return self.replica(self.images)
 
     def loss(self, output: Output) -> Tensor:
         """What the step minimises."""
-        if not self.is_ours:
+        if not self.candidate.of_package:
             return naive_loss(output, self.images, self.labels)
         wanted = self.criteria if output.reconstruction is not None else self.criteria[:1]
         terms = [term for c in wanted for term in c(output, self.images, self.labels, 0.0).values()]
@@ -84,7 +87,7 @@ def _build(candidate: Candidate, network: str) -> nn.Module:
     size = SIZES[network]
     options = {"gradient": candidate.gradient} if candidate.gradient else {}
     ours = models("capsnet", routing=routings(candidate.routing, **options), **size).build(IMAGE, CLASSES)
-    if candidate.implementation == "ours":
+    if candidate.of_package:
         return ours
     gradient = cast(Gradient, candidate.gradient)
     naive = NaiveCapsNet(IMAGE, CLASSES, **size, gradient=gradient, votes=_votes(candidate.implementation))

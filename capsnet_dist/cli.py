@@ -6,15 +6,14 @@ import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from capsnet_dist import command_line, config
 from capsnet_dist.console import notices, print_json, print_table
 from capsnet_dist.errors import UserError, did_you_mean, user_errors
 from capsnet_dist.registry import Choice, Registry
 
-if TYPE_CHECKING:  # PyTorch takes seconds to import: only a command that needs it does so
-    pass
+# PyTorch takes seconds to import: only a command that needs it does so.
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -113,8 +112,8 @@ def check(target: str, /, *, json: bool = False, imports: tuple[str, ...] = ()) 
 
 def compare(
     *,
+    data: Choice[Any],
     routings: str = "dynamic,uniform",
-    data: str = "digits",
     seeds: int = 3,
     steps: int | None = None,
     epochs: int = 10,
@@ -124,8 +123,8 @@ def compare(
     """Train each routing in turn, with the same network and settings, and print and save a table and a plot.
 
     Args:
+        data: Data set.
         routings: Their names, separated by commas.
-        data: Name of the data set.
         seeds: Runs for each routing: seeds 0, 1, and so on.
         steps: End after this many steps, whatever the epochs.
         epochs: Passes over the training images.
@@ -198,10 +197,13 @@ def _describe(registry: Registry[Any], name: str) -> dict[str, Any]:
 
 
 def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
-    """The data set that `evaluate RUN` starts from: that of the run."""
-    if words[:1] != ["evaluate"]:
+    """The data set that a command starts from: `evaluate RUN` from that of the run."""
+    if words[:1] not in (["evaluate"], ["compare"]):
         return {}
     from capsnet_dist import datasets
+
+    if words[0] == "compare":
+        return {"data": datasets("digits")}
     from capsnet_dist.evaluation import trained_on
 
     switches = ("--json", "--no-json")  # the flags that take no value

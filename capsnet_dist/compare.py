@@ -19,9 +19,10 @@ from capsnet_dist import config, weights
 from capsnet_dist.comparison import Row, save, show, summarize
 from capsnet_dist.diagnose import diagnose, watched_steps
 from capsnet_dist.errors import UserError
-from capsnet_dist.plugins import datasets, losses, models
+from capsnet_dist.plugins import Dataset, datasets, losses, models
 from capsnet_dist.plugins import routings as known
-from capsnet_dist.run import Run
+from capsnet_dist.registry import Choice
+from capsnet_dist.run import Run, check
 from capsnet_dist.train import train
 
 TRY = "from capsnet_dist.compare import try_alone; try_alone()"
@@ -29,7 +30,7 @@ TRY = "from capsnet_dist.compare import try_alone; try_alone()"
 
 def main(
     routings: str = "dynamic",
-    data: str = "digits",
+    data: Choice[Dataset] = datasets("digits"),
     seeds: int = 3,
     steps: int | None = None,
     epochs: int = 10,
@@ -40,7 +41,7 @@ def main(
 
     Args:
         routings: Their names, separated by commas.
-        data: Name of the data set.
+        data: Data set.
         seeds: Runs for each routing: seeds 0, 1, and so on.
         steps: End after this many steps, whatever the epochs.
         epochs: Passes over the training images.
@@ -52,10 +53,9 @@ def main(
     """
     for source in imports:
         config.import_plugins(source)
-    chosen = datasets(data)
-    narrow = min(chosen.build().split("test").images.shape[2:]) < 17  # two kernels of 9 need 17 pixels
+    narrow = min(data.build().split("test").images.shape[2:]) < 17  # two kernels of 9 need 17 pixels
     model = models("capsnet", channels=64, kernel=3, primary_kernel=3) if narrow else models("capsnet")
-    run = Run(name="compare", model=model, data=chosen, loss=losses("margin"), steps=steps, epochs=epochs)
+    run = Run(name="compare", model=model, data=data, loss=losses("margin"), steps=steps, epochs=epochs)
     names = [name.strip() for name in routings.split(",") if name.strip()]
     failed = [r for r in compare(run, names, seeds, folder, imports) if r.problem]
     if failed:
@@ -79,6 +79,7 @@ def compare(run: Run, routings: Sequence[str], seeds: int, folder: Path, imports
         raise UserError(f"{seeds} seeds of {len(routings)} routings: there must be at least one of each.")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("A comparison starts its own runs: start it as one process.")
+    check(run, 1)
     for name in routings:
         known(name)
     try:

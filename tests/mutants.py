@@ -270,6 +270,12 @@ class TurnsAutocastOn(Honest):
             return logits + votes.agreement(poses)
 
 
+class TurnsFloat16On(Honest):
+    def grow(self, logits, votes, poses):
+        with torch.autocast("cpu", torch.float16):
+            return logits + votes.agreement(poses)
+
+
 class FirstWholeFirst(Honest):
     def grow(self, logits, votes, poses):
         return super().grow(logits, votes, poses) + one_hot(torch.tensor(0), self.wholes)
@@ -342,6 +348,7 @@ ROUTINGS = [
     (VotesOfItsOwn, "shapes_fit", "raised"),
     (HalfPrecision, "gradients_are_exact", "Jacobian mismatch"),
     (TurnsAutocastOn, "autocast_keeps_float32", "against float64"),
+    (TurnsFloat16On, "extremes_stay_finite_under_autocast", "poses of 1e4"),
     (FirstWholeFirst, "permuting_wholes_permutes_the_output", "in another order"),
     (FirstPartFirst, "permuting_parts_changes_nothing", "in another order"),
     (StopsEarly, "exports_with_any_batch", "raised"),

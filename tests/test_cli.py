@@ -234,3 +234,8 @@ def test_an_unknown_command_ends_with_code_2_and_the_version_is_said():
     assert said("predikt")[0] == 2
     code, out, _ = said("--version")
     assert code == 0 and out.startswith("capsnet-dist 0.")
+
+
+def test_options_of_the_data_to_compare_on_are_flags():
+    code, out, _ = said("compare", "--data", "mnist", "--help")
+    assert code == 0 and "--data.root" in out

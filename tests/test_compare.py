@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from test_train import RUN
 
 import capsnet_dist.compare
-from capsnet_dist import Capsules, Routing, Split, UserError, models, routings
+from capsnet_dist import Capsules, Routing, Split, UserError, datasets, models, routings
 from capsnet_dist.compare import Row, compare, main
 from capsnet_dist.config import import_plugins
 from capsnet_dist.diagnose import diagnose, peak_memory, watched_steps
@@ -207,7 +207,7 @@ def test_a_table_gives_mean_and_sample_deviation_over_the_seeds(run, tried, caps
 
 def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried):
     with pytest.raises(UserError, match="impossible failed: this one never works"):
-        main("dynamic, impossible,halved", "digits", seeds=1, steps=7, folder=Path("out"), imports=["plugin.py"])
+        main("dynamic, impossible,halved", datasets("digits"), seeds=1, steps=7, folder=Path("out"), imports=["plugin.py"])
     assert [run.model.options["routing"].name for run in tried] == ["dynamic", "impossible", "halved"]
     assert {(run.steps, run.data.name, run.model.options["kernel"]) for run in tried} == {(7, "digits", 3)}
     assert len(Path("out/comparison.md").read_text().splitlines()) == 2 + 3
@@ -224,6 +224,12 @@ def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried):
 def test_what_cannot_be_compared_is_refused_before_any_work(run, names, seeds, message):
     with pytest.raises(UserError, match=message):
         compare(run, names, seeds, Path("out"))
+    assert not Path("out").exists()
+
+
+def test_numbers_that_cannot_work_are_refused_before_any_work(run):
+    with pytest.raises(UserError, match="--steps 0: must be at least 1"):
+        compare(replace(run, steps=0), ["dynamic"], 1, Path("out"))
     assert not Path("out").exists()
 
 

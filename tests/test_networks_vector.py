@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import test_networks_matrix
 import torch
 from test_train import RUN
 from torch.nn import functional
@@ -473,6 +474,7 @@ def test_help_shows_the_options_of_each_layer(capsys):
 
 FEW = routings("dynamic", iterations=2, bias=True)
 LEARNING = {
+    "capsnet": ("margin", dict(channels=16, primary_types=4, dim=8, decoder=NONE)),
     "efficient_capsnet": ("margin", dict(stem=stems("efficient", momentum=0.1), decoder=NONE)),
     "hvc": ("cross_entropy", dict(channels=8, growth=4, branches=(2, 4), momentum=0.1)),
     "deepcaps": (
@@ -500,6 +502,12 @@ def digits():
         pytest.skip(f"no MNIST in {folder}: set CAPSNET_DATA to the folder that holds MNIST/raw")
     data = MNIST(folder, train=True)
     return data.data[:64, None] / 255, data.targets[:64]
+
+
+def test_every_registered_network_is_in_one_of_the_lists_that_learn():
+    assert {*LEARNING, *test_networks_matrix.LEARNING} == {
+        name for name in models if models.owner(name).startswith("capsnet_dist ")
+    }
 
 
 @pytest.mark.parametrize("name", list(LEARNING))

@@ -100,7 +100,7 @@ def values_and_gradients_stay_finite(subject: LayerSubject) -> None:
 
 
 def autocast_keeps_float32(subject: LayerSubject) -> None:
-    """Under bfloat16 autocast a layer routes in float32 and gives float32: agreement is lost in fewer digits."""
+    """Under autocast a layer routes in float32 and gives float32: agreement is lost in fewer digits."""
     layer = subject.layer()
     for module in layer.modules():
         if isinstance(module, Routing):

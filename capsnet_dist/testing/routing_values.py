@@ -115,26 +115,46 @@ def gradients_are_exact(subject: RoutingSubject) -> None:
 
 
 def require_float32_under_autocast(layer: Layer, capsules: Capsules, tolerance: float) -> None:
-    """Compare a layer in bfloat16 autocast with itself in float64, on the same capsules."""
-    rounded = Capsules(*(x.bfloat16() for x in capsules))
+    """Compare a layer under autocast to bfloat16 and to float16 with itself in float64, on the same capsules."""
     exact = copy.deepcopy(layer).double()
-    with torch.no_grad():
-        expected = exact(Capsules(*(x.double() for x in rounded)))
-        with torch.autocast("cpu", torch.bfloat16):
-            wholes = layer.float()(rounded)
-    for x in wholes:
-        require(x.dtype is torch.float32, f"under autocast to bfloat16 the result is {x.dtype}")
-    require_same(wholes, expected, "float32 under autocast against float64", tolerance)
+    for dtype in (torch.bfloat16, torch.float16):
+        rounded = Capsules(*(x.to(dtype) for x in capsules))
+        with torch.no_grad():
+            expected = exact(Capsules(*(x.double() for x in rounded)))
+            with torch.autocast("cpu", dtype):
+                wholes = layer.float()(rounded)
+        for x in wholes:
+            require(x.dtype is torch.float32, f"under autocast to {dtype} the result is {x.dtype}")
+        require_same(wholes, expected, f"float32 under autocast to {dtype} against float64", tolerance)
 
 
 def autocast_keeps_float32(subject: RoutingSubject) -> None:
-    """In a layer under bfloat16 autocast the arithmetic is that of float32: agreement is lost in fewer digits."""
-    parts, part_dim, wholes, dim = sizes = Sizes()
-    layer = DenseCapsules(Grid(parts, 1, 1, part_dim), wholes=wholes, dim=dim)
-    layer.weight.data.mul_(10)  # from deviation 0.1 to 1, where iterations matter
-    layer.routing = subject.routing(sizes)
+    """In a layer under autocast the arithmetic is that of float32: agreement is lost in fewer digits."""
     capsules = Capsules(*(subject.inputs()[name] for name in ("poses", "activations")))
-    require_float32_under_autocast(layer.eval(), capsules, 1e-4)  # float32 has 7 digits, bfloat16 fewer than 3
+    require_float32_under_autocast(_layer(subject), capsules, 1e-4)  # float32 has 7 digits, float16 fewer than 4
+
+
+def extremes_stay_finite_under_autocast(subject: RoutingSubject) -> None:
+    """Values and gradients are as finite in a layer under autocast as without: 1e4 squared is too much for float16."""
+    for dtype in (torch.bfloat16, torch.float16):
+        for name, inputs in extremes(subject).items():
+            layer = _layer(subject).float()
+            leaves = {key: inputs[key].clone().requires_grad_() for key in ("poses", "activations")}
+            with torch.autocast("cpu", dtype):
+                found = layer(Capsules(**leaves))._asdict()
+            torch.stack([x.sum() for x in found.values()]).sum().backward()
+            for key, leaf in [*leaves.items(), *layer.named_parameters()]:
+                found |= {f"the gradient of {key}": leaf.grad} if leaf.grad is not None else {}
+            for part, tensor in found.items():
+                _is_finite(tensor, f"{dtype}, {name}: {part}")
+
+
+def _layer(subject: RoutingSubject) -> Layer:
+    """The routing in dense capsules, whose matrices are large enough for iterations to matter."""
+    parts, part_dim, wholes, dim = sizes = Sizes()
+    layer = DenseCapsules(Grid(parts, 1, 1, part_dim), wholes=wholes, dim=dim, deviation=1.0)
+    layer.routing = subject.routing(sizes)
+    return layer.eval()
 
 
 LAWS = (
@@ -146,4 +166,5 @@ LAWS = (
     Law(activations_are_in_range),
     Law(gradients_are_exact),
     Law(autocast_keeps_float32),
+    Law(extremes_stay_finite_under_autocast),
 )

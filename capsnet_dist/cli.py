@@ -13,8 +13,6 @@ from capsnet_dist.console import notices, print_json, print_table
 from capsnet_dist.errors import UserError, did_you_mean, user_errors
 from capsnet_dist.registry import Choice, Registry
 
-# PyTorch takes seconds to import: only a command that needs it does so.
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; a mistake of the user ends with one line on standard error and exit code 2."""

@@ -207,7 +207,14 @@ def test_a_table_gives_mean_and_sample_deviation_over_the_seeds(run, tried, caps
 
 def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried):
     with pytest.raises(UserError, match="impossible failed: this one never works"):
-        main("dynamic, impossible,halved", datasets("digits"), seeds=1, steps=7, folder=Path("out"), imports=["plugin.py"])
+        main(
+            "dynamic, impossible,halved",
+            datasets("digits"),
+            seeds=1,
+            steps=7,
+            folder=Path("out"),
+            imports=["plugin.py"],
+        )
     assert [run.model.options["routing"].name for run in tried] == ["dynamic", "impossible", "halved"]
     assert {(run.steps, run.data.name, run.model.options["kernel"]) for run in tried} == {(7, "digits", 3)}
     assert len(Path("out/comparison.md").read_text().splitlines()) == 2 + 3

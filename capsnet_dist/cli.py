@@ -6,15 +6,12 @@ import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from capsnet_dist import command_line, config
 from capsnet_dist.console import notices, print_json, print_table
 from capsnet_dist.errors import UserError, did_you_mean, user_errors
 from capsnet_dist.registry import Choice, Registry
-
-if TYPE_CHECKING:  # PyTorch takes seconds to import: only a command that needs it does so
-    pass
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -4,12 +4,14 @@ import dataclasses
 import inspect
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import docstring_parser
 import pytest
 from test_train import RUN
 
 from capsnet_dist import UserError, command_line, config, routings
+from capsnet_dist.errors import user_errors
 from capsnet_dist.plugins import REGISTRIES
 
 
@@ -36,6 +38,27 @@ def test_an_unknown_option_is_answered_with_the_nearest_and_code_2(capsys):
         command_line.parse(RUN, ["--model.routing.iteratons", "2"])
     assert end.value.code == 2
     assert "--model.routing.iterations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--batch-size", "abc"], ["--lrr", "1"], ["--dtype", "float16"]])
+def test_only_rank_0_says_what_is_wrong_with_the_command_line(monkeypatch, capsys, words):
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as end:
+            command_line.parse(RUN, words)
+        out, err = capsys.readouterr()
+        assert end.value.code == 2 and out == "" and (words[0] in err) == (rank == "0")
+        assert rank == "0" or err == ""
+
+
+def test_other_ranks_wait_until_rank_0_has_spoken(monkeypatch):
+    waited = []
+    monkeypatch.setattr("capsnet_dist.errors.time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setenv("RANK", "1")
+    for words in (["--lrr", "1"], ["--model.routing", "ems"]):
+        with pytest.raises(SystemExit), user_errors():
+            command_line.parse(RUN, words)
+    assert waited == [10, 10]
 
 
 @pytest.mark.parametrize(
@@ -91,3 +114,10 @@ def test_help_shows_every_option_of_the_run_and_of_the_chosen_plugins(capsys):
     for flag in flags:
         assert flag in shown
     assert "(default: 0.001)" in shown and "Peak learning rate." in shown
+
+
+def test_help_runs_on_where_a_docstring_goes_to_the_next_line(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        command_line.parse(RUN, ["--help"])
+    assert "the last one only, whose couplings then count" in capsys.readouterr().out

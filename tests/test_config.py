@@ -3,6 +3,8 @@
 import dataclasses
 import inspect
 import json
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,8 @@ from test_train import RUN
 from capsnet_dist import UserError, command_line, config, routings
 from capsnet_dist.errors import user_errors
 from capsnet_dist.plugins import REGISTRIES
+from capsnet_dist.ranges import require
+from capsnet_dist.run import check
 
 
 def test_json_round_trip_is_exact():
@@ -38,6 +42,39 @@ def test_an_unknown_option_is_answered_with_the_nearest_and_code_2(capsys):
         command_line.parse(RUN, ["--model.routing.iteratons", "2"])
     assert end.value.code == 2
     assert "--model.routing.iterations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--batch-size 0", "--batch-size 0: must be at least 1."),
+        ("--lr -1", "--lr -1.0: must be positive."),
+        ("--lr nan", "--lr nan: must be positive."),
+        ("--lr inf", "--lr inf: must be a finite number."),
+        ("--steps -3", "--steps -3: must be at least 1."),
+        ("--ema 1", "--ema 1.0: must be at least 0 and less than 1."),
+        ("--checkpoint.every 0", "--checkpoint.every 0: must be at least 1."),
+        ("--model.primary-dim 0", "--model.primary-dim 0: must be at least 1."),
+        ("--model.routing.iterations 0", "--model.routing.iterations 0: must be at least 1."),
+        ("--model.decoder.hidden 512 0", "--model.decoder.hidden 512 0: must be at least 1."),
+        ("--optimizer.beta1 1", "--optimizer.beta1 1.0: must be at least 0 and less than 1."),
+        ("--augmentation shift --augmentation.pixels -1", "--augmentation.pixels -1: must be at least 0."),
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_its_flag_before_any_work(words, message):
+    run = command_line.parse(RUN, words.split())
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        check(run, 1)
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_every_option_that_counts_refuses_a_negative_number(registry):
+    for name in registry:
+        for key, value in registry(name).options.items():
+            is_count = type(value) is int or (isinstance(value, tuple) and value and type(value[0]) is int)
+            with pytest.raises(UserError, match="must be at least") if is_count else nullcontext():
+                bad = (-1,) * len(value) if isinstance(value, tuple) else -1
+                require(registry.options(name)[key].type, bad if is_count else value, key)
 
 
 @pytest.mark.parametrize("words", [["--batch-size", "abc"], ["--lrr", "1"], ["--dtype", "float16"]])
@@ -120,4 +157,5 @@ def test_help_runs_on_where_a_docstring_goes_to_the_next_line(monkeypatch, capsy
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
         command_line.parse(RUN, ["--help"])
-    assert "the last one only, whose couplings then count" in capsys.readouterr().out
+    shown = capsys.readouterr().out.replace("│", " ").split()
+    assert "the last one only, whose couplings then count" in " ".join(shown)

@@ -1,13 +1,15 @@
 """The command line: a configuration written in Python, overlaid from flags and files."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
+import io
 import itertools
 import os
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,7 +33,7 @@ def parse(default: C, argv: Sequence[str] | None = None) -> C:
     import tyro
 
     argv = list(sys.argv[1:] if argv is None else argv)
-    words = [word for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+    words = _words(argv)
     for source in _values(words, "--import"):
         import_plugins(source)
     for file in _values(words, "--config")[-1:]:
@@ -43,13 +45,9 @@ def parse(default: C, argv: Sequence[str] | None = None) -> C:
         except (UserError, RecursionError) as error:
             raise UserError(f"{file}: {error}") from error
     default = _choose(default, words)
-    return tyro.cli(
-        _command(default),
-        args=argv,
-        description=inspect.getdoc(type(default)) or "",
-        registry=_rules(),
-        console_outputs=int(os.environ.get("RANK", "0")) == 0,
-    ).run
+    description = inspect.getdoc(type(default)) or ""
+    with _said_once():
+        return tyro.cli(_command(default), args=argv, description=description, registry=_rules()).run
 
 
 def command(
@@ -68,27 +66,52 @@ def command(
     """
     import tyro
 
-    words = [word for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+    known = {function.__name__: function for function in functions}
+    name = argv[0] if argv else "--help"
+    if name not in {**known, "-h": None, "--help": None}:
+        raise UserError(f"Unknown command {name!r}.{did_you_mean(name, known)}")
+    words = _words(argv)
     for source in _values(words, "--import"):
         import_plugins(source)
     given = dict(choices())
     chosen = _choose(dataclasses.make_dataclass("Chosen", [(name, Any) for name in given])(**given), words)
+    for function in functions:
+        _annotate(function)
+    how: dict[str, Any] = {"registry": _rules(), "console_outputs": _is_first()}
+    if name not in known:
+        tyro.extras.subcommand_cli_from_dict(known, prog="capsnet-dist", args=argv, description=description, **how)
+        return
+    bound = functools.partial(known[name], **{key: getattr(chosen, key) for key in given})
+    bound.__doc__ = known[name].__doc__
+    tyro.cli(bound, prog=f"capsnet-dist {name}", args=argv[1:], **how)
+
+
+def _is_first() -> bool:
+    """Whether this process speaks for all of them."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextlib.contextmanager
+def _said_once() -> Generator[None]:
+    """Let rank 0 alone say what tyro has to say: its `console_outputs` does not silence bad values."""
+    silence = io.StringIO() if not _is_first() else None
+    with contextlib.ExitStack() as stack:
+        for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr) if silence else ():
+            stack.enter_context(redirect(silence))
+        yield
+
+
+def _annotate(function: Callable[..., None]) -> None:
+    """Name the words of a command as its help shows them, and `imports` as its flag."""
+    import tyro
+
     help_text = "Python files or modules that register plugins; they stand after the other words."
     imports: Any = tyro.conf.arg(name="import", metavar="FILE|MODULE", help=help_text)
-    bound: dict[str, Callable[..., None]] = {}
-    for function in functions:
-        function.__annotations__["imports"] = Annotated[tuple[str, ...], imports]
-        defaults = {name: getattr(chosen, name) for name in given if name in inspect.signature(function).parameters}
-        bound[function.__name__] = functools.partial(function, **defaults)
-        bound[function.__name__].__doc__ = function.__doc__
-    tyro.extras.subcommand_cli_from_dict(
-        bound,
-        prog="capsnet-dist",
-        args=argv,
-        description=description,
-        registry=_rules(),
-        console_outputs=int(os.environ.get("RANK", "0")) == 0,
-    )
+    hints = function.__annotations__
+    hints["imports"] = Annotated[tuple[str, ...], imports]
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.POSITIONAL_ONLY and not hasattr(hints[name], "__metadata__"):
+            hints[name] = Annotated[hints[name], tyro.conf.arg(metavar=name.upper())]
 
 
 def _command(default: Any) -> Any:
@@ -102,6 +125,11 @@ def _command(default: Any) -> Any:
     run = Annotated[type(default), tyro.conf.arg(name="")]
     fields = [("config", config, None), ("imports", imports, ()), ("run", run, dataclasses.field(default=default))]
     return dataclasses.make_dataclass("Command", fields, frozen=True)
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    """A command line with `--flag=value` taken apart, or the old plugin would stay, silently."""
+    return [word for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
 
 
 def _values(words: Sequence[str], flag: str) -> list[str]:
@@ -165,7 +193,7 @@ def _rules() -> Any:
         chosen = typing.cast(Choice[Any], default)
         registry = chosen.registry
         doc = docstring_parser.parse(inspect.getdoc(registry[chosen.name]) or "")
-        helps = {p.arg_name: p.description for p in doc.params}
+        helps = {p.arg_name: " ".join((p.description or "").split()) for p in doc.params}
         names: Any = Annotated[Literal[tuple(registry)], tyro.conf.arg(name="")]  # pyright: ignore
         fields = [StructFieldSpec("__name", names, chosen.name, doc.short_description)]
         for key, option in registry.options(chosen.name).items():

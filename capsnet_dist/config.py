@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import read_bytes
+from capsnet_dist.ranges import bare, require
 from capsnet_dist.registry import Choice
 
 C = TypeVar("C")
@@ -109,7 +110,7 @@ def _restore(kind: Any, default: Any, value: Any, place: str) -> Any:
     if type(value) is int and _admits(kind, float) and abs(value) <= sys.float_info.max:
         value = float(value)
     if not _is(value, kind) or (type(value) is int and _admits(kind, float)):
-        raise UserError(f"{place} must be {inspect.formatannotation(kind)}; got {value!r:.200}.")
+        raise UserError(f"{place} must be {inspect.formatannotation(bare(kind))}; got {value!r:.200}.")
     return value
 
 
@@ -132,6 +133,19 @@ def _is(value: Any, kind: Any) -> bool:
     except TypeCheckError:
         return False
     return True
+
+
+def check_ranges(config: Any, path: str = "--") -> None:
+    """Refuse numbers outside the range of their option, by the flag that sets it.
+
+    Raises:
+        UserError: with the flag, the value and the rule.
+    """
+    for key, (kind, value) in entries(config).items():
+        flag = f"{path}{key}".replace("_", "-")
+        require(kind, value, flag)
+        if is_nested(value) or _is_group(value):
+            check_ranges(value, f"{flag}.")
 
 
 def named(choice: Choice[Any], name: object) -> Choice[Any]:

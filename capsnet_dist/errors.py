@@ -24,14 +24,23 @@ def user_errors() -> Generator[None]:
     except UserError as error:
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"Error: {error}", file=sys.stderr)  # noqa: T201
-        else:
-            time.sleep(10)  # the launcher ends all processes when one ends: let rank 0 speak first
+        _let_rank_0_speak()
         sys.exit(2)
+    except SystemExit as end:
+        if end.code == 2:  # of the command line, which rank 0 explains
+            _let_rank_0_speak()
+        raise
     except ProcessLost as error:
         print(f"Rank {os.environ.get('RANK', '0')}: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as shells count
+
+
+def _let_rank_0_speak() -> None:
+    """Wait on other ranks: the launcher ends all processes when one ends."""
+    if int(os.environ.get("RANK", "0")) != 0:
+        time.sleep(10)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

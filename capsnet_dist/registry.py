@@ -14,6 +14,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, v
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.ranges import require
 
 T = TypeVar("T")
 Plugin = TypeVar("Plugin", bound=Callable[..., Any])
@@ -45,10 +46,15 @@ class Choice(Generic[T]):
     def build(self, *structure: Any) -> T:
         """Construct the plugin for tensors of the given structure.
 
+        Raises:
+            UserError: a number outside the range of its option, or whatever else the plugin refuses.
+
         >>> from capsnet_dist import routings
         >>> routings("dynamic", iterations=2).build(1152, 8, 10, 16)
         DynamicRouting(1152 x 8 -> 10 x 16, iterations=2)
         """
+        for key, option in self.registry.options(self.name).items():
+            require(option.type, self.options[key], f"{self.registry.kind} {self.name!r}: {key}")
         return self.registry[self.name](*structure, **self.options)
 
 

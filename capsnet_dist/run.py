@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch.optim import Optimizer
 
+from capsnet_dist.config import check_ranges
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import (
     Augmentation,
@@ -18,6 +19,7 @@ from capsnet_dist.plugins import (
     optimizers,
     schedules,
 )
+from capsnet_dist.ranges import Count, Fraction, Positive
 from capsnet_dist.regions import Compile
 from capsnet_dist.registry import Choice
 
@@ -26,11 +28,11 @@ from capsnet_dist.registry import Choice
 class Checkpoints:
     """When the exact state of the training is saved, to go on from."""
 
-    every: int = 200
+    every: Count = 200
     """Steps between checkpoints."""
-    minutes: float = 5.0
+    minutes: Positive = 5.0
     """Longest time between checkpoints."""
-    keep: int = 2
+    keep: Count = 2
     """How many of the newest to keep."""
 
 
@@ -54,23 +56,23 @@ class Run:
     """How the weights follow the gradient."""
     schedule: Choice[Schedule] = schedules("exponential")
     """The learning rate over time."""
-    lr: float = 1e-3
+    lr: Positive = 1e-3
     """Peak learning rate."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Images in one step, over all processes and accumulated micro-batches together."""
-    accumulation: int = 1
+    accumulation: Count = 1
     """Micro-batches whose gradients make up one step."""
-    epochs: int = 30
+    epochs: Count = 30
     """Passes over the training images."""
-    steps: int | None = None
+    steps: Count | None = None
     """End after this many steps, whatever the epochs."""
-    clip_norm: float | None = None
+    clip_norm: Positive | None = None
     """Largest norm of the gradient; a longer one is scaled down."""
-    ema: float = 0.999
-    """Decay of the moving average of the weights, lower in the first steps; 0 turns it off."""
-    validation: float = 0.1
+    ema: Fraction = 0.999
+    """Fraction of the moving average of the weights, lower in the first steps; 0 turns it off."""
+    validation: Fraction = 0.1
     """Share of the training images held out to choose the best weights."""
-    evaluate_every: int = 1
+    evaluate_every: Count = 1
     """Epochs between evaluations."""
     seed: int = 0
     """Start of every random choice: weights, order of images, augmentation."""
@@ -84,7 +86,7 @@ class Run:
     """Compute everything as it is defined: no fast path of routing, convolution or optimizer."""
     deterministic: bool = False
     """Refuse operations whose result may differ between two runs on a GPU."""
-    processes: int | None = None
+    processes: Count | None = None
     """Refuse to start with another number of processes."""
     run_dir: Path | None = None
     """Run folder; must not exist yet."""
@@ -98,11 +100,11 @@ class Run:
     """Go on from the newest good checkpoint of a run folder; "auto": of --run-dir, or start anew."""
     strict_resume: bool = False
     """Refuse to resume with other options, software or machines than before."""
-    max_time: float | None = None
+    max_time: Positive | None = None
     """Minutes after which to save and end, as if interrupted."""
-    max_skipped: int = 10
+    max_skipped: Count = 10
     """Steps in a row without a finite gradient, each of them skipped, before giving up."""
-    timeout: float = 300.0
+    timeout: Positive = 300.0
     """Seconds to wait for another process before giving it up."""
     dry_run: bool = False
     """Do one step of everything and keep nothing."""
@@ -114,38 +116,13 @@ def check(run: Run, processes: int) -> None:
     Raises:
         UserError: with the value, the rule and the mend.
     """
+    check_ranges(run)
     if run.processes not in (None, processes):
         raise UserError(f"--processes {run.processes}: the launcher started {processes}.")
     if run.resume == "auto" and run.run_dir is None:
         raise UserError("--resume auto looks in --run-dir FOLDER: name it.")
     if run.exact and run.compile != "no":
         raise UserError(f"--exact leaves out what --compile {run.compile} does: give one of them.")
-    counts = {
-        "batch-size": run.batch_size,
-        "accumulation": run.accumulation,
-        "epochs": run.epochs,
-        "steps": run.steps,
-        "evaluate-every": run.evaluate_every,
-        "checkpoint.every": run.checkpoint.every,
-        "checkpoint.keep": run.checkpoint.keep,
-        "max-skipped": run.max_skipped,
-    }
-    for flag, count in counts.items():
-        if count is not None and count < 1:
-            raise UserError(f"--{flag} {count}: must be at least 1.")
-    amounts = {
-        "lr": run.lr,
-        "clip-norm": run.clip_norm,
-        "checkpoint.minutes": run.checkpoint.minutes,
-        "max-time": run.max_time,
-        "timeout": run.timeout,
-    }
-    for flag, amount in amounts.items():
-        if amount is not None and not 0 < amount < float("inf"):
-            raise UserError(f"--{flag} {amount}: must be positive.")
-    for flag, value in {"ema": run.ema, "validation": run.validation}.items():
-        if not 0 <= value < 1:
-            raise UserError(f"--{flag} {value}: must be at least 0 and less than 1.")
     shards = processes * run.accumulation
     if run.batch_size % shards:
         lower = run.batch_size // shards * shards

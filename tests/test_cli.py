@@ -230,8 +230,19 @@ def test_every_command_has_help(words):
     assert code == 0 and "usage: capsnet-dist" in out and ("--import" in out or not words)
 
 
-def test_an_unknown_command_ends_with_code_2_and_the_version_is_said():
-    assert said("predikt")[0] == 2
+def test_an_unknown_command_or_option_is_answered_with_the_nearest():
+    assert "Unknown command 'predikt'. Did you mean 'predict'? Known: bench, check" in refused("predikt", "run")
+    assert "Unknown command '--json'" in refused("--json", "plugins")
+    for words in (["predict", "run", "digit.png", "--jsno"], ["evaluate", "--jsno"], ["plugins", "--jsno"]):
+        code, out, err = said(*words)
+        assert (code, out) == (2, "") and "--json" in err and f"run capsnet-dist {words[0]} --help" in err, err
+
+
+def test_help_names_the_words_of_a_command():
+    assert "RUN IMAGES" in said("predict", "--help")[1]
+
+
+def test_the_version_is_said():
     code, out, _ = said("--version")
     assert code == 0 and out.startswith("capsnet-dist 0.")
 

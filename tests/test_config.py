@@ -3,14 +3,20 @@
 import dataclasses
 import inspect
 import json
+import re
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import docstring_parser
 import pytest
 from test_train import RUN
 
 from capsnet_dist import UserError, command_line, config, routings
+from capsnet_dist.errors import user_errors
 from capsnet_dist.plugins import REGISTRIES
+from capsnet_dist.ranges import require
+from capsnet_dist.run import check
 
 
 def test_json_round_trip_is_exact():
@@ -36,6 +42,60 @@ def test_an_unknown_option_is_answered_with_the_nearest_and_code_2(capsys):
         command_line.parse(RUN, ["--model.routing.iteratons", "2"])
     assert end.value.code == 2
     assert "--model.routing.iterations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--batch-size 0", "--batch-size 0: must be at least 1."),
+        ("--lr -1", "--lr -1.0: must be positive."),
+        ("--lr nan", "--lr nan: must be positive."),
+        ("--lr inf", "--lr inf: must be a finite number."),
+        ("--steps -3", "--steps -3: must be at least 1."),
+        ("--ema 1", "--ema 1.0: must be at least 0 and less than 1."),
+        ("--checkpoint.every 0", "--checkpoint.every 0: must be at least 1."),
+        ("--model.primary-dim 0", "--model.primary-dim 0: must be at least 1."),
+        ("--model.routing.iterations 0", "--model.routing.iterations 0: must be at least 1."),
+        ("--model.decoder.hidden 512 0", "--model.decoder.hidden 512 0: must be at least 1."),
+        ("--optimizer.beta1 1", "--optimizer.beta1 1.0: must be at least 0 and less than 1."),
+        ("--augmentation shift --augmentation.pixels -1", "--augmentation.pixels -1: must be at least 0."),
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_its_flag_before_any_work(words, message):
+    run = command_line.parse(RUN, words.split())
+    with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+        check(run, 1)
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_every_option_that_counts_refuses_a_negative_number(registry):
+    for name in registry:
+        for key, value in registry(name).options.items():
+            is_count = type(value) is int or (isinstance(value, tuple) and value and type(value[0]) is int)
+            with pytest.raises(UserError, match="must be at least") if is_count else nullcontext():
+                bad = (-1,) * len(value) if isinstance(value, tuple) else -1
+                require(registry.options(name)[key].type, bad if is_count else value, key)
+
+
+@pytest.mark.parametrize("words", [["--batch-size", "abc"], ["--lrr", "1"], ["--dtype", "float16"]])
+def test_only_rank_0_says_what_is_wrong_with_the_command_line(monkeypatch, capsys, words):
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit) as end:
+            command_line.parse(RUN, words)
+        out, err = capsys.readouterr()
+        assert end.value.code == 2 and out == "" and (words[0] in err) == (rank == "0")
+        assert rank == "0" or err == ""
+
+
+def test_other_ranks_wait_until_rank_0_has_spoken(monkeypatch):
+    waited = []
+    monkeypatch.setattr("capsnet_dist.errors.time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setenv("RANK", "1")
+    for words in (["--lrr", "1"], ["--model.routing", "ems"]):
+        with pytest.raises(SystemExit), user_errors():
+            command_line.parse(RUN, words)
+    assert waited == [10, 10]
 
 
 @pytest.mark.parametrize(
@@ -91,3 +151,11 @@ def test_help_shows_every_option_of_the_run_and_of_the_chosen_plugins(capsys):
     for flag in flags:
         assert flag in shown
     assert "(default: 0.001)" in shown and "Peak learning rate." in shown
+
+
+def test_help_runs_on_where_a_docstring_goes_to_the_next_line(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        command_line.parse(RUN, ["--help"])
+    shown = capsys.readouterr().out.replace("│", " ").split()
+    assert "the last one only, whose couplings then count" in " ".join(shown)

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from capsnet_dist.plugins import augmentations
+from capsnet_dist.ranges import Natural
 
 
 @augmentations.register("none")
@@ -30,7 +31,7 @@ class Shift:
 
     num_draws = 2
 
-    def __init__(self, *, pixels: int = 2) -> None:
+    def __init__(self, *, pixels: Natural = 2) -> None:
         self.pixels = pixels
 
     def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c h w"]:

@@ -9,6 +9,7 @@ from capsnet_dist.capsules import Capsules, Grid, at_least_float32
 from capsnet_dist.geometry import Windows
 from capsnet_dist.layer.voting import VotingLayer
 from capsnet_dist.plugins import Routing, layers, routings
+from capsnet_dist.ranges import Amount, Count, Natural
 from capsnet_dist.registry import Choice
 from capsnet_dist.votes import Votes, softmax_over_wholes
 
@@ -41,13 +42,13 @@ class ConvolutionalCapsules(VotingLayer):
         self,
         inputs: Grid,
         *,
-        types: int = 16,
-        dim: int = 16,
-        kernel: int = 3,
-        stride: int = 1,
-        padding: int = 0,
-        rows: int = 1,
-        deviation: float = 0.1,
+        types: Count = 16,
+        dim: Count = 16,
+        kernel: Count = 3,
+        stride: Count = 1,
+        padding: Natural = 0,
+        rows: Count = 1,
+        deviation: Amount = 0.1,
         competition: Literal["overlapping", "window"] = "overlapping",
         routing: Choice[Routing] = routings("dynamic"),
     ) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from capsnet_dist.plugins import Decoder, Image, decoders
+from capsnet_dist.ranges import Counts
 
 
 def mask(poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b j d"]:
@@ -27,7 +28,7 @@ class MaskedDecoder(Decoder):
         hidden: Width of each hidden layer.
     """
 
-    def __init__(self, image: Image, classes: int, dim: int, *, hidden: tuple[int, ...] = (512, 1024)) -> None:
+    def __init__(self, image: Image, classes: int, dim: int, *, hidden: Counts = (512, 1024)) -> None:
         super().__init__()
         self.image = image
         widths = (classes * dim, *hidden)

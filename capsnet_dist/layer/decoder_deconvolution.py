@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from capsnet_dist.errors import UserError
 from capsnet_dist.layer.decoder import mask
 from capsnet_dist.plugins import Decoder, Image, decoders
+from capsnet_dist.ranges import Counts
 
 START = 16  # channels of the first map in the authors' code
 
@@ -71,7 +72,7 @@ class ClassIndependentDecoder(Decoder):
         UserError: the image is too small to be doubled so often.
     """
 
-    def __init__(self, image: Image, classes: int, dim: int, *, channels: tuple[int, ...] = (64, 32, 16)) -> None:
+    def __init__(self, image: Image, classes: int, dim: int, *, channels: Counts = (64, 32, 16)) -> None:
         super().__init__()
         self.deconvolutions = Deconvolutions(dim, image, channels)
 
@@ -97,7 +98,7 @@ class DeconvolutionDecoder(Decoder):
         UserError: the image is too small to be doubled so often.
     """
 
-    def __init__(self, image: Image, classes: int, dim: int, *, channels: tuple[int, ...] = (64, 32, 16)) -> None:
+    def __init__(self, image: Image, classes: int, dim: int, *, channels: Counts = (64, 32, 16)) -> None:
         super().__init__()
         self.deconvolutions = Deconvolutions(classes * dim, image, channels)
 

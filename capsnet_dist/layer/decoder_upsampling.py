@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from capsnet_dist.layer.decoder import mask
 from capsnet_dist.plugins import Decoder, Image, decoders
+from capsnet_dist.ranges import Counts
 
 
 @decoders.register("upsampling")
@@ -25,7 +26,7 @@ class UpsamplingDecoder(Decoder):
         channels: Channels of each convolution; the map is doubled before each.
     """
 
-    def __init__(self, image: Image, classes: int, dim: int, *, channels: tuple[int, ...] = (64, 128, 128)) -> None:
+    def __init__(self, image: Image, classes: int, dim: int, *, channels: Counts = (64, 128, 128)) -> None:
         super().__init__()
         self.image = image
         factor = 2 ** len(channels)

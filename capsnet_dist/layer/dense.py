@@ -3,6 +3,7 @@
 from capsnet_dist.capsules import Grid
 from capsnet_dist.layer.voting import VotingLayer
 from capsnet_dist.plugins import Routing, layers, routings
+from capsnet_dist.ranges import Amount, Count
 from capsnet_dist.registry import Choice
 
 
@@ -26,10 +27,10 @@ class DenseCapsules(VotingLayer):
         self,
         inputs: Grid,
         *,
-        wholes: int = 10,
-        dim: int = 16,
-        rows: int = 1,
-        deviation: float = 0.1,
+        wholes: Count = 10,
+        dim: Count = 16,
+        rows: Count = 1,
+        deviation: Amount = 0.1,
         routing: Choice[Routing] = routings("dynamic"),
     ) -> None:
         super().__init__(inputs, Grid(wholes, 1, 1, dim), inputs.num_capsules, routing, rows=rows, deviation=deviation)

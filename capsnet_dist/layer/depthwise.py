@@ -11,6 +11,7 @@ from capsnet_dist.capsules import Capsules, Grid, at_least_float32, exponential_
 from capsnet_dist.errors import UserError
 from capsnet_dist.geometry import output_side
 from capsnet_dist.plugins import Image, Primary, primaries
+from capsnet_dist.ranges import Count
 
 
 @primaries.register("depthwise")
@@ -27,7 +28,7 @@ class DepthwisePrimary(Primary):
         UserError: the maps are smaller than the kernel, or the channels do not divide into poses.
     """
 
-    def __init__(self, maps: Image, *, dim: int = 8, kernel: int | Literal["map"] = "map", stride: int = 1) -> None:
+    def __init__(self, maps: Image, *, dim: Count = 8, kernel: int | Literal["map"] = "map", stride: Count = 1) -> None:
         channels, height, width = maps
         if channels % dim:
             raise UserError(f"{channels} feature maps do not divide into poses of {dim}.")

@@ -11,6 +11,7 @@ from capsnet_dist.capsules import Capsules, Grid, at_least_float32
 from capsnet_dist.geometry import output_side
 from capsnet_dist.layer.normalization import PoseNormalization
 from capsnet_dist.plugins import Image, Primary, primaries
+from capsnet_dist.ranges import Count, Natural, Positive
 
 
 @primaries.register("matrix")
@@ -36,13 +37,13 @@ class MatrixPrimary(Primary):
         self,
         maps: Image,
         *,
-        types: int = 32,
-        dim: int = 16,
-        kernel: int = 1,
-        stride: int = 1,
-        padding: int = 0,
+        types: Count = 32,
+        dim: Count = 16,
+        kernel: Count = 1,
+        stride: Count = 1,
+        padding: Natural = 0,
         normalization: Literal["none", "type", "number"] = "none",
-        threshold: float = 1.0,
+        threshold: Positive = 1.0,
     ) -> None:
         channels, *sides = maps
         height, width = (output_side(side, kernel, stride, padding) for side in sides)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from capsnet_dist.capsules import Capsules, Grid, at_least_float32
 from capsnet_dist.geometry import output_side
 from capsnet_dist.plugins import Image, Primary, primaries
+from capsnet_dist.ranges import Count
 
 
 @primaries.register("normalized")
@@ -25,7 +26,9 @@ class NormalizedPrimary(Primary):
         UserError: the maps are smaller than the kernel.
     """
 
-    def __init__(self, maps: Image, *, types: int = 32, dim: int = 16, kernel: int = 1, stride: int = 1) -> None:
+    def __init__(
+        self, maps: Image, *, types: Count = 32, dim: Count = 16, kernel: Count = 1, stride: Count = 1
+    ) -> None:
         channels, height, width = maps
         grid = Grid(types, output_side(height, kernel, stride), output_side(width, kernel, stride), dim, False)
         super().__init__(grid)

@@ -9,6 +9,7 @@ from capsnet_dist.capsules import Capsules, Grid, at_least_float32, lengths, squ
 from capsnet_dist.geometry import output_side
 from capsnet_dist.kernels import Convolution, FastConv2d
 from capsnet_dist.plugins import Image, Primary, primaries
+from capsnet_dist.ranges import Count, Natural
 
 
 @primaries.register("vector")
@@ -34,11 +35,11 @@ class PrimaryCapsules(Primary):
         self,
         maps: Image,
         *,
-        types: int = 32,
-        dim: int = 8,
-        kernel: int = 9,
-        stride: int = 2,
-        padding: int = 0,
+        types: Count = 32,
+        dim: Count = 8,
+        kernel: Count = 9,
+        stride: Count = 2,
+        padding: Natural = 0,
         convolution: Convolution = "auto",
     ) -> None:
         channels, *sides = maps

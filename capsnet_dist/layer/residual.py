@@ -4,6 +4,7 @@ from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.errors import UserError
 from capsnet_dist.layer.squashed import SquashedConvolution
 from capsnet_dist.plugins import Layer, layers
+from capsnet_dist.ranges import Count
 from capsnet_dist.registry import Choice
 
 
@@ -28,10 +29,10 @@ class ResidualCapsules(Layer):
         self,
         inputs: Grid,
         *,
-        types: int = 32,
-        dim: int = 8,
-        kernel: int = 3,
-        stride: int = 2,
+        types: Count = 32,
+        dim: Count = 8,
+        kernel: Count = 3,
+        stride: Count = 2,
         skip: Choice[Layer] = layers("squashed"),
     ) -> None:
         if not kernel % 2:

@@ -11,6 +11,7 @@ from capsnet_dist.capsules import Capsules, Grid, at_least_float32
 from capsnet_dist.errors import UserError
 from capsnet_dist.layer.voting import VotingLayer
 from capsnet_dist.plugins import Routing, layers, routings
+from capsnet_dist.ranges import Amount, Count
 from capsnet_dist.registry import Choice
 from capsnet_dist.votes import Votes
 
@@ -46,11 +47,11 @@ class SharedCapsules(VotingLayer):
         self,
         inputs: Grid,
         *,
-        wholes: int = 10,
-        dim: int = 16,
-        rows: int = 4,
-        deviation: float = 0.1,
-        step: float = 0.04,
+        wholes: Count = 10,
+        dim: Count = 16,
+        rows: Count = 4,
+        deviation: Amount = 0.1,
+        step: Amount = 0.04,
         origin: Literal["centre", "corner"] = "centre",
         routing: Choice[Routing] = routings("dynamic"),
     ) -> None:

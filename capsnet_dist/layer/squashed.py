@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from capsnet_dist.capsules import Capsules, Grid, at_least_float32, lengths, squash
 from capsnet_dist.geometry import output_side
 from capsnet_dist.plugins import Layer, layers
+from capsnet_dist.ranges import Count, Natural
 
 
 @layers.register("squashed")
@@ -29,7 +30,14 @@ class SquashedConvolution(Layer):
     """
 
     def __init__(
-        self, inputs: Grid, *, types: int = 32, dim: int = 8, kernel: int = 3, stride: int = 1, padding: int = 1
+        self,
+        inputs: Grid,
+        *,
+        types: Count = 32,
+        dim: Count = 8,
+        kernel: Count = 3,
+        stride: Count = 1,
+        padding: Natural = 1,
     ) -> None:
         height, width = (output_side(side, kernel, stride, padding) for side in (inputs.height, inputs.width))
         super().__init__(inputs, Grid(types, height, width, dim))

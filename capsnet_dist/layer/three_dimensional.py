@@ -11,6 +11,7 @@ from capsnet_dist.capsules import Capsules, Grid, at_least_float32
 from capsnet_dist.geometry import Windows
 from capsnet_dist.layer.voting import RoutingLayer
 from capsnet_dist.plugins import Routing, layers, routings
+from capsnet_dist.ranges import Count, Natural
 from capsnet_dist.registry import Choice
 from capsnet_dist.votes import Votes
 
@@ -40,11 +41,11 @@ class ThreeDimensionalCapsules(RoutingLayer):
         self,
         inputs: Grid,
         *,
-        types: int = 32,
-        dim: int = 8,
-        kernel: int = 3,
-        stride: int = 1,
-        padding: int = 1,
+        types: Count = 32,
+        dim: Count = 8,
+        kernel: Count = 3,
+        stride: Count = 1,
+        padding: Natural = 1,
         routing: Choice[Routing] = routings("dynamic", bias=True),
     ) -> None:
         windows = Windows(inputs, kernel, stride, padding)

@@ -8,6 +8,7 @@ from capsnet_dist.capsules import Capsules, Grid, at_least_float32
 from capsnet_dist.errors import UserError
 from capsnet_dist.layer.voting import RoutingLayer
 from capsnet_dist.plugins import Routing, layers, routings
+from capsnet_dist.ranges import Count
 from capsnet_dist.registry import Choice
 from capsnet_dist.votes import Votes
 
@@ -29,7 +30,9 @@ class UntransformedCapsules(RoutingLayer):
             have.
     """
 
-    def __init__(self, inputs: Grid, *, wholes: int = 10, routing: Choice[Routing] = routings("self_routing")) -> None:
+    def __init__(
+        self, inputs: Grid, *, wholes: Count = 10, routing: Choice[Routing] = routings("self_routing")
+    ) -> None:
         parts = inputs.num_capsules
         super().__init__(inputs, Grid(wholes, 1, 1, inputs.dim), parts, routing)
         learned = sum(parameter.numel() for parameter in self.routing.parameters())

@@ -17,6 +17,7 @@ from capsnet_dist.layer.normalized import NormalizedPrimary
 from capsnet_dist.layer.stack import convolutional_stack
 from capsnet_dist.layer.voting import VotingLayer
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, Stem, decoders, models, routings, stems
+from capsnet_dist.ranges import Count, Counts
 from capsnet_dist.registry import Choice
 from capsnet_dist.votes import Votes
 
@@ -69,12 +70,12 @@ class AttentionResNet(Model):
         classes: int,
         *,
         stem: Choice[Stem] = stems("resnet", widths=(64, 128), blocks=(3, 4), shortcut="project"),
-        primary_types: int = 32,
-        types: tuple[int, ...] = (32, 32),
-        kernels: tuple[int, ...] = (3, 3),
-        strides: tuple[int, ...] = (2, 1),
-        hidden: tuple[int, ...] = (),
-        side: int = 4,
+        primary_types: Count = 32,
+        types: Counts = (32, 32),
+        kernels: Counts = (3, 3),
+        strides: Counts = (2, 1),
+        hidden: Counts = (),
+        side: Count = 4,
         schedule: Literal["concurrent", "sequential"] = "concurrent",
         routing: Choice[Routing] = routings("attention"),
         decoder: Choice[Decoder] = decoders("none"),

@@ -10,6 +10,7 @@ from capsnet_dist.kernels import Convolution, FastConv2d
 from capsnet_dist.layer import DenseCapsules, PrimaryCapsules
 from capsnet_dist.layer.voting import require_activations
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, decoders, models, routings
+from capsnet_dist.ranges import Count
 from capsnet_dist.registry import Choice
 
 
@@ -46,13 +47,13 @@ class CapsNet(Model):
         image: Image,
         classes: int,
         *,
-        channels: int = 256,
-        kernel: int = 9,
-        primary_types: int = 32,
-        primary_dim: int = 8,
-        primary_kernel: int = 9,
-        primary_stride: int = 2,
-        dim: int = 16,
+        channels: Count = 256,
+        kernel: Count = 9,
+        primary_types: Count = 32,
+        primary_dim: Count = 8,
+        primary_kernel: Count = 9,
+        primary_stride: Count = 2,
+        dim: Count = 16,
         routing: Choice[Routing] = routings("dynamic"),
         decoder: Choice[Decoder] = decoders("masked"),
         initialization: Literal["torch", "authors"] = "torch",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import FastConv2d
 from capsnet_dist.plugins import Image, Model, Output, models
+from capsnet_dist.ranges import Count, Counts, Fraction
 
 
 @models.register("cnn")
@@ -37,11 +38,11 @@ class CNN(Model):
         image: Image,
         classes: int,
         *,
-        channels: tuple[int, ...] = (256, 256, 128),
-        kernels: tuple[int, ...] = (5, 5, 5),
-        pooling: int = 1,
-        hidden: tuple[int, ...] = (328, 192),
-        dropout: float = 0.5,
+        channels: Counts = (256, 256, 128),
+        kernels: Counts = (5, 5, 5),
+        pooling: Count = 1,
+        hidden: Counts = (328, 192),
+        dropout: Fraction = 0.5,
     ) -> None:
         super().__init__(image, classes)
         inputs, *sides = image

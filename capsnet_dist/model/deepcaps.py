@@ -11,6 +11,7 @@ from capsnet_dist.layer import DenseCapsules
 from capsnet_dist.layer.residual import ResidualCapsules
 from capsnet_dist.layer.voting import require_activations
 from capsnet_dist.plugins import Decoder, Image, Layer, Model, Output, Routing, decoders, layers, models, routings
+from capsnet_dist.ranges import Count, Counts
 from capsnet_dist.registry import Choice
 
 
@@ -42,10 +43,10 @@ class DeepCaps(Model):
         image: Image,
         classes: int,
         *,
-        channels: int = 128,
-        types: int = 32,
-        dims: tuple[int, ...] = (4, 8, 8, 8),
-        dim: int = 32,
+        channels: Count = 128,
+        types: Count = 32,
+        dims: Counts = (4, 8, 8, 8),
+        dim: Count = 32,
         skip: Choice[Layer] = layers("three_dimensional"),
         routing: Choice[Routing] = routings("dynamic", bias=True),
         decoder: Choice[Decoder] = decoders("class_independent"),

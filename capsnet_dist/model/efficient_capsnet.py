@@ -21,6 +21,7 @@ from capsnet_dist.plugins import (
     routings,
     stems,
 )
+from capsnet_dist.ranges import Count
 from capsnet_dist.registry import Choice
 
 
@@ -51,7 +52,7 @@ class EfficientCapsNet(Model):
         *,
         stem: Choice[Stem] = stems("efficient"),
         primary: Choice[Primary] = primaries("depthwise"),
-        dim: int = 16,
+        dim: Count = 16,
         routing: Choice[Routing] = routings("self_attention"),
         decoder: Choice[Decoder] = decoders("masked"),
     ) -> None:

@@ -12,6 +12,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.geometry import require_maps
 from capsnet_dist.layer.homogeneous import HomogeneousCapsules, ShiftedNormalization
 from capsnet_dist.plugins import Decoder, Image, Model, Output, decoders, models
+from capsnet_dist.ranges import Count, Counts, Fraction
 from capsnet_dist.registry import Choice
 
 KERNEL = 3  # the side of all kernels in the paper
@@ -45,11 +46,11 @@ class HVC(Model):
         image: Image,
         classes: int,
         *,
-        channels: int = 32,
-        growth: int = 16,
-        branches: tuple[int, ...] = (3, 6, 9),
+        channels: Count = 32,
+        growth: Count = 16,
+        branches: Counts = (3, 6, 9),
         merging: Literal["learned", "random", "fixed"] = "learned",
-        momentum: float = 0.0003,
+        momentum: Fraction = 0.0003,
         decoder: Choice[Decoder] = decoders("none"),
     ) -> None:
         super().__init__(image, classes)

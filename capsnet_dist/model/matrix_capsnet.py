@@ -11,6 +11,7 @@ from capsnet_dist.layer.shared import SharedCapsules
 from capsnet_dist.layer.stack import convolutional_stack
 from capsnet_dist.layer.voting import require_activations
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, decoders, models, routings
+from capsnet_dist.ranges import Count, Counts
 from capsnet_dist.registry import Choice
 
 PIXEL = 0.01  # what one pixel adds to a coordinate in the authors' code
@@ -48,14 +49,14 @@ class MatrixCapsNet(Model):
         image: Image,
         classes: int,
         *,
-        channels: int = 32,
-        kernel: int = 5,
-        stride: int = 2,
-        primary_types: int = 32,
-        types: tuple[int, ...] = (32, 32),
-        kernels: tuple[int, ...] = (3, 3),
-        strides: tuple[int, ...] = (2, 1),
-        side: int = 4,
+        channels: Count = 32,
+        kernel: Count = 5,
+        stride: Count = 2,
+        primary_types: Count = 32,
+        types: Counts = (32, 32),
+        kernels: Counts = (3, 3),
+        strides: Counts = (2, 1),
+        side: Count = 4,
         routing: Choice[Routing] = routings("em"),
         class_routing: Choice[Routing] = routings("em", final_beta=0.0025, beta_u=2.0, beta_a=1.0),
         decoder: Choice[Decoder] = decoders("none"),

@@ -15,6 +15,7 @@ from capsnet_dist.layer.normalization import PoseNormalization
 from capsnet_dist.layer.untransformed import UntransformedCapsules
 from capsnet_dist.layer.voting import require_activations
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, Stem, decoders, models, routings, stems
+from capsnet_dist.ranges import Count
 from capsnet_dist.registry import Choice
 
 
@@ -48,10 +49,10 @@ class SelfRoutingResNet(Model):
         classes: int,
         *,
         stem: Choice[Stem] = stems("resnet"),
-        depth: int = 1,
-        types: int = 32,
-        dim: int = 16,
-        rows: int = 1,
+        depth: Count = 1,
+        types: Count = 32,
+        dim: Count = 16,
+        rows: Count = 1,
         class_poses: Literal["parts", "matrix"] = "parts",
         routing: Choice[Routing] = routings("self_routing"),
         decoder: Choice[Decoder] = decoders("none"),

@@ -11,6 +11,7 @@ from capsnet_dist.layer.shared import SharedCapsules
 from capsnet_dist.layer.stack import convolutional_stack
 from capsnet_dist.layer.voting import VotingLayer, require_activations
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, decoders, models, routings
+from capsnet_dist.ranges import Count, Counts
 from capsnet_dist.registry import Choice
 
 
@@ -45,14 +46,14 @@ class VariationalCapsNet(Model):
         image: Image,
         classes: int,
         *,
-        channels: int = 64,
-        kernel: int = 5,
-        stride: int = 2,
-        primary_types: int = 8,
-        types: tuple[int, ...] = (16, 16),
-        kernels: tuple[int, ...] = (3, 3),
-        strides: tuple[int, ...] = (2, 1),
-        side: int = 4,
+        channels: Count = 64,
+        kernel: Count = 5,
+        stride: Count = 2,
+        primary_types: Count = 8,
+        types: Counts = (16, 16),
+        kernels: Counts = (3, 3),
+        strides: Counts = (2, 1),
+        side: Count = 4,
         routing: Choice[Routing] = routings("variational_bayes"),
         decoder: Choice[Decoder] = decoders("none"),
     ) -> None:

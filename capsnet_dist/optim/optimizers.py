@@ -7,6 +7,7 @@ from torch import nn
 
 from capsnet_dist.kernels import fast_paths_allowed
 from capsnet_dist.plugins import optimizers
+from capsnet_dist.ranges import Amount, Fraction
 
 
 @optimizers.register("adam")
@@ -14,18 +15,18 @@ def adam(
     parameters: Iterable[nn.Parameter],
     lr: float,
     *,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    weight_decay: float = 0.0,
+    beta1: Fraction = 0.9,
+    beta2: Fraction = 0.999,
+    epsilon: Amount = 1e-8,
+    weight_decay: Amount = 0.0,
 ) -> torch.optim.Optimizer:
     """Adam (Kingma and Ba, 2015), decay decoupled from the gradient (Loshchilov and Hutter, 2019).
 
     Args:
         parameters: What to optimize.
         lr: Peak learning rate.
-        beta1: Decay of the mean of the gradient.
-        beta2: Decay of the mean of its square.
+        beta1: Fraction of the mean of the gradient.
+        beta2: Fraction of the mean of its square.
         epsilon: Added to the root of the latter.
         weight_decay: Share of a weight taken off at each step, times the learning rate.
     """
@@ -35,7 +36,7 @@ def adam(
 
 @optimizers.register("sgd")
 def sgd(
-    parameters: Iterable[nn.Parameter], lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0
+    parameters: Iterable[nn.Parameter], lr: float, *, momentum: Fraction = 0.9, weight_decay: Amount = 0.0
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum.
 

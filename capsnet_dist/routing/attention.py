@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from capsnet_dist.capsules import Capsules
 from capsnet_dist.plugins import Routing, routings
+from capsnet_dist.ranges import Count
 from capsnet_dist.routing.checks import at_least_one
 from capsnet_dist.votes import Votes
 
@@ -30,7 +31,7 @@ class AttentionRouting(Routing):
 
     makes_activations = False
 
-    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: int = 2) -> None:
+    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: Count = 2) -> None:
         super().__init__(parts, part_dim, wholes, dim)
         at_least_one(iterations)
         self.iterations = iterations

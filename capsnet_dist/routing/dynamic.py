@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from capsnet_dist.capsules import Capsules, lengths, squash
 from capsnet_dist.kernels.dynamic import Rules, route
 from capsnet_dist.plugins import Routing, routings
+from capsnet_dist.ranges import Count
 from capsnet_dist.routing.checks import at_least_one
 from capsnet_dist.votes import Votes
 
@@ -44,7 +45,7 @@ class DynamicRouting(Routing):
         wholes: int,
         dim: int,
         *,
-        iterations: int = 3,
+        iterations: Count = 3,
         gradient: Literal["full", "last"] = "full",
         leaky: bool = False,
         priors: bool = False,

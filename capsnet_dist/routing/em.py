@@ -12,6 +12,7 @@ from torch.nn.functional import logsigmoid
 from capsnet_dist.capsules import Capsules
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Routing, routings
+from capsnet_dist.ranges import Count, Fraction, Positive
 from capsnet_dist.routing.checks import at_least_one, positive
 from capsnet_dist.routing.gaussian import log_density, squares
 from capsnet_dist.votes import Votes
@@ -65,10 +66,10 @@ class EMRouting(Routing):
         wholes: int,
         dim: int,
         *,
-        iterations: int = 3,
-        final_beta: float = 0.01,
-        min_variance: float = 5e-4,
-        momentum: float = 0.1,
+        iterations: Count = 3,
+        final_beta: Positive = 0.01,
+        min_variance: Positive = 5e-4,
+        momentum: Fraction = 0.1,
         beta_u: float = 0.5,
         beta_a: float = 0.5,
     ) -> None:

@@ -11,6 +11,7 @@ from torch.nn.functional import logsigmoid
 
 from capsnet_dist.capsules import Capsules
 from capsnet_dist.plugins import Routing, routings
+from capsnet_dist.ranges import Count
 from capsnet_dist.routing.checks import at_least_one
 from capsnet_dist.routing.gaussian import log_density, squares
 from capsnet_dist.votes import Votes
@@ -53,7 +54,7 @@ class HeinsenRouting(Routing):
         "agreement_makes_the_longest_whole": "rates of benefit start at zero"
     }
 
-    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: int = 3) -> None:
+    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: Count = 3) -> None:
         super().__init__(parts, part_dim, wholes, dim)
         at_least_one(iterations)
         self.iterations = iterations

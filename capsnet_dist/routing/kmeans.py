@@ -5,6 +5,7 @@ from torch import Tensor
 
 from capsnet_dist.capsules import Capsules, lengths, squash
 from capsnet_dist.plugins import Routing, routings
+from capsnet_dist.ranges import Count
 from capsnet_dist.routing.checks import at_least_one
 from capsnet_dist.votes import Votes
 
@@ -27,7 +28,7 @@ class KMeansRouting(Routing):
         UserError: fewer than one iteration.
     """
 
-    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: int = 3) -> None:
+    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: Count = 3) -> None:
         super().__init__(parts, part_dim, wholes, dim)
         at_least_one(iterations)
         self.iterations = iterations

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from capsnet_dist.capsules import Capsules
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Routing, routings
+from capsnet_dist.ranges import Count
 from capsnet_dist.routing.checks import at_least_one
 from capsnet_dist.routing.gaussian import squares
 from capsnet_dist.votes import Votes
@@ -59,7 +60,7 @@ class VariationalBayesRouting(Routing):
 
     needs_activations = True
 
-    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: int = 3) -> None:
+    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, *, iterations: Count = 3) -> None:
         super().__init__(parts, part_dim, wholes, dim)
         at_least_one(iterations)
         self.iterations = iterations

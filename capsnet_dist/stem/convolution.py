@@ -6,6 +6,7 @@ from torch import Tensor
 from capsnet_dist.geometry import output_side
 from capsnet_dist.kernels import FastConv2d
 from capsnet_dist.plugins import Image, Stem, stems
+from capsnet_dist.ranges import Count, Natural
 
 
 @stems.register("convolution")
@@ -24,7 +25,7 @@ class ConvolutionStem(Stem):
     """
 
     def __init__(
-        self, image: Image, *, channels: int = 256, kernel: int = 9, stride: int = 1, padding: int = 0
+        self, image: Image, *, channels: Count = 256, kernel: Count = 9, stride: Count = 1, padding: Natural = 0
     ) -> None:
         inputs, *sides = image
         height, width = (output_side(side, kernel, stride, padding) for side in sides)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from capsnet_dist.errors import UserError
 from capsnet_dist.geometry import output_side, require_maps
 from capsnet_dist.plugins import Image, Stem, stems
+from capsnet_dist.ranges import Counts, Fraction
 
 
 @stems.register("efficient")
@@ -33,11 +34,11 @@ class EfficientStem(Stem):
         self,
         image: Image,
         *,
-        channels: tuple[int, ...] = (32, 64, 64, 128),
-        kernels: tuple[int, ...] = (5, 3, 3, 3),
-        strides: tuple[int, ...] = (1, 1, 1, 2),
+        channels: Counts = (32, 64, 64, 128),
+        kernels: Counts = (5, 3, 3, 3),
+        strides: Counts = (1, 1, 1, 2),
         normalization: Literal["batch", "instance"] = "batch",
-        momentum: float = 0.01,
+        momentum: Fraction = 0.01,
     ) -> None:
         if not 0 < len(channels) == len(kernels) == len(strides):
             raise UserError(f"channels {channels}, kernels {kernels} and strides {strides} must be equally many.")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from capsnet_dist.errors import UserError
 from capsnet_dist.geometry import output_side
 from capsnet_dist.plugins import Image, Stem, stems
+from capsnet_dist.ranges import Counts
 
 
 @stems.register("resnet")
@@ -34,8 +35,8 @@ class ResNetStem(Stem):
         self,
         image: Image,
         *,
-        widths: tuple[int, ...] = (16, 32, 64),
-        blocks: tuple[int, ...] = (3, 3, 3),
+        widths: Counts = (16, 32, 64),
+        blocks: Counts = (3, 3, 3),
         shortcut: Literal["pad", "project"] = "pad",
     ) -> None:
         if not widths or len(widths) != len(blocks) or min(blocks) < 1:

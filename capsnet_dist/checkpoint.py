@@ -38,7 +38,9 @@ class Checkpoint(NamedTuple):
 def save(
     folder: Path, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any], keep: int
 ) -> Path:
-    """Write `step-N` beside the others, rename it when all of it is on the disk, and remove older ones.
+    """Write `step-N` beside the others, rename it when all of it is on the disk, and remove what it replaces.
+
+    That is older ones, and any of later steps: they were damaged, or left behind when an earlier one was gone on from.
 
     Args:
         folder: Holds the checkpoints of a run.
@@ -73,6 +75,7 @@ def save(
         _sync(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+    forget(folder, step)
     for old in steps(folder)[keep:]:
         shutil.rmtree(_path(folder, old))
     for left in folder.glob(".writing-*"):
@@ -84,6 +87,13 @@ def steps(folder: Path) -> list[int]:
     """The steps of the checkpoints in a folder, newest first."""
     names = [path.name.removeprefix("step-") for path in folder.glob("step-*") if not path.is_symlink()]
     return sorted((int(name) for name in names if name.isdecimal() and name == f"{int(name):08d}"), reverse=True)
+
+
+def forget(folder: Path, step: int) -> None:
+    """Remove the checkpoints of steps after this one."""
+    for later in steps(folder):
+        if later > step:
+            shutil.rmtree(_path(folder, later))
 
 
 def load(folder: Path, step: int, wanted: Wanted | None = None) -> Checkpoint:

@@ -1,7 +1,7 @@
 """Evaluation over all processes, every sample counted exactly once."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,10 @@ from torch import Tensor
 from capsnet_dist.meter import sum_over_processes
 from capsnet_dist.plugins import Loss, Model, Split, to_unit
 from capsnet_dist.watchdog import beat
+
+
+class GivenUp(Exception):
+    """An evaluation was left before its end, by all processes alike."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,28 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: Model, split: Split, criteria: Sequence[Loss], accelerator: Accelerator, batch_size: int = 256
+    model: Model,
+    split: Split,
+    criteria: Sequence[Loss],
+    accelerator: Accelerator,
+    batch_size: int = 256,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Evaluate the raw network (not its DDP wrapper), each process on its own share of the samples.
 
     Reconstructions are those of the predicted class. Counts are integers and sums float64, so the result does not
     depend on the number of processes beyond the rounding of one forward pass.
+
+    Args:
+        model: The network.
+        split: The samples.
+        criteria: The losses to measure.
+        accelerator: The processes.
+        batch_size: Samples in one forward pass of one process.
+        given_up: Asked before each batch whether to leave the rest out.
+
+    Raises:
+        GivenUp: any process was asked to leave the rest out.
     """
     model.eval()
     device = split.labels.device
@@ -55,9 +75,12 @@ def evaluate(
     sums: dict[str, Tensor] = {}
     own = torch.arange(len(split.labels), device=device)[accelerator.process_index :: accelerator.num_processes]
     dtype = next(model.parameters()).dtype
+    is_left = False
     # A process without samples evaluates one and weighs it by nothing, so that all reduce the same terms.
     for indices in own.split(batch_size) if len(own) else [torch.zeros(1, dtype=torch.int64, device=device)]:
         beat()
+        if is_left := given_up():
+            break
         batch = split.select(indices)
         images = to_unit(batch.images, dtype)
         with accelerator.autocast():
@@ -71,6 +94,8 @@ def evaluate(
             for name, term in criterion(output, images, batch.labels, 1.0).items():
                 sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=device)) + term * weight
     model.train()
+    if sum_over_processes(torch.tensor(is_left, dtype=torch.int64, device=device), accelerator):
+        raise GivenUp
     confusion = sum_over_processes(confusion, accelerator)
     totals = sum_over_processes(torch.stack(list(sums.values())), accelerator) if sums else torch.zeros(0)
     means = (totals / len(split.labels)).tolist()
@@ -91,7 +116,7 @@ class Best:
 
     def offer(self, name: str, step: int, model: Model, result: Evaluation) -> None:
         """Keep a copy of these weights if they are better."""
-        rank = [result.accuracy, -result.loss]
+        rank = [result.accuracy, -math.inf if math.isnan(result.loss) else -result.loss]
         if rank > self.rank:
             # Tensors, not a copied network: Accelerate has bound the forward of a prepared one to the original.
             self.set(name, step, rank, {name: tensor.clone() for name, tensor in model.state_dict().items()})

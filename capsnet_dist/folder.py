@@ -63,11 +63,15 @@ class RunFolder:
             OSError: the disk is full or gone; the line is kept, and written before the next one.
         """
         self._unwritten += json.dumps(values).encode() + b"\n"
-        while self._unwritten:
-            self._unwritten = self._unwritten[self._metrics.write(self._unwritten) :]
+        self._write()
 
     def sync(self) -> None:
-        """Wait until metrics.jsonl is on the disk."""
+        """Wait until metrics.jsonl is on the disk, with all lines that found no room before.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        self._write()
         os.fsync(self._metrics.fileno())
 
     def cut_metrics(self, step: int) -> None:
@@ -110,6 +114,10 @@ class RunFolder:
             for parent in self._made[1:]:
                 parent.rmdir()
 
+    def _write(self) -> None:
+        while self._unwritten:
+            self._unwritten = self._unwritten[self._metrics.write(self._unwritten) :]
+
     def _open_metrics(self) -> FileIO:
         return FileIO(self.path / "metrics.jsonl", "a")
 
@@ -131,7 +139,21 @@ def resumed_path(run: Run) -> Path | None:
     if run.resume is None or run.resume == "auto":
         return None
     path = Path(run.resume)
-    return path.parents[1] if path.name.startswith("step-") and path.parent.name == "checkpoints" else path
+    return path if resumed_step(run) is None else path.parents[1]
+
+
+def resumed_step(run: Run) -> int | None:
+    """The step of the checkpoint that `--resume` names; None where it names a folder, or "auto".
+
+    Raises:
+        UserError: it is not called as checkpoints are.
+    """
+    if run.resume is None or run.resume == "auto" or Path(run.resume).parent.name != "checkpoints":
+        return None
+    number = Path(run.resume).name.removeprefix("step-")
+    if not number.isdecimal() or Path(run.resume).name != f"step-{int(number):08d}":
+        raise UserError(f"--resume {run.resume}: checkpoints are called as step-00000200.")
+    return int(number)
 
 
 def _refuse_links(folder: Path) -> None:
@@ -143,7 +165,7 @@ def _refuse_links(folder: Path) -> None:
 
 def environment(device: torch.device) -> dict[str, Any]:
     """Where and with what a run was made."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return {
         "command": command(),
         "commit": _git_commit(),
@@ -153,6 +175,14 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def _processor() -> str:
+    """The model of the CPU, where the system says it: others may round otherwise."""
+    file = Path("/proc/cpuinfo")
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(models, platform.processor() or platform.machine())
 
 
 def command() -> str:

@@ -34,6 +34,18 @@ def rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:
         raise UserError(f"No loss reaches {', '.join(idle)}. Leave that part out, or add a loss that uses it.")
 
 
+def take_back(statistics: Sequence[Tensor], kept: Sequence[Tensor], skipped: Tensor) -> None:
+    """Where a step was skipped, forget what its batch did to running statistics, without waiting for the device.
+
+    Args:
+        statistics: Buffers of the network.
+        kept: What they held before the step.
+        skipped: 1 if it was skipped, else 0.
+    """
+    for buffer, before in zip(statistics, kept, strict=True):
+        buffer.copy_(torch.where(skipped > 0, before, buffer))
+
+
 def step_if_finite(optimizer: AcceleratedOptimizer, norm: Tensor) -> Tensor:
     """Let the optimizer follow the gradient, unless its norm is not finite; 1 if it was skipped, else 0.
 

@@ -18,7 +18,7 @@ from capsnet_dist.checkpoint import Checkpoint
 from capsnet_dist.errors import UserError
 from capsnet_dist.evaluate import Evaluation
 from capsnet_dist.figures import save_confusion, save_curves, save_poses, save_reconstructions
-from capsnet_dist.folder import RunFolder, command, environment, resumed_path
+from capsnet_dist.folder import RunFolder, command, environment, resumed_path, resumed_step
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.progress import Progress, progress, say
 from capsnet_dist.run import Run
@@ -82,6 +82,9 @@ class Record:
     def reconstructions(self, step: int, model: Model, split: Split) -> None:
         """Images beside what the network makes of them."""
 
+    def interrupted(self, reason: str) -> None:
+        """Why the training ends before its time."""
+
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
         """The weights to keep, where they come from, what they achieve on the test split, and images to show."""
 
@@ -103,6 +106,7 @@ class MainRecord(Record):
         self._tracker: Tracker | None = None
         self._saved = time.monotonic()
         self._failed_saves = 0
+        self._unsaved = self._interruption = ""
         self._is_full = False
         self._done = False
 
@@ -114,7 +118,7 @@ class MainRecord(Record):
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._progress is not None:
             self._progress.__exit__(kind, *rest)
-            reason = "" if kind is None else f"{kind.__name__}: {rest[0]}"
+            reason = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
             with suppress(UserError):  # where the folder has gone, that was said
                 self._status("failed" if kind else "done" if self._done else "preempted", reason)
         if self._tracker is not None:
@@ -134,9 +138,11 @@ class MainRecord(Record):
         run, path = self.run, self.path
         described = weights.describe(run.model, model.image, model.classes) | {"run": _repeatable(run)}
         self._place = environment(device) | dict(place)
-        found = checkpoint.newest(path / "checkpoints", say, wanted) if self.folder.is_resumed else None
+        found = self._find(wanted) if self.folder.is_resumed else None
         if found is not None:
             self._compare(found)
+            if resumed_step(run) is not None:
+                checkpoint.forget(path / "checkpoints", found.step)
         self.folder.cut_metrics(found.step if found else 0)
         kind = "none" if run.dry_run else run.tracker
         self._tracker = Tracker(kind, project="capsnet_dist", name=path.name, config=described, folder=path)
@@ -166,10 +172,11 @@ class MainRecord(Record):
         try:
             self.folder.sync()  # no line before a checkpoint is lost with the power
             checkpoint.save(self.path / "checkpoints", step, tensors(), whole, self.run.checkpoint.keep)
+            self._unsaved = ""
         except OSError as error:
             self._failed_saves += 1
-            count, reason = self._failed_saves, error.strerror or error
-            self.say(f"Warning: no checkpoint of step {step}: {reason} ({count} failed so far).")
+            self._unsaved = f"no checkpoint of step {step}: {error.strerror or error}"
+            self.say(f"Warning: {self._unsaved} ({self._failed_saves} failed so far).")
         self._saved = time.monotonic()
 
     @override
@@ -199,12 +206,19 @@ class MainRecord(Record):
             self.say(f"Warning: no picture {file}: {error.strerror or error}.")
 
     @override
+    def interrupted(self, reason: str) -> None:
+        self._interruption = reason
+        self.say(f"Interrupted: {reason}.")
+
+    @override
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
         self._done = bool(results)
         weights.save(model, self.path, run=_repeatable(self.run))
         with self.folder.writing():
             self._illustrate(model, results, shown)
         self.folder.write("README.md", model_card(self.run, model, source, results, command(), self.path))
+        if self._interruption and self._unsaved:
+            raise UserError(f"Interrupted with {self._unsaved}. Make room: --resume goes on from the one before.")
         self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {self.path}")
 
     def _illustrate(self, model: Model, results: Mapping[str, Evaluation], shown: Split) -> None:
@@ -228,6 +242,11 @@ class MainRecord(Record):
     def _status(self, state: str, reason: str) -> None:
         """STATUS.json: running, done, preempted or failed, and why; launchers turn every exit code into 1."""
         self.folder.write("STATUS.json", json.dumps({"state": state, "reason": reason}, indent=2) + "\n")
+
+    def _find(self, wanted: Wanted) -> Checkpoint | None:
+        """The checkpoint that the run names, or else the newest good one."""
+        folder, step = self.path / "checkpoints", resumed_step(self.run)
+        return checkpoint.newest(folder, say, wanted) if step is None else checkpoint.load(folder, step, wanted)
 
     def _compare(self, found: Checkpoint) -> None:
         """Say, or with --strict-resume refuse, what is not as it was: the run will not go on bit for bit."""

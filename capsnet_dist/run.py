@@ -97,7 +97,7 @@ class Run:
     checkpoint: Checkpoints = Checkpoints()
     """When the state is saved."""
     resume: Literal["auto"] | Path | None = None
-    """Go on from the newest good checkpoint of a run folder; "auto": of --run-dir, or start anew."""
+    """Go on from the newest good checkpoint of a run folder, or from the one named; "auto": of --run-dir, or anew."""
     strict_resume: bool = False
     """Refuse to resume with other options, software or machines than before."""
     max_time: Positive | None = None

@@ -19,6 +19,7 @@ class Interruption:
     """
 
     def __init__(self, max_time: float | None) -> None:
+        self._max_time = max_time
         self._deadline = None if max_time is None else time.monotonic() + 60 * max_time
         self._signal = 0
 
@@ -26,6 +27,13 @@ class Interruption:
     def is_set(self) -> bool:
         """Whether a signal came or the time is up."""
         return bool(self._signal) or (self._deadline is not None and time.monotonic() >= self._deadline)
+
+    @property
+    def reason(self) -> str:
+        """Why it should."""
+        if self._signal:
+            return signal.Signals(self._signal).name
+        return f"--max-time {self._max_time:g}" if self.is_set else "a signal to another process"
 
     @property
     def exit_code(self) -> int:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from capsnet_dist.errors import UserError
 from capsnet_dist.header import Entry, Header, differences, entries
 
-FORMAT = 1
+FORMAT = 2  # 1 did not say whether an evaluation was due
 SCALER = {"scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker"}
 """What torch.amp.GradScaler keeps."""
 Wanted = Mapping[str, Mapping[str, Entry]]
@@ -34,6 +34,7 @@ class State(TypedDict):
     format: int
     step: int
     best: BestState
+    evaluation_due: bool
     skipped: int
     scaler: dict[str, float] | None
     run: dict[str, Any]

@@ -14,13 +14,13 @@ from capsnet_dist.data.batches import Batches
 from capsnet_dist.data.order import derive, hold_out
 from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
-from capsnet_dist.evaluate import Best, Evaluation, evaluate
+from capsnet_dist.evaluate import Best, Evaluation, GivenUp, evaluate
 from capsnet_dist.guard import Guard
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.launching import make_accelerator, shortfall
 from capsnet_dist.memory import keep_freed_memory
 from capsnet_dist.meter import Meter, sum_over_processes
-from capsnet_dist.objective import loss_terms, rehearse, step_if_finite
+from capsnet_dist.objective import loss_terms, rehearse, step_if_finite, take_back
 from capsnet_dist.plugins import Image, Model, Output, Split
 from capsnet_dist.record import Record, open_record
 from capsnet_dist.regions import compile_regions
@@ -52,18 +52,15 @@ def train(run: Run) -> dict[str, float]:
         interruption(run.max_time) as interrupted,
         Guard(run.timeout) as guard,
     ):
-        trainer = Trainer(run, record)
+        trainer = Trainer(run, record, interrupted)
         guard.begin(record)
-        stop = False
-        for step in range(trainer.start, trainer.num_steps):
-            stop = trainer.step(step, interrupted)
-            if trainer.is_evaluation_due(step) and not stop:
-                trainer.validate(step)
-            trainer.save(step, at_once=stop)
-            if stop:
-                break
-        results = trainer.finish(stop)
-    if stop:
+        trainer.validate()  # if an interruption has left that out
+        while trainer.done < trainer.num_steps and not trainer.stopped:
+            trainer.step(trainer.done)
+            trainer.validate()
+            trainer.save()
+        results = trainer.finish()
+    if trainer.stopped:
         sys.exit(interrupted.exit_code)
     return {name: result.accuracy for name, result in results.items()}
 
@@ -74,13 +71,14 @@ class Trainer:
     Args:
         run: The configuration.
         record: What the training says and leaves behind.
+        interrupted: Whether this process should save and end.
 
     Raises:
         UserError: data, network and configuration do not fit together, or there is nothing good to resume from.
     """
 
-    def __init__(self, run: Run, record: Record) -> None:
-        self.run, self.record = run, record
+    def __init__(self, run: Run, record: Record, interrupted: Interruption) -> None:
+        self.run, self.record, self.interrupted = run, record, interrupted
         self.accelerator = accelerator = make_accelerator(run)
         torch.use_deterministic_algorithms(run.deterministic)
         if accelerator.device.type == "cpu":
@@ -103,7 +101,8 @@ class Trainer:
         self.schedule = run.schedule.build(self.num_steps)
         self.average = MovingAverage(self.model, run.ema) if run.ema else None
         optimizer = run.optimizer.build(self.model.parameters(), run.lr)
-        self.best, self.start, self.skipped = Best(), 0, 0
+        self.best, self.done, self.skipped = Best(), 0, 0
+        self.evaluation_due = self.stopped = False
         place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
         wanted = wanted_tensors(self.model, lambda some: run.optimizer.build(some, run.lr), run.ema > 0)
         found = record.start(self.model, accelerator.device, self.num_steps, place, wanted)
@@ -112,6 +111,8 @@ class Trainer:
         self._restore(found, optimizer, wanted)
         compile_regions(self.model, run.compile, accelerator.device)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
+        saved = self.model.state_dict()  # not what a layer computes from its options
+        self.statistics = [buffer for name, buffer in self.model.named_buffers() if name in saved]
         self.meter = Meter(accelerator)
         self._warm_up()
 
@@ -125,11 +126,12 @@ class Trainer:
         """Images for the pictures: not those of the test split."""
         return self.validation if len(self.validation.labels) else self.batches.training
 
-    def step(self, step: int, interrupted: Interruption) -> bool:
-        """Follow the gradient of one global batch; whether any process was interrupted, which all hear alike."""
+    def step(self, step: int) -> None:
+        """Follow the gradient of one global batch."""
         lr = self._learning_rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        kept = [buffer.clone() for buffer in self.statistics]
         totals: dict[str, Tensor] = {}
         for micro in range(self.run.accumulation):
             for name, value in self._micro_batch(step, micro).items():
@@ -137,45 +139,55 @@ class Trainer:
         values = {name: total / self.run.accumulation for name, total in totals.items()}
         values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
         values["skipped"] = totals["skipped"]
-        values["interrupted"] = values["loss"].new_tensor(float(interrupted.is_set))
+        values["interrupted"] = values["loss"].new_tensor(float(self.interrupted.is_set))
+        take_back(self.statistics, kept, values["skipped"])
         if self.average is not None:
             self.average.update(self.model, step)
-        return self._record(self.meter.add(step, values))
+        self.done, self.evaluation_due = step + 1, self.is_evaluation_due(step)
+        self._record(self.meter.add(step, values))
 
     def is_evaluation_due(self, step: int) -> bool:
         """Whether an epoch to evaluate, or the training, ends with this step."""
         return (step + 1) % (self.run.evaluate_every * self.steps_per_epoch) == 0 or step + 1 == self.num_steps
 
-    def save(self, step: int, *, at_once: bool) -> None:
+    def save(self) -> None:
         """Save the state if it is time; on rank 0, since all ranks hold the same."""
         checkpoints = self.run.checkpoint
-        due = at_once or (step + 1) % checkpoints.every == 0
+        due = self.stopped or self.done % checkpoints.every == 0 or self.done == self.num_steps
         if due or (self.meter.is_empty and self.record.minutes_since_checkpoint() >= checkpoints.minutes):
             self._record(self.meter.flush())
-            self.record.checkpoint(step + 1, self._tensors, self._state)
+            self.record.checkpoint(self.done, self._tensors, self._state)
 
-    def validate(self, step: int) -> None:
-        """Evaluate the candidates on the validation split, and keep the best."""
+    def validate(self) -> None:
+        """If it is time, evaluate the candidates on the validation split, and keep the best.
+
+        An interruption leaves all of it out, for the run that goes on to make up for.
+        """
+        if not self.evaluation_due:
+            return
         self._record(self.meter.flush())
-        self.record.reconstructions(step + 1, self.model, self.shown)
-        for name, model in self.candidates.items() if len(self.validation.labels) else ():
-            result = evaluate(model, self.validation, self.criteria, self.accelerator)
-            self.best.offer(name, step + 1, model, result)
-            self.record.evaluation(step + 1, "validation", name, result)
+        results = self._evaluate(self.candidates if len(self.validation.labels) else {}, self.validation)
+        if self.stopped:
+            return
+        self.record.reconstructions(self.done, self.model, self.shown)
+        for name, result in results.items():
+            self.best.offer(name, self.done, self.candidates[name], result)
+            self.record.evaluation(self.done, "validation", name, result)
+        self.evaluation_due = False
 
-    def finish(self, interrupted: bool) -> dict[str, Evaluation]:
+    def finish(self) -> dict[str, Evaluation]:
         """Read the test split, unless interrupted, and leave the selected weights in the run folder."""
         self._record(self.meter.flush())
-        results: dict[str, Evaluation] = {}
-        for name, model in self.candidates.items() if not interrupted else ():
-            results[name] = evaluate(model, self.test, self.criteria, self.accelerator)
+        results = self._evaluate(self.candidates, self.test)
         selected = self.best.restore(self.candidates)
-        if not interrupted:
-            known = results.get(self.best.name) if self.best.step in (0, self.num_steps) else None
-            results["selected"] = known or evaluate(selected, self.test, self.criteria, self.accelerator)
+        known = results.get(self.best.name) if self.best.step in (0, self.num_steps) else None
+        results |= {"selected": known} if known else self._evaluate({"selected": selected}, self.test)
+        if self.stopped:
+            results = {}
+            self.record.interrupted(f"{self.interrupted.reason}, after step {self.done}")
         for name, result in results.items():
             self.record.evaluation(self.num_steps, "test", name, result)
-        source = f"{self.best.name} weights of step {self.best.step or self.num_steps}"
+        source = f"{self.best.name} weights of step {self.best.step or self.done}"
         self.record.finish(selected, source, results, self.shown)
         self.accelerator.end_training()
         return results
@@ -203,11 +215,23 @@ class Trainer:
         measured = {"accuracy": accuracy, "gradient_norm": norm, "skipped": skipped}
         return {name: term.detach() for name, term in terms.items()} | measured
 
-    def _record(self, ready: dict[int, dict[str, float]]) -> bool:
-        """Write the metrics of finished steps; whether an interruption was among them."""
-        interrupted = False
+    def _evaluate(self, models: dict[str, Model], split: Split) -> dict[str, Evaluation]:
+        """What networks achieve on a split; nothing where any process is interrupted."""
+        results: dict[str, Evaluation] = {}
+        for name, model in models.items() if not self.stopped else ():
+            try:
+                results[name] = evaluate(
+                    model, split, self.criteria, self.accelerator, given_up=lambda: self.interrupted.is_set
+                )
+            except GivenUp:
+                self.stopped = True
+                return {}
+        return results
+
+    def _record(self, ready: dict[int, dict[str, float]]) -> None:
+        """Write the metrics of finished steps, and hear of interruptions, which all processes hear alike."""
         for step, metrics in ready.items():
-            interrupted |= metrics.pop("interrupted") > 0
+            self.stopped |= metrics.pop("interrupted") > 0
             self.record.step(step + 1, step / self.steps_per_epoch, self._learning_rate(step), metrics)
             self.skipped = self.skipped + 1 if metrics["skipped"] else 0
             if self.skipped >= self.run.max_skipped:
@@ -215,7 +239,6 @@ class Trainer:
                     f"{self.skipped} steps in a row, up to step {step + 1}, had no finite gradient and were skipped. "
                     f"The last batch was of training images {self.batches.order.batch(step).tolist()}. Lower --lr."
                 )
-        return interrupted
 
     def _splits(self, whole: Split, test: Split) -> tuple[Split, Split, Split]:
         """Training, validation and test images on the device."""
@@ -241,6 +264,7 @@ class Trainer:
         scaler = self.accelerator.scaler
         return {
             "best": {"name": self.best.name, "step": self.best.step, "rank": self.best.rank},
+            "evaluation_due": self.evaluation_due,
             "skipped": self.skipped,
             "scaler": None if scaler is None else scaler.state_dict(),
         }
@@ -248,17 +272,17 @@ class Trainer:
     def _restore(self, found: Checkpoint | None, optimizer: torch.optim.Optimizer, wanted: Wanted) -> None:
         """Go on from the checkpoint that rank 0 has found; every rank reads it."""
         step = torch.tensor(found.step if found else 0, device=self.accelerator.device)
-        self.start = int(sum_over_processes(step, self.accelerator))
-        if not self.start:
+        self.done = int(sum_over_processes(step, self.accelerator))
+        if not self.done:
             return
-        _, tensors, state = found or checkpoint.load(self.record.path / "checkpoints", self.start, wanted)
+        _, tensors, state = found or checkpoint.load(self.record.path / "checkpoints", self.done, wanted)
         self.model.load_state_dict(tensors["model"])
         if self.average is not None:
             self.average.model.load_state_dict(tensors["average"])
         restore_optimizer(self.model, optimizer, tensors["optimizer"])
         best = state["best"]
         self.best.set(best["name"], best["step"], best["rank"], tensors["best"])
-        self.skipped = state["skipped"]
+        self.skipped, self.evaluation_due = state["skipped"], state["evaluation_due"]
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
 

@@ -61,13 +61,14 @@ def main(run: Run, folder: Path) -> None:
         open_record(replace(run, run_dir=folder / "unwatched")) as other,
         Guard(run.timeout) as guard,
     ):
-        watched, unwatched = Trainer(run, record), Unwatched(run, other)
+        nothing = Interruption(None)
+        watched, unwatched = Trainer(run, record, nothing), Unwatched(run, other, nothing)
         guard.begin(record)
-        ratios, steps, nothing = [], [], Interruption(None)
+        ratios, steps = [], []
         for step in range(ROUNDS + 2):
             pair = [watched, unwatched] if step % 2 else [unwatched, watched]
             start = time.perf_counter()
-            taken = {trainer: seconds(time.process_time, trainer.step, step, nothing) for trainer in pair}
+            taken = {trainer: seconds(time.process_time, trainer.step, step) for trainer in pair}
             if step >= 2:  # the first ones fill caches
                 ratios.append(taken[watched] / taken[unwatched])
                 steps.append((time.perf_counter() - start) / 2)

@@ -174,6 +174,7 @@ def saved(tmp_path_factory):
     optimize(model, optimizer)
     tensors = {"model": model.state_dict(), "best": {}, "optimizer": optimizer_tensors(model, optimizer)}
     state = {"best": {"name": "last", "step": 0, "rank": [-math.inf, -math.inf]}, "skipped": 0, "scaler": None}
+    state["evaluation_due"] = False
     folder = checkpoint.save(tmp_path_factory.mktemp("saved"), 1, tensors, state | {"run": {}, "environment": {}}, 1)
     return wanted, {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -238,10 +239,10 @@ def go_on(found):
 
 
 STATE = {"best": {"name": "last", "step": 0, "rank": [0.5, -1.0]}, "skipped": 0, "scaler": None}
-STATE |= {"run": {}, "environment": {}, "format": 1, "step": 1}
+STATE |= {"run": {}, "environment": {}, "format": 2, "step": 1, "evaluation_due": False}
 BAD_STATES = [STATE | {"best": {**STATE["best"], **change}} for change in ({"name": "x"}, {"step": 9}, {"rank": [1.0]})]
 BAD_STATES += [STATE | {"best": {**STATE["best"], "rank": [math.nan, 0.0]}}, STATE | {"skipped": "0"}, [STATE]]
-BAD_STATES += [STATE | {"scaler": {"scale": 1.0}}, STATE | {"run": []}, STATE | {"step": 2}, STATE | {"format": 2}]
+BAD_STATES += [STATE | {"scaler": {"scale": 1.0}}, STATE | {"run": []}, STATE | {"step": 2}, STATE | {"format": 3}]
 BAD_STATES += [{key: value for key, value in STATE.items() if key != missing} for missing in STATE]
 
 

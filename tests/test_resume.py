@@ -17,7 +17,8 @@ from conftest import run_ranks, start_ranks
 from safetensors.torch import load_file
 from test_train import RECIPES, RUN
 
-from capsnet_dist import UserError, checkpoint, losses
+from capsnet_dist import UserError, checkpoint, losses, models
+from capsnet_dist import evaluate as evaluating
 from capsnet_dist.folder import RunFolder
 from capsnet_dist.run import Checkpoints
 from capsnet_dist.train import Trainer, train
@@ -101,9 +102,57 @@ def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, r
         process.join(60)
         assert process.exitcode == 128 + (number if rank in ranks else signal.SIGTERM)
     assert checkpoint.steps(Path("run/checkpoints"))[0] == 6
-    assert json.loads(Path("run/STATUS.json").read_text())["state"] == "preempted"
+    heard = number.name if 0 in ranks else "a signal to another process"
+    assert status() == {"state": "preempted", "reason": f"{heard}, after step 6"}
     run_ranks(2, train, run)
-    assert json.loads(Path("run/STATUS.json").read_text())["state"] == "done"
+    assert status()["state"] == "done"
+    assert history(Path("run")) == undisturbed(2)
+
+
+def status():
+    return json.loads(Path("run/STATUS.json").read_text())
+
+
+def often(run, last=None):
+    """Evaluate every third step, and be told to end in the middle of a step."""
+    Trainer.is_evaluation_due = lambda self, step: step % 3 == 2
+    train(run) if last is None else train_until(run, last, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("last", [5, 11])
+def test_an_evaluation_that_a_signal_left_out_is_made_up_for(last):
+    run_ranks(1, often, replace(RUN, run_dir=Path("alone")))
+    run = replace(RUN, run_dir=Path("run"))
+    for at in (last, None):
+        (process,) = start_ranks(1, often, run, at)
+        process.join(60)
+    assert history(Path("run")) == history(Path("alone"))
+
+
+def signalled_in_evaluation(run, number):
+    """Tell rank 1 to end, in the middle of one of its evaluations."""
+    original, asked = evaluating.beat, []
+
+    def beat():
+        asked.append(None)
+        if len(asked) == number and os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGTERM)
+        original()
+
+    evaluating.beat = beat
+    train(run)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_a_signal_during_an_evaluation_ends_it_on_all_ranks(number, undisturbed):
+    """Each rank evaluates one batch of validation images, last weights and average; then one of test images."""
+    run = replace(RUN, run_dir=Path("run"))
+    for process in start_ranks(2, signalled_in_evaluation, run, number):
+        process.join(60)
+        assert process.exitcode == 128 + signal.SIGTERM
+    assert status() == {"state": "preempted", "reason": "a signal to another process, after step 12"}
+    assert not any("test" in json.dumps(line) for line in history(Path("run"))[0])
+    run_ranks(2, train, run)
     assert history(Path("run")) == undisturbed(2)
 
 
@@ -147,6 +196,36 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, undis
     assert "step-00000012" in said[0]
     run_ranks(1, train, run)
     assert history(Path("run")) == undisturbed(1)
+
+
+def test_a_new_checkpoint_takes_the_place_of_damaged_ones_not_of_itself():
+    folder = Path("checkpoints")
+    for step in (4, 8, 12):
+        checkpoint.save(folder, step, {}, {}, keep=9)
+    for step in (8, 12):
+        (folder / f"step-{step:08d}" / "MANIFEST.json").write_text("damaged")
+    checkpoint.save(folder, 6, {}, {}, keep=2)
+    assert checkpoint.steps(folder) == [6, 4]
+    checkpoint.save(folder, 5, {}, {}, keep=1)
+    assert checkpoint.steps(folder) == [5]
+
+
+def test_the_checkpoint_that_is_named_is_gone_on_from(undisturbed):
+    run = replace(RUN, run_dir=Path("run"), checkpoint=Checkpoints(every=4, keep=9))
+    run_ranks(1, train, run)
+    named = replace(run, run_dir=None, resume=Path("run/checkpoints/step-00000004"))
+    (process,) = start_ranks(1, train_until, named, 6, signal.SIGKILL)
+    process.join(60)
+    lines, _ = history(Path("run"))
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
+    run_ranks(1, train, run)  # not from what was given up
+    assert history(Path("run"))[0] == undisturbed(1)[0]
+    flip(Path("run/checkpoints/step-00000004/model.safetensors"))
+    before = history(Path("run"))
+    for name, reason in [("00000004", "does not match its checksum"), ("00000005", "No such file"), ("4", "called as")]:
+        with pytest.raises(AssertionError, match=reason):
+            run_ranks(1, train, replace(named, resume=Path(f"run/checkpoints/step-{name}")))
+    assert history(Path("run")) == before and checkpoint.steps(Path("run/checkpoints")) == [12, 8, 4]
 
 
 def test_without_a_good_checkpoint_nothing_is_thrown_away():
@@ -209,6 +288,20 @@ def full_disk(run):
     train(run)
 
 
+def no_room_at_the_end(run):
+    checkpoint._write = lambda file, data: os.write(os.open("/dev/full", os.O_WRONLY), data)
+    train_until(run, 5, signal.SIGTERM)
+
+
+def test_a_full_disk_when_a_run_is_interrupted_is_a_failure(capfd):
+    (process,) = start_ranks(1, no_room_at_the_end, replace(RUN, run_dir=Path("run")))
+    process.join(60)
+    assert process.exitcode == 1  # of the test's fork; programs make 2 of a UserError
+    reason = "Interrupted with no checkpoint of step 6: No space left on device."
+    assert status()["state"] == "failed" and reason in status()["reason"]
+    assert "(2 failed so far)" in capfd.readouterr().err
+
+
 def no_room_for_metrics(run):
     """Train with a file system that takes no metrics of the steps 4 to 6."""
     original, sizes = RunFolder.log, resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -246,6 +339,38 @@ def poisoned(run, bad):
 
     Trainer._micro_batch = poison
     train(run)
+
+
+def images_without_numbers(run, rank):
+    """Train with a batch, on one rank, in which one pixel is no number."""
+    original = Trainer._micro_batch
+
+    def poison(self, step, micro):
+        shard, is_bad = self.batches.shard, step == 3 and self.accelerator.process_index == rank
+
+        def bad(*arguments):
+            images, labels = shard(*arguments)
+            images[0, 0, 0, 0] = torch.nan
+            return images, labels
+
+        self.batches.shard = bad if is_bad else shard
+        measured = original(self, step, micro)
+        self.batches.shard = shard
+        return measured
+
+    Trainer._micro_batch = poison
+    train(run)
+
+
+@pytest.mark.parametrize(("world", "rank"), [(1, 0), (2, 0), (2, 1)])
+def test_running_statistics_forget_a_bad_batch(world, rank):
+    run = replace(RUN, run_dir=Path("run"), batch_size=8, steps=6, model=models("self_routing_resnet"))
+    run = replace(run, loss=losses("cross_entropy"), regularizer=losses("none"))
+    run_ranks(world, images_without_numbers, run, rank)
+    lines, _ = history(Path("run"))
+    assert [line["step"] for line in lines if line.get("skipped")] == [4]
+    assert all(tensor.isfinite().all() for tensor in load_file("run/model.safetensors").values())
+    assert all(line["loss"] == line["loss"] for line in lines if line["split"] in ("validation", "test"))
 
 
 class NotANumber:

@@ -140,6 +140,7 @@ def _checkpoint() -> dict[str, bytes]:
     _step(model, optimizer)
     tensors = {"model": model.state_dict(), "best": {}, "optimizer": optimizer_tensors(model, optimizer)}
     rest = {"best": {"name": "last", "step": 0, "rank": [0.5, -1.0]}, "skipped": 0, "scaler": None, "run": {}}
+    rest["evaluation_due"] = False
     checkpoint.save(STEP.parent, 1, tensors, rest | {"environment": {}}, 1)
     return {file.name: file.read_bytes() for file in STEP.iterdir()}
 

@@ -4,6 +4,7 @@ A plugin is an ordinary class or function. Its positional arguments describe the
 from whoever builds it; its keyword-only arguments are options, each with a default, and come from the user.
 """
 
+import functools
 import importlib
 import inspect
 import sys
@@ -105,7 +106,7 @@ class Registry(Generic[T]):
     def options(self, name: str) -> dict[str, Option]:
         """Type and default of each option of a plugin."""
         plugin = self[name]
-        types = typing.get_type_hints(plugin.__init__ if inspect.isclass(plugin) else plugin, include_extras=True)
+        types = option_types(plugin)
         return {p.name: Option(types[p.name], p.default) for p in _keyword_only(plugin)}
 
     def owner(self, name: str) -> str:
@@ -162,6 +163,13 @@ class Registry(Generic[T]):
         for parameter in _keyword_only(plugin):
             if parameter.default is parameter.empty or parameter.annotation is parameter.empty:
                 raise UserError(f"{self.kind} {name!r}: option {parameter.name!r} needs a type and a default.")
+
+
+def option_types(plugin: Callable[..., Any]) -> dict[str, Any]:
+    """The type of each argument of a class or function, with its range."""
+    if isinstance(plugin, functools.partial):
+        return option_types(plugin.func)
+    return typing.get_type_hints(plugin.__init__ if inspect.isclass(plugin) else plugin, include_extras=True)
 
 
 def _keyword_only(plugin: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -10,6 +10,7 @@ import torch
 from mutants import LAYERS, LOSSES, ROUTINGS, Honest, HonestLayer, HonestLoss, NoRouting, SignSlip
 
 from capsnet_dist import UserError, layers, losses, routings
+from capsnet_dist.ranges import Count
 from capsnet_dist.testing import (
     Broken,
     ChecksFailed,
@@ -99,6 +100,19 @@ def test_classes_factories_and_choices_are_checked_alike():
     for target in (Honest, functools.partial(Honest, iterations=2), lambda *sizes: Honest(*sizes), routings("dynamic")):
         report = check_routing(target, only=["shapes_fit", "agreement_gets_the_larger_share", "options_are_plain_data"])
         assert not report.failed
+
+
+class Ranged(Honest):
+    def __init__(self, parts, part_dim, wholes, dim, *, iterations: Count = 3):
+        super().__init__(parts, part_dim, wholes, dim, iterations=iterations)
+
+    def refuse(self, iterations):
+        """The type does."""
+
+
+@pytest.mark.parametrize("target", [Ranged, functools.partial(Ranged)])
+def test_the_range_of_an_option_refuses_as_a_constructor_does(target):
+    assert not check_routing(target, only=["iterations_count"]).failed
 
 
 def test_a_failure_tells_the_law_and_what_was_seen():

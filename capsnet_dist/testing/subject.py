@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from capsnet_dist.config import from_dict, to_dict
-from capsnet_dist.registry import Choice, Registry
+from capsnet_dist.ranges import require as require_range
+from capsnet_dist.registry import Choice, Registry, option_types
 from capsnet_dist.testing.report import ChecksFailed, Law, OnFail, Report, Skipped, conduct, require, select
 
 Inputs = dict[str, Tensor]
@@ -49,9 +50,12 @@ class Subject(ABC):
         return ("poses",)
 
     def construct(self, *structure: Any, **options: Any) -> Any:
-        """Build the plugin."""
+        """Build the plugin, as a choice does: options outside the range of their type are refused."""
         if self.choice:
             return self.choice.replace(**options).build(*structure)
+        types = option_types(self.plugin) if options else {}
+        for name, value in options.items():
+            require_range(types.get(name), value, name)
         return self.plugin(*structure, **options)
 
     def probe(

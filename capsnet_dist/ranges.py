@@ -28,6 +28,7 @@ Counts = Annotated[tuple[int, ...], AT_LEAST_1]
 Natural = Annotated[int, Range("at least 0", lambda number: number >= 0)]
 Amount = Annotated[float, Range("at least 0", lambda number: number >= 0)]
 Positive = Annotated[float, Range("positive", lambda number: number > 0)]
+Share = Annotated[float, Range("from 0 to 1", lambda number: 0 <= number <= 1)]
 Fraction = Annotated[float, Range("at least 0 and less than 1", lambda number: 0 <= number < 1)]
 
 
@@ -39,7 +40,7 @@ def require(kind: Any, value: Any, place: str) -> None:
     """
     values = typing.cast(tuple[Any, ...], value if isinstance(value, tuple) else (value,))
     numbers = [number for number in values if isinstance(number, int | float)]
-    rules = [Range("a finite number", math.isfinite), *_ranges(kind)]
+    rules = [Range("a finite number", lambda number: abs(number) < math.inf), *_ranges(kind)]
     if broken := [rule.rule for rule in rules if not all(map(rule.holds, numbers))]:
         raise UserError(f"{place} {' '.join(map(str, values))}: must be {broken[-1]}.")
 

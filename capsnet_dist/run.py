@@ -69,7 +69,7 @@ class Run:
     clip_norm: Positive | None = None
     """Largest norm of the gradient; a longer one is scaled down."""
     ema: Fraction = 0.999
-    """Fraction of the moving average of the weights, lower in the first steps; 0 turns it off."""
+    """Decay of the moving average of the weights, lower in the first steps; 0 turns it off."""
     validation: Fraction = 0.1
     """Share of the training images held out to choose the best weights."""
     evaluate_every: Count = 1

@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 import json
 import re
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,6 +57,10 @@ def test_an_unknown_option_is_answered_with_the_nearest_and_code_2(capsys):
         ("--model.routing.iterations 0", "--model.routing.iterations 0: must be at least 1."),
         ("--model.decoder.hidden 512 0", "--model.decoder.hidden 512 0: must be at least 1."),
         ("--optimizer.beta1 1", "--optimizer.beta1 1.0: must be at least 0 and less than 1."),
+        ("--loss.positive 1.5", "--loss.positive 1.5: must be from 0 to 1."),
+        ("--regularizer.weight -1", "--regularizer.weight -1.0: must be at least 0."),
+        ("--loss.absent nan", "--loss.absent nan: must be at least 0."),
+        ("--schedule.decay 1.5", "--schedule.decay 1.5: must be from 0 to 1."),
         ("--augmentation shift --augmentation.pixels -1", "--augmentation.pixels -1: must be at least 0."),
     ],
 )
@@ -67,14 +70,21 @@ def test_a_number_out_of_range_is_refused_by_its_flag_before_any_work(words, mes
         check(run, 1)
 
 
+def test_a_seed_may_be_any_whole_number():
+    for seed in ("-1", "9" * 400):  # beyond what a float holds
+        check(command_line.parse(RUN, ["--seed", seed]), 1)
+
+
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
-def test_every_option_that_counts_refuses_a_negative_number(registry):
+def test_every_option_that_is_a_number_refuses_a_negative_one(registry):
     for name in registry:
-        for key, value in registry(name).options.items():
-            is_count = type(value) is int or (isinstance(value, tuple) and value and type(value[0]) is int)
-            with pytest.raises(UserError, match="must be at least") if is_count else nullcontext():
-                bad = (-1,) * len(value) if isinstance(value, tuple) else -1
-                require(registry.options(name)[key].type, bad if is_count else value, key)
+        for key, (kind, default) in registry.options(name).items():
+            numbers = default if isinstance(default, tuple) else (default,)
+            if any(type(number) in (int, float) for number in numbers) and key not in ("beta_u", "beta_a"):  # costs
+                bad = (-1,) * len(numbers) if isinstance(default, tuple) else type(default)(-1)
+                with pytest.raises(UserError, match="must be (at least|positive|from 0)"):
+                    require(kind, bad, key)
+            require(kind, default, key)
 
 
 @pytest.mark.parametrize("words", [["--batch-size", "abc"], ["--lrr", "1"], ["--dtype", "float16"]])

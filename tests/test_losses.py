@@ -170,7 +170,7 @@ def test_no_loss_has_no_terms():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("margin", {"positive": 1.5}, "0 <= negative <= positive <= 1"),
+        ("margin", {"positive": 1.5}, "from 0 to 1"),
         ("margin", {"hard_negative": 0.96}, "0 <= negative <= positive <= 1"),
         ("margin", {"absent": -0.5}, "at least 0"),
         ("margin", {"hard_after": 1.2}, "from 0 to 1"),

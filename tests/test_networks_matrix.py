@@ -227,7 +227,7 @@ def test_layers_with_too_few_strides_are_refused(name):
 
 
 def test_a_depth_below_one_is_refused():
-    with pytest.raises(UserError, match="depth=0"):
+    with pytest.raises(UserError, match="depth 0: must be at least 1"):
         small("self_routing_resnet", depth=0)
 
 
@@ -235,7 +235,7 @@ def test_a_depth_below_one_is_refused():
     ("options", "message"),
     [
         (dict(widths=(8, 16), blocks=(1,)), "each stage needs a width and at least one block"),
-        (dict(widths=(8, 16), blocks=(1, 0)), "each stage needs a width and at least one block"),
+        (dict(widths=(8, 16), blocks=(1, 0)), "blocks 1 0: must be at least 1"),
         (dict(widths=(8, 11), blocks=(1, 1)), "From 8 to 11 channels"),
     ],
 )

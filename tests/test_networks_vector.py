@@ -212,7 +212,7 @@ def test_a_routing_without_activations_cannot_make_scores(name):
         (models("efficient_capsnet", stem=stems("efficient", strides=(1, 2))), "must be equally many"),
         (models("hvc", branches=(3, 2)), r"branches=\(3, 2\): must be numbers of convolutions in order"),
         (models("hvc", branches=()), "must be numbers of convolutions"),
-        (models("hvc", branches=(0, 3)), "must be numbers of convolutions"),
+        (models("hvc", branches=(0, 3)), "branches 0 3: must be at least 1"),
         (models("deepcaps", dims=(8,)), "at least two blocks"),
         (models("deepcaps", dims=(4, 8)), "the last two of equal pose size"),
         (models("deepcaps", skip=layers("dense")), "skip path 'dense' makes"),

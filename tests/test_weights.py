@@ -150,7 +150,10 @@ FAULTS = {
     ),
     "unknown option": (option(kernell=3), "model.kernell is not an option. Did you mean 'kernel'"),
     "option of another type": (option(kernel="3"), "model.kernel must be int; got '3'"),
-    "impossible option": (option(primary_stride=0), "config.json: The network cannot be built: ZeroDivisionError"),
+    "impossible option": (
+        option(primary_stride=0),
+        "config.json: The network cannot be built: model 'capsnet': primary_stride 0: must be at least 1",
+    ),
     "unknown routing": (option(routing={"name": "my_em"}), "Unknown routing 'my_em'.*Known: .*dynamic"),
     "unknown model": (option(name="capsnett"), "Unknown model 'capsnett'. Did you mean 'capsnet'"),
     "number of classes": (edit(classes=["a", "b"]), "the file has 5 classes, config.json has 2; .*5, .* in the file"),

@@ -28,7 +28,9 @@ class DepthwisePrimary(Primary):
         UserError: the maps are smaller than the kernel, or the channels do not divide into poses.
     """
 
-    def __init__(self, maps: Image, *, dim: Count = 8, kernel: int | Literal["map"] = "map", stride: Count = 1) -> None:
+    def __init__(
+        self, maps: Image, *, dim: Count = 8, kernel: Count | Literal["map"] = "map", stride: Count = 1
+    ) -> None:
         channels, height, width = maps
         if channels % dim:
             raise UserError(f"{channels} feature maps do not divide into poses of {dim}.")

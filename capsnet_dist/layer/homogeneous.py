@@ -6,7 +6,7 @@ from torch import nn
 
 from capsnet_dist.capsules import Capsules, Grid, at_least_float32
 from capsnet_dist.plugins import Layer, layers
-from capsnet_dist.ranges import Count, Fraction
+from capsnet_dist.ranges import Count, Share
 
 
 class ShiftedNormalization(nn.BatchNorm2d):
@@ -35,7 +35,7 @@ class HomogeneousCapsules(Layer):
         momentum: Share of a new batch in the running statistics; 0.0003 as in the authors' code, which trains long.
     """
 
-    def __init__(self, inputs: Grid, *, wholes: Count = 10, momentum: Fraction = 0.0003) -> None:
+    def __init__(self, inputs: Grid, *, wholes: Count = 10, momentum: Share = 0.0003) -> None:
         super().__init__(inputs, Grid(wholes, 1, 1, inputs.dim, activations=False))
         self.weight = nn.Parameter(torch.empty(inputs.num_capsules, wholes, inputs.dim))
         nn.init.normal_(self.weight, std=0.05)  # TensorFlow's default, which the authors keep

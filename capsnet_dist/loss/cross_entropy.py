@@ -6,6 +6,7 @@ from torch.nn import functional
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Output, losses
+from capsnet_dist.ranges import Fraction
 
 
 @losses.register("cross_entropy")
@@ -19,7 +20,7 @@ class CrossEntropy:
         UserError: a share outside [0, 1).
     """
 
-    def __init__(self, *, smoothing: float = 0.0) -> None:
+    def __init__(self, *, smoothing: Fraction = 0.0) -> None:
         if not 0 <= smoothing < 1:
             raise UserError(f"smoothing={smoothing}: must be at least 0 and less than 1.")
         self.smoothing = smoothing

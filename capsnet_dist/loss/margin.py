@@ -8,6 +8,7 @@ from torch.nn.functional import one_hot
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Output, losses
+from capsnet_dist.ranges import Amount, Share
 
 
 @losses.register("margin")
@@ -35,14 +36,14 @@ class Margin:
     def __init__(
         self,
         *,
-        positive: float = 0.9,
-        negative: float = 0.1,
-        absent: float = 0.5,
+        positive: Share = 0.9,
+        negative: Share = 0.1,
+        absent: Amount = 0.5,
         scale: Literal["paper", "authors"] = "paper",
-        hard_after: float = 1.0,
-        hard_positive: float = 0.95,
-        hard_negative: float = 0.05,
-        hard_absent: float = 0.8,
+        hard_after: Share = 1.0,
+        hard_positive: Share = 0.95,
+        hard_negative: Share = 0.05,
+        hard_absent: Amount = 0.8,
     ) -> None:
         self.soft, self.hard = (positive, negative, absent), (hard_positive, hard_negative, hard_absent)
         for high, low, weight in (self.soft, self.hard):

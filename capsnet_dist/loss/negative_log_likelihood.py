@@ -6,6 +6,7 @@ from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Output, losses
+from capsnet_dist.ranges import Positive
 
 
 @losses.register("negative_log_likelihood")
@@ -21,7 +22,7 @@ class NegativeLogLikelihood:
         UserError: epsilon is not positive.
     """
 
-    def __init__(self, *, epsilon: float = 1e-6) -> None:
+    def __init__(self, *, epsilon: Positive = 1e-6) -> None:
         if not epsilon > 0:
             raise UserError(f"epsilon={epsilon}: must be positive.")
         self.epsilon = epsilon

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Output, losses
+from capsnet_dist.ranges import Amount
 
 
 @losses.register("reconstruction")
@@ -24,7 +25,7 @@ class Reconstruction:
         UserError: a negative weight, or the network rebuilds nothing.
     """
 
-    def __init__(self, *, weight: float = 0.392, per: Literal["pixel", "image"] = "pixel") -> None:
+    def __init__(self, *, weight: Amount = 0.392, per: Literal["pixel", "image"] = "pixel") -> None:
         if not weight >= 0:
             raise UserError(f"weight={weight}: must be at least 0.")
         self.weight, self.per = weight, per

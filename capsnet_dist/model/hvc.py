@@ -12,7 +12,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.geometry import require_maps
 from capsnet_dist.layer.homogeneous import HomogeneousCapsules, ShiftedNormalization
 from capsnet_dist.plugins import Decoder, Image, Model, Output, decoders, models
-from capsnet_dist.ranges import Count, Counts, Fraction
+from capsnet_dist.ranges import Count, Counts, Share
 from capsnet_dist.registry import Choice
 
 KERNEL = 3  # the side of all kernels in the paper
@@ -50,7 +50,7 @@ class HVC(Model):
         growth: Count = 16,
         branches: Counts = (3, 6, 9),
         merging: Literal["learned", "random", "fixed"] = "learned",
-        momentum: Fraction = 0.0003,
+        momentum: Share = 0.0003,
         decoder: Choice[Decoder] = decoders("none"),
     ) -> None:
         super().__init__(image, classes)

@@ -25,8 +25,8 @@ def adam(
     Args:
         parameters: What to optimize.
         lr: Peak learning rate.
-        beta1: Fraction of the mean of the gradient.
-        beta2: Fraction of the mean of its square.
+        beta1: Decay of the mean of the gradient.
+        beta2: Decay of the mean of its square.
         epsilon: Added to the root of the latter.
         weight_decay: Share of a weight taken off at each step, times the learning rate.
     """

@@ -1,7 +1,7 @@
 """Learning-rate schedules: pure functions of the step, so that nothing needs to be saved to resume them."""
 
 from capsnet_dist.plugins import schedules
-from capsnet_dist.ranges import Amount, Count, Positive
+from capsnet_dist.ranges import Count, Share
 
 
 @schedules.register("exponential")
@@ -15,7 +15,7 @@ class Exponential:
         floor: Smallest factor; 0.001 of their 0.001 is their lowest rate, 1e-6.
     """
 
-    def __init__(self, steps: int, *, decay: Positive = 0.96, every: Count = 2000, floor: Amount = 0.001) -> None:
+    def __init__(self, steps: int, *, decay: Share = 0.96, every: Count = 2000, floor: Share = 0.001) -> None:
         self.decay, self.every, self.floor = decay, every, floor
 
     def __call__(self, step: int) -> float:

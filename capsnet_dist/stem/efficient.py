@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from capsnet_dist.errors import UserError
 from capsnet_dist.geometry import output_side, require_maps
 from capsnet_dist.plugins import Image, Stem, stems
-from capsnet_dist.ranges import Counts, Fraction
+from capsnet_dist.ranges import Counts, Share
 
 
 @stems.register("efficient")
@@ -38,7 +38,7 @@ class EfficientStem(Stem):
         kernels: Counts = (5, 3, 3, 3),
         strides: Counts = (1, 1, 1, 2),
         normalization: Literal["batch", "instance"] = "batch",
-        momentum: Fraction = 0.01,
+        momentum: Share = 0.01,
     ) -> None:
         if not 0 < len(channels) == len(kernels) == len(strides):
             raise UserError(f"channels {channels}, kernels {kernels} and strides {strides} must be equally many.")

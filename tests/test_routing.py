@@ -230,8 +230,10 @@ def test_it_exports_for_any_batch(name):
 
 @pytest.mark.parametrize("name", ITERATIVE)
 def test_no_iteration_is_refused(name):
-    with pytest.raises(UserError, match="iterations=0: routing needs at least 1"):
+    with pytest.raises(UserError, match="iterations 0: must be at least 1"):
         routings(name, iterations=0).build(PARTS, PART_DIM, WHOLES, DIM)
+    with pytest.raises(UserError, match="iterations=0: routing needs at least 1"):
+        routings[name](PARTS, PART_DIM, WHOLES, DIM, iterations=0)
 
 
 @pytest.mark.parametrize("name", ITERATIVE)
@@ -244,8 +246,10 @@ def test_iterations_change_the_outcome(name):
 
 @pytest.mark.parametrize("option", [{"final_beta": 0.0}, {"min_variance": 0.0}, {"momentum": 1.0}])
 def test_constants_of_em_out_of_range_are_refused(option):
-    with pytest.raises(UserError, match=f"{next(iter(option))}="):
+    with pytest.raises(UserError, match=f"{next(iter(option))} .*: must be"):
         routings("em", **option).build(PARTS, PART_DIM, WHOLES, DIM)
+    with pytest.raises(UserError, match=f"{next(iter(option))}="):
+        routings["em"](PARTS, PART_DIM, WHOLES, DIM, **option)
 
 
 def test_variational_bayes_does_not_train_on_a_single_sample():

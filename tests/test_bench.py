@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import run_ranks
 from test_cli import refused, said
 
 from capsnet_dist import UserError, losses, models, routings
@@ -83,19 +82,17 @@ def test_at_the_size_of_the_paper_it_has_the_parameters_of_the_paper():
         assert sum(p.numel() for p in NaiveCapsNet((1, 28, 28), 10).parameters()) == 8_215_568
 
 
-def test_candidates_take_turns(monkeypatch):
-    monkeypatch.setattr(measure, "SHORTEST", 1e-9)  # nothing is repeated
+def test_candidates_take_turns():
     turns = []
-    actions = {name: lambda name=name: turns.append(name) for name in "ab"}
-    found = measure.alternate(measure.Clock(CPU), actions, 3)
+    timers = {name: lambda repeats, name=name: turns.append(name) or 1e-3 for name in "ab"}
+    found = measure.alternate(timers, 3)
     assert "".join(turns) == "aabb" + 3 * "ab"  # each compiles, then is tried, then they take turns
     assert {name: len(seconds) for name, seconds in found.items()} == {"a": 3, "b": 3}
 
 
-def test_what_is_short_is_repeated(monkeypatch):
+def test_what_is_short_is_repeated():
     calls = []
-    monkeypatch.setattr(measure, "timed", lambda clock, action, repeats: calls.append(repeats) or 0.004)
-    measure.alternate(measure.Clock(CPU), {"a": lambda: None}, 2)
+    measure.alternate({"a": lambda repeats: calls.append(repeats) or 0.004}, 2)
     assert calls == [1, 1, 13, 13]  # 13 x 4 ms are the first to reach 50 ms
 
 
@@ -227,46 +224,61 @@ def test_the_memory_of_the_naive_layer_holds_its_votes():
 
 def test_memory_does_not_count_that_of_the_process_that_asks():
     ballast = torch.ones(2**28)  # 1 GiB
-    taken = worker.ask(Options(device="cpu"), "take_memory", list(CASE), list(OURS), "infer")[0]
-    assert 2**26 < taken["libraries"] < taken["peak"] < 4 * len(ballast)
+    libraries, peak = command._memory(Options(device="cpu"), list(CASE), OURS, "infer")
+    assert 2**26 < libraries < peak < 4 * len(ballast)
 
 
 def test_a_process_that_fails_says_why():
-    with pytest.raises(UserError, match="take_memory .* exit code 1: .*Unknown model 'tiny'"):
-        worker.ask(Options(device="cpu"), "take_memory", ["tiny", 2, "float32"], list(NAIVE), "train")
+    with pytest.raises(UserError, match="build .* exit code 1: .*Unknown model 'tiny'"):
+        worker.ask(Options(device="cpu"), "build", ["tiny", 2, "float32"], list(NAIVE))
 
 
 def test_processes_share_a_batch(monkeypatch):
-    monkeypatch.setattr(tasks, "measure_rates", lambda *_: measure.Rates(1e10, 1e10))
+    monkeypatch.setattr(command, "ask", lambda *_: [{"matrix": 1e10, "copy": 1e10}])
     options = Options(processes=2, rounds=2, gradients=("full",), device="cpu")
-    found = run_ranks(2, worker.perform, options, "time_case", [["small", 2, "float32"]])["candidates"]
+    found = command._time(options, ["small", 2, "float32"])["candidates"]
     for each in found.values():
         assert len(each["train"]["seconds"]) == 2
         assert each["train"]["operations"] > each["infer"]["operations"]
     assert found[NAIVE.label]["train"]["operations"] == floor.direct_operations("small", 1)["train"]
 
 
+class InThisProcess(worker.Workers):
+    """No processes are started."""
+
+    def __init__(self, options, *, together=False):
+        self.tasks = tasks.Tasks(options, CPU)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def ask(self, task, *arguments):
+        plain = json.loads(json.dumps(arguments))
+        return [json.loads(json.dumps(getattr(self.tasks, task)(*plain)))]
+
+
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """No processes are started, what grows is tiny, and its times are those of its sizes, squared."""
+    """What grows is tiny, and its times are those of its sizes, squared."""
 
-    def ask(options, task, *arguments, together=False):
-        plain = json.loads(json.dumps(arguments))
-        return [json.loads(json.dumps(tasks.TASKS[task](options, CPU, *plain)))]
-
-    def alternate(clock, steps, rounds):
-        for step in steps.values():
-            step()
+    def alternate(timers, rounds):
+        for timer in timers.values():
+            timer(1)
         sizes.append(2 * sizes[-1] if len(sizes) % 2 else 1)
-        return {label: [1e-3 * sizes[-1] ** 2] * rounds for label in steps}
+        return {label: [1e-3 * sizes[-1] ** 2] * rounds for label in timers}
 
     sizes = []
-    monkeypatch.setattr(command, "ask", ask)
+    monkeypatch.setattr(command, "Workers", InThisProcess)
+    monkeypatch.setattr(command, "ask", lambda options, *task: InThisProcess(options).ask(*task))
     monkeypatch.setattr(scaling, "alternate", alternate)
     monkeypatch.setattr(scaling, "measure_memory", lambda candidate, points, device: [2**20, 2**21][: len(points)])
     monkeypatch.setattr(scaling, "QUICK", {"capsules": ((8, 16), (3,)), "classes": ((8,), (2, 4))})
     monkeypatch.setattr(measure, "SHORTEST", 1e-9)
     monkeypatch.setattr(tasks, "measure_rates", lambda *_: measure.Rates(1e10, 1e10))
+    monkeypatch.setattr(tasks, "keep_freed_memory", lambda: None)
 
 
 def test_the_command_leaves_what_it_prints(in_this_process):

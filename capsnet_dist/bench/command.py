@@ -1,7 +1,9 @@
 """The benchmark: asks processes to measure, and puts together what they find."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import torch
 
 from capsnet_dist.bench import report, scaling
 from capsnet_dist.bench.floor import direct_operations
-from capsnet_dist.bench.options import SIZES, Options
-from capsnet_dist.bench.worker import ask
+from capsnet_dist.bench.measure import alternate
+from capsnet_dist.bench.options import SIZES, Candidate, Options
+from capsnet_dist.bench.worker import Workers, ask
 from capsnet_dist.console import print_json, say
 from capsnet_dist.errors import UserError
 from capsnet_dist.folder import environment
@@ -39,24 +42,57 @@ def bench(options: Options | None = None) -> dict[str, Any]:
 
 def _case(options: Options, case: list[Any]) -> dict[str, Any]:
     """One table."""
-    network, batch, _ = case
+    network, batch, dtype = case
     candidates = options.candidates(network)
     say(f"{network}, batch {batch}: {len(candidates)} candidates, {options.rounds} rounds.")
-    timed = ask(options, "time_case", case, together=True)[0]  # all ranks wait for the slowest at each step
+    timed = _time(options, case)
     jobs = [(candidate, kind) for candidate in candidates for kind in ("train", "infer")]
     with ThreadPoolExecutor(2) as pool:  # memory does not depend on what runs beside it
-        taken = list(pool.map(lambda job: ask(options, "take_memory", case, *job, together=True), jobs))
-    memory = {job: sum(rank["peak"] for rank in ranks) for job, ranks in zip(jobs, taken, strict=True)}
-    libraries = sum(rank["libraries"] for rank in taken[0])
+        taken = list(pool.map(lambda job: _memory(options, case, *job), jobs))
+    memory = {job: peak for job, (_, peak) in zip(jobs, taken, strict=True)}
+    libraries = taken[0][0]
     direct = direct_operations(network, batch // options.processes) if network in SIZES else None
-    shared = dict(zip(("network", "batch", "dtype"), case, strict=True))
-    return shared | {
+    return {"network": network, "batch": batch, "dtype": dtype} | {
         "rates": timed["rates"],
         "threads": timed["threads"],
         "libraries": libraries,
         "direct_operations": direct,
         "rows": report.rows(candidates, timed, memory, libraries, batch, direct),
     }
+
+
+def _time(options: Options, case: list[Any]) -> dict[str, Any]:
+    """Seconds of each round, stages and operations of each candidate, and the rates of the machine.
+
+    Each candidate has processes of its own, which take turns: what one does to memory and libraries is not the other's.
+    """
+    with ExitStack() as stack:
+        candidates = options.candidates(case[0])
+        workers = {c: stack.enter_context(Workers(options, together=True)) for c in candidates}
+        threads = [process.ask("build", case, list(c))[0]["threads"] for c, process in workers.items()]
+        found: dict[str, Any] = {candidate.label: {} for candidate in workers}
+        for kind in ("infer", "train"):
+            timers = {c.label: partial(_slowest, process, kind) for c, process in workers.items()}
+            for label, seconds in alternate(timers, options.rounds).items():
+                found[label][kind] = {"seconds": seconds}
+        for candidate, process in workers.items():
+            if not candidate.compiled:  # hooks and counters see nothing inside
+                for name, seen in process.ask("look_inside")[0].items():
+                    found[candidate.label][name] = found[candidate.label].get(name, {}) | seen
+    rates = ask(options, "rates", case[2])[0]
+    return {"candidates": found, "rates": rates, "threads": threads[0]}
+
+
+def _slowest(workers: Workers, kind: str, repeats: int) -> float:
+    """Seconds of a step of processes that train together."""
+    return max(workers.ask("time", kind, repeats))
+
+
+def _memory(options: Options, case: list[Any], candidate: Candidate, kind: str) -> tuple[int, int]:
+    """Bytes of the libraries and at the peak, of all processes that train together."""
+    with Workers(options, together=True) as workers:
+        libraries = sum(built["libraries"] for built in workers.ask("build", case, list(candidate)))
+        return libraries, sum(workers.ask("peak", kind))
 
 
 def _scaling(options: Options) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -58,22 +59,21 @@ class Clock:
             torch.cuda.synchronize(self.device)
 
 
-def alternate(clock: Clock, actions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def alternate(timers: Mapping[str, Callable[[int], float]], rounds: int) -> dict[str, list[float]]:
     """Seconds that each action takes in each round; in a round all take their turn, so that all meet the same machine.
 
     Args:
-        clock: Time on the device.
-        actions: What to time, by name.
+        timers: By name, the seconds that an action takes on average, if it is repeated so often.
         rounds: How often.
     """
     repeats: dict[str, int] = {}
-    for name, action in actions.items():
-        timed(clock, action, 1)  # compiles and fills caches
-        repeats[name] = math.ceil(SHORTEST / max(_agreed(timed(clock, action, 1), clock.device), SHORTEST / 1000))
-    found: dict[str, list[float]] = {name: [] for name in actions}
+    for name, timer in timers.items():
+        timer(1)  # compiles and fills caches
+        repeats[name] = math.ceil(SHORTEST / max(timer(1), SHORTEST / 1000))
+    found: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
-        for name, action in actions.items():
-            found[name].append(timed(clock, action, repeats[name]))
+        for name, timer in timers.items():
+            found[name].append(timer(repeats[name]))
     return found
 
 
@@ -84,15 +84,6 @@ def timed(clock: Clock, action: Callable[[], object], repeats: int) -> float:
     for _ in range(repeats):
         action()
     return clock.seconds(start, clock.now()) / repeats
-
-
-def _agreed(seconds: float, device: torch.device) -> float:
-    """The longest of all processes, which must repeat alike."""
-    if not torch.distributed.is_initialized():
-        return seconds
-    longest = torch.tensor(seconds, dtype=torch.float64, device=device)
-    torch.distributed.all_reduce(longest, torch.distributed.ReduceOp.MAX)
-    return float(longest)
 
 
 def ratios(reference: Sequence[float], values: Sequence[float]) -> Spread:
@@ -119,7 +110,8 @@ def measure_rates(clock: Clock, dtype: torch.dtype, rounds: int = 5) -> Rates:
     target = torch.empty_like(source)
     product = torch.empty_like(a)
     actions = {"matrix": lambda: torch.mm(a, b, out=product), "copy": lambda: target.copy_(source)}
-    best = {name: min(values) for name, values in alternate(clock, actions, rounds).items()}
+    timers = {name: partial(timed, clock, action) for name, action in actions.items()}
+    best = {name: min(values) for name, values in alternate(timers, rounds).items()}
     return Rates(2 * side**3 / best["matrix"], 2 * length * source.itemsize / best["copy"])
 
 

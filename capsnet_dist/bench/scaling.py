@@ -1,13 +1,14 @@
 """How time and memory of the class capsules grow with the number of capsules and of classes."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from capsnet_dist.bench.measure import Clock, alternate, fit_power_law
+from capsnet_dist.bench.measure import Clock, alternate, fit_power_law, timed
 from capsnet_dist.bench.naive import Gradient, NaiveClassCapsules
 from capsnet_dist.bench.options import Candidate, Options
 from capsnet_dist.capsules import Capsules, Grid
@@ -77,11 +78,12 @@ def _layer(candidate: Candidate, parts: int, wholes: int) -> nn.Module:
 def measure_time(options: Options, device: torch.device) -> dict[str, dict[str, list[list[float]]]]:
     """Seconds of each round by axis, label and size; the candidates take turns at each size."""
     found: dict[str, dict[str, list[list[float]]]] = {}
+    clock = Clock(device)
     for axis, points in axes(options).items():
         found[axis] = {candidate.label: [] for candidate in candidates(options)}
         for point in points:
-            steps = {c.label: layer_step(c, point, device) for c in candidates(options)}
-            for label, seconds in alternate(Clock(device), steps, max(3, options.rounds // 3)).items():
+            timers = {c.label: partial(timed, clock, layer_step(c, point, device)) for c in candidates(options)}
+            for label, seconds in alternate(timers, max(3, options.rounds // 3)).items():
                 found[axis][label].append(seconds)
     return found
 
@@ -110,8 +112,8 @@ def rows(options: Options, seconds: dict[str, Any], memory: dict[str, Any]) -> I
     """Medians, peaks and power laws of each candidate along each axis."""
     for axis, points in axes(options).items():
         sizes = [point.parts if axis == "capsules" else point.wholes for point in points]
-        for label, timed in seconds[axis].items():
-            medians = [sorted(values)[len(values) // 2] for values in timed]
+        for label, sizewise in seconds[axis].items():
+            medians = [sorted(values)[len(values) // 2] for values in sizewise]
             laws = {"time": fit_power_law(sizes, medians), "memory": fit_power_law(sizes, memory[axis][label])}
             yield {
                 "axis": axis,

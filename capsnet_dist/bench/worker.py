@@ -1,12 +1,16 @@
-"""Processes that measure: one for each thing whose memory counts, several where they train together."""
+"""Processes that measure: one for each thing whose memory or time counts, several where they train together."""
 
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
-from typing import Any
+from types import TracebackType
+from typing import IO, Any
 
 import torch
 
@@ -16,38 +20,74 @@ from capsnet_dist.errors import UserError
 WORK = "from capsnet_dist.bench.worker import work; work()"
 
 
-def ask(options: Options, task: str, *arguments: Any, together: bool = False) -> list[Any]:
-    """What new processes find, by rank; `tasks.TASKS` says what they can be asked.
+class Workers:
+    """New processes that do one task after the other, until they are left: `with Workers(options) as workers:`.
 
     Args:
         options: What is measured.
-        task: Name of the task.
-        arguments: Plain data that it takes.
         together: As many processes as train together, joined, instead of one.
+    """
+
+    def __init__(self, options: Options, *, together: bool = False) -> None:
+        world = options.processes if together else 1
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._messages = [tempfile.TemporaryFile("w+") for _ in range(world)]  # noqa: SIM115  (__exit__ closes them)
+        self._running = [_start(options, rank, world, port, file) for rank, file in enumerate(self._messages)]
+        self._send(asdict(options))
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for process in self._running:
+            if kind is not None:  # they may wait for one another
+                process.kill()
+            process.communicate()
+        for file in self._messages:
+            file.close()
+
+    def ask(self, task: str, *arguments: Any) -> list[Any]:
+        """What the processes find, by rank; `tasks.TASKS` says what they can be asked.
+
+        Args:
+            task: Name of the task.
+            arguments: Plain data that it takes.
+
+        Raises:
+            UserError: a process failed.
+        """
+        self._send([task, arguments])
+        found: list[Any] = []
+        for process, messages in zip(self._running, self._messages, strict=True):
+            assert process.stdout is not None
+            if not (answer := process.stdout.readline()):
+                messages.seek(0)
+                last = (messages.read().strip().splitlines() or ["no message; was there enough memory?"])[-1]
+                raise UserError(f"{task} {arguments} ended with exit code {process.wait()}: {last}")
+            found.append(json.loads(answer))
+        return found
+
+    def _send(self, data: Any) -> None:
+        for process in self._running:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # it has ended: it will not answer
+                process.stdin.write(json.dumps(data) + "\n")
+                process.stdin.flush()
+
+
+def ask(options: Options, task: str, *arguments: Any, together: bool = False) -> list[Any]:
+    """What new processes find that do nothing else.
 
     Raises:
         UserError: a process failed.
     """
-    job = json.dumps({"options": asdict(options), "task": task, "arguments": arguments})
-    world = options.processes if together else 1
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    running = [_start(options, rank, world, port) for rank in range(world)]
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write(job)
-        process.stdin.close()
-        process.stdin = None
-    written = [process.communicate() for process in running]
-    for process, (_, messages) in zip(running, written, strict=True):
-        if process.returncode:
-            last = (messages.strip().splitlines() or ["no message; was there enough memory?"])[-1]
-            raise UserError(f"{task} {arguments} ended with exit code {process.returncode}: {last}")
-    return [json.loads(result.splitlines()[-1]) for result, _ in written]
+    with Workers(options, together=together) as workers:
+        return workers.ask(task, *arguments)
 
 
-def _start(options: Options, rank: int, world: int, port: int) -> "subprocess.Popen[str]":
+def _start(options: Options, rank: int, world: int, port: int, messages: IO[str]) -> "subprocess.Popen[str]":
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     if options.threads:
         place |= {"OMP_NUM_THREADS": options.threads, "NUMBA_NUM_THREADS": options.threads}
@@ -55,20 +95,24 @@ def _start(options: Options, rank: int, world: int, port: int) -> "subprocess.Po
     environment = os.environ | {key: str(value) for key, value in place.items()}
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [sys.executable, "-c", WORK], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+        [sys.executable, "-c", WORK], stdin=pipe, stdout=pipe, stderr=messages, text=True, env=environment
     )
 
 
 def work() -> None:
-    """What such a process does: read a job from standard input, write what it finds to standard output."""
-    job = json.loads(sys.stdin.read())
-    found = perform(Options.from_dict(job["options"]), job["task"], job["arguments"])
-    sys.stdout.write("\n" + json.dumps(found) + "\n")
+    """What such a process does: read tasks from standard input, write what it finds to standard output."""
+    options, answers = Options.from_dict(json.loads(sys.stdin.readline())), sys.stdout
+    with redirect_stdout(sys.stderr), joined(options) as tasks:  # nothing else may come between the answers
+        for line in sys.stdin:
+            task, arguments = json.loads(line)
+            answers.write(json.dumps(getattr(tasks, task)(*arguments)) + "\n")
+            answers.flush()
 
 
-def perform(options: Options, task: str, arguments: list[Any]) -> Any:
-    """Do a task in this process, joined with the others if there are several."""
-    from capsnet_dist.bench.tasks import TASKS
+@contextmanager
+def joined(options: Options) -> Generator[Any]:
+    """The tasks of this process, joined with the others if there are several."""
+    from capsnet_dist.bench.tasks import Tasks
 
     world, device = int(os.environ["WORLD_SIZE"]), torch.device(options.where)
     if device.type == "cuda":
@@ -79,7 +123,7 @@ def perform(options: Options, task: str, arguments: list[Any]) -> Any:
     if world > 1:
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        return TASKS[task](options, device, *arguments)
+        yield Tasks(options, device)
     finally:
         if world > 1:
             torch.distributed.destroy_process_group()

@@ -29,7 +29,7 @@ def rows(
 
     Args:
         candidates: In the order of the table.
-        timed: What `time_case` found.
+        timed: Seconds, stages and operations of each, and the rates of the machine.
         memory: Bytes at the peak.
         libraries: Those of a process that only imports.
         batch: Images in a step.

@@ -1,9 +1,10 @@
 """What a step minimises: the terms of all losses, and the guard against gradients that are not finite."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from torch import Tensor
 
@@ -32,6 +33,29 @@ def rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:
     idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     if idle:
         raise UserError(f"No loss reaches {', '.join(idle)}. Leave that part out, or add a loss that uses it.")
+
+
+def warm_up(
+    replica: Callable[..., Output], model: Model, criteria: Sequence[Loss], batches: Batches, accelerator: Accelerator
+) -> None:
+    """Two backward passes that leave nothing, because DDP orders its sums anew after the first.
+
+    With three processes or more the step after a restart would round otherwise than in the run left alone.
+
+    Args:
+        replica: The network as DDP wraps it.
+        model: The network itself.
+        criteria: The losses to minimise.
+        batches: The training images.
+        accelerator: The processes.
+    """
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    for _ in range(2):
+        images, labels = batches.shard(0, accelerator.process_index, accelerator.num_processes)
+        accelerator.backward(loss_terms(criteria, replica(images, labels), images, labels, 0.0)["loss"])
+        model.zero_grad()
+    for name, buffer in model.named_buffers():
+        buffer.copy_(buffers[name])
 
 
 def take_back(statistics: Sequence[Tensor], kept: Sequence[Tensor], skipped: Tensor) -> None:

@@ -205,6 +205,10 @@ class Split(NamedTuple):
         """The samples with these indices."""
         return Split(self.images[indices], self.labels[indices])
 
+    def to(self, device: torch.device) -> "Split":
+        """The same samples on a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
 
 @runtime_checkable
 class Dataset(Protocol):

@@ -11,7 +11,7 @@ from torch import Tensor
 from capsnet_dist import checkpoint, command_line, weights
 from capsnet_dist.checkpoint import Checkpoint
 from capsnet_dist.data.batches import Batches
-from capsnet_dist.data.order import derive, hold_out
+from capsnet_dist.data.order import derive
 from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.evaluate import Best, Evaluation, GivenUp, evaluate
@@ -20,12 +20,13 @@ from capsnet_dist.kernels import fast_paths
 from capsnet_dist.launching import make_accelerator, shortfall
 from capsnet_dist.memory import keep_freed_memory
 from capsnet_dist.meter import Meter, sum_over_processes
-from capsnet_dist.objective import loss_terms, rehearse, step_if_finite, take_back
+from capsnet_dist.objective import loss_terms, rehearse, step_if_finite, take_back, warm_up
 from capsnet_dist.plugins import Image, Model, Output, Split
 from capsnet_dist.record import Record, open_record
 from capsnet_dist.regions import compile_regions
 from capsnet_dist.run import Run, check
 from capsnet_dist.signals import Interruption, interruption
+from capsnet_dist.splits import separate
 from capsnet_dist.state import Wanted, optimizer_tensors, restore_optimizer, wanted_tensors
 from capsnet_dist.watchdog import beat
 
@@ -85,7 +86,8 @@ class Trainer:
             keep_freed_memory()
         data, dtype = run.data.build(), getattr(torch, run.dtype)
         with accelerator.local_main_process_first():  # one process a machine downloads
-            training, self.validation, self.test = self._splits(data.split("train"), data.split("test"))
+            splits = separate(data.split("train"), data.split("test"), run)
+        training, self.validation, self.test = (split.to(accelerator.device) for split in splits)
         torch.manual_seed(derive(run.seed, "weights"))
         image = cast(Image, tuple(training.images.shape[1:]))
         model = weights.build(run.model, image, data.classes).to(accelerator.device, dtype)
@@ -114,7 +116,8 @@ class Trainer:
         saved = self.model.state_dict()  # not what a layer computes from its options
         self.statistics = [buffer for name, buffer in self.model.named_buffers() if name in saved]
         self.meter = Meter(accelerator)
-        self._warm_up()
+        if accelerator.num_processes > 2:
+            warm_up(self.replica, self.model, self.criteria, self.batches, accelerator)
 
     @property
     def candidates(self) -> dict[str, Model]:
@@ -240,18 +243,6 @@ class Trainer:
                     f"The last batch was of training images {self.batches.order.batch(step).tolist()}. Lower --lr."
                 )
 
-    def _splits(self, whole: Split, test: Split) -> tuple[Split, Split, Split]:
-        """Training, validation and test images on the device."""
-        kept, held = hold_out(whole.labels, self.run.validation)
-        if self.run.batch_size > len(kept):
-            raise UserError(f"--batch-size {self.run.batch_size}: there are only {len(kept)} training images.")
-        splits = [whole.select(kept), whole.select(held), test]
-        if self.run.dry_run:
-            splits[1:] = [Split(*(part[:256] for part in split)) for split in splits[1:]]
-        device = self.accelerator.device
-        training, validation, test = (Split(*(part.to(device) for part in split)) for split in splits)
-        return training, validation, test
-
     def _tensors(self) -> dict[str, dict[str, Tensor]]:
         """All tensors that the next step depends on."""
         held = {"model": self.model.state_dict(), "best": self.best.state}
@@ -285,19 +276,3 @@ class Trainer:
         self.skipped, self.evaluation_due = state["skipped"], state["evaluation_due"]
         if self.accelerator.scaler is not None and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
-
-    def _warm_up(self) -> None:
-        """Two backward passes that leave nothing, because DDP orders its sums anew after the first.
-
-        With three processes or more the step after a restart would round otherwise than in the run left alone.
-        """
-        if self.accelerator.num_processes < 3:
-            return
-        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        for _ in range(2):
-            images, labels = self.batches.shard(0, self.accelerator.process_index, self.accelerator.num_processes)
-            output: Output = self.replica(images, labels)
-            self.accelerator.backward(loss_terms(self.criteria, output, images, labels, 0.0)["loss"])
-            self.optimizer.zero_grad()
-        for name, buffer in self.model.named_buffers():
-            buffer.copy_(buffers[name])

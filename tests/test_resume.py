@@ -109,6 +109,30 @@ def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, r
     assert history(Path("run")) == undisturbed(2)
 
 
+def test_a_second_ctrl_c_ends_at_once(undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    (process,) = start_ranks(1, interrupted_twice, run)
+    process.join(60)
+    assert process.exitcode == 1  # of the test's fork; programs end with 130
+    assert checkpoint.steps(Path("run/checkpoints")) == [4]
+    assert status() == {"state": "failed", "reason": "KeyboardInterrupt: "}
+    run_ranks(1, train, run)
+    assert history(Path("run")) == undisturbed(1)
+
+
+def interrupted_twice(run):
+    """Train, and press Ctrl-C twice in the middle of a step."""
+    original = Trainer._micro_batch
+
+    def press(self, step, micro):
+        for _ in range(2 if step == 5 else 0):
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, step, micro)
+
+    Trainer._micro_batch = press
+    train(run)
+
+
 def status():
     return json.loads(Path("run/STATUS.json").read_text())
 
@@ -267,6 +291,26 @@ def kill_writer(run, place):
 
     setattr(checkpoint, name, killing)
     train(run)
+
+
+def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(monkeypatch):
+    happened, fsync, rename = [], os.fsync, Path.rename
+
+    def synced(handle):
+        happened.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    def named(path, target):
+        happened.append("named")
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", named)
+    saved = checkpoint.save(Path("checkpoints"), 4, {"model": {"weight": torch.zeros(1)}}, {}, keep=2)
+    files = {file.name for file in saved.iterdir()}
+    before, after = happened[: happened.index("named")], happened[happened.index("named") + 1 :]
+    assert set(before) == files | {f".writing-00000004-{os.getpid()}"}
+    assert after == ["checkpoints"]
 
 
 def test_a_full_disk_while_saving_does_not_end_the_run(undisturbed):

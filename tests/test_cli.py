@@ -230,10 +230,10 @@ def test_every_command_has_help(words):
     assert code == 0 and "usage: capsnet-dist" in out and ("--import" in out or not words)
 
 
-def test_an_unknown_command_or_option_is_answered_with_the_nearest():
+def test_an_unknown_command_or_option_is_answered_with_the_nearest(run):
     assert "Unknown command 'predikt'. Did you mean 'predict'? Known: bench, check" in refused("predikt", "run")
     assert "Unknown command '--json'" in refused("--json", "plugins")
-    for words in (["predict", "run", "digit.png", "--jsno"], ["evaluate", "--jsno"], ["plugins", "--jsno"]):
+    for words in (["predict", run, "digit.png", "--jsno"], ["evaluate", run, "--jsno"], ["plugins", "--jsno"]):
         code, out, err = said(*words)
         assert (code, out) == (2, "") and "--json" in err and f"run capsnet-dist {words[0]} --help" in err, err
 

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -245,3 +247,21 @@ def test_help_names_the_words_of_a_command():
 def test_the_version_is_said():
     code, out, _ = said("--version")
     assert code == 0 and out.startswith("capsnet-dist 0.")
+
+
+def test_a_reader_that_has_read_enough_is_no_mistake():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "capsnet_dist.cli", "plugins"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_number_out_of_range_in_a_saved_run_is_told_with_its_file(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    saved = json.loads(file.read_text())
+    saved["run"]["loss"]["positive"] = 7.0
+    file.write_text(json.dumps(saved))
+    assert f"{file}: run.loss.positive 7.0: must be from 0 to 1." in refused("evaluate", tmp_path / "run")

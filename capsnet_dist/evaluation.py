@@ -66,7 +66,9 @@ def _choice(registry: Registry[Any], run: str, entry: Mapping[str, Any], key: st
     if not isinstance(named, dict) or not isinstance(name := cast(dict[str, Any], named).get("name"), str):
         raise UserError(f"{run}/config.json: run.{key} must be an object with a name; got {named!r:.200}.")
     try:
-        return config.from_dict(registry(name), cast(dict[str, Any], named), f"run.{key}")
+        choice = config.from_dict(registry(name), cast(dict[str, Any], named), f"run.{key}")
+        config.check_ranges(choice, f"run.{key}.")
+        return choice
     except (UserError, RecursionError) as error:
         raise UserError(f"{run}/config.json: {error}") from error
 

@@ -3,6 +3,8 @@
 import contextlib
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -230,10 +232,10 @@ def test_every_command_has_help(words):
     assert code == 0 and "usage: capsnet-dist" in out and ("--import" in out or not words)
 
 
-def test_an_unknown_command_or_option_is_answered_with_the_nearest():
+def test_an_unknown_command_or_option_is_answered_with_the_nearest(run):
     assert "Unknown command 'predikt'. Did you mean 'predict'? Known: bench, check" in refused("predikt", "run")
     assert "Unknown command '--json'" in refused("--json", "plugins")
-    for words in (["predict", "run", "digit.png", "--jsno"], ["bench", "--jsno"], ["plugins", "--jsno"]):
+    for words in (["predict", run, "digit.png", "--jsno"], ["evaluate", run, "--jsno"], ["plugins", "--jsno"]):
         code, out, err = said(*words)
         assert (code, out) == (2, "") and "--json" in err and f"run capsnet-dist {words[0]} --help" in err, err
 
@@ -250,3 +252,21 @@ def test_the_version_is_said():
 def test_options_of_the_data_to_compare_on_are_flags():
     code, out, _ = said("compare", "--data", "mnist", "--help")
     assert code == 0 and "--data.root" in out
+
+
+def test_a_reader_that_has_read_enough_is_no_mistake():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "capsnet_dist.cli", "plugins"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_number_out_of_range_in_a_saved_run_is_told_with_its_file(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    saved = json.loads(file.read_text())
+    saved["run"]["loss"]["positive"] = 7.0
+    file.write_text(json.dumps(saved))
+    assert f"{file}: run.loss.positive 7.0: must be from 0 to 1." in refused("evaluate", tmp_path / "run")

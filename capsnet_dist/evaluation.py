@@ -32,7 +32,7 @@ def evaluate_run(run: str, data: Choice[Any], split: Literal["test", "validation
     model, entry = weights.load(run), _run_entry(run)
     accelerator = Accelerator(mixed_precision=_precision(run, entry))
     dataset = data.build()
-    part = _part(dataset, split, entry)
+    part = _part(dataset, split, run, entry)
     given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)
     if given != taken:
         raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
@@ -73,13 +73,13 @@ def _choice(registry: Registry[Any], run: str, entry: Mapping[str, Any], key: st
         raise UserError(f"{run}/config.json: {error}") from error
 
 
-def _part(dataset: Any, name: str, entry: Mapping[str, Any]) -> Split:
+def _part(dataset: Any, name: str, run: str, entry: Mapping[str, Any]) -> Split:
     """A split of the data set; training and validation images divided as in the training."""
     if name == "test":
         return dataset.split(name)
     share: Any = entry.get("validation", 0)
     if not isinstance(share, int | float) or not 0 <= share < 1:
-        raise UserError(f"config.json: run.validation must be at least 0 and less than 1; got {share!r:.200}.")
+        raise UserError(f"{run}/config.json: run.validation must be at least 0 and less than 1; got {share!r:.200}.")
     whole = dataset.split("train")
     kept, held = hold_out(whole.labels, float(share))
     part = whole.select(kept if name == "train" else held)

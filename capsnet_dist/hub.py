@@ -44,6 +44,7 @@ def download(place: Address, name: str) -> Path:
         UserError: not there, not allowed, or not to be reached and not in the cache.
     """
     from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub.utils import logging
 
     repository, revision = place
     revised = f"{repository}@{revision}" if revision else repository
@@ -59,6 +60,8 @@ def download(place: Address, name: str) -> Path:
         (errors.EntryNotFoundError, f"has no {name}: it holds no network of capsnet_dist"),
         (errors.HFValidationError, "is neither a folder here nor a name the Hub allows"),
     ]
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it tells of each of its tries to reach the Hub
     try:
         return Path(hf_hub_download(repository, name, revision=revision))
     except Exception as error:  # of a kind that depends on the version and its HTTP library
@@ -67,3 +70,5 @@ def download(place: Address, name: str) -> Path:
                 raise UserError(f"{revised} {reason}.") from error
         first_line = str(error).partition("\n")[0]
         raise UserError(f"{revised}: {name} could not be downloaded ({type(error).__name__}: {first_line}).") from error
+    finally:
+        logging.set_verbosity(verbosity)

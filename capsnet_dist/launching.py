@@ -7,6 +7,8 @@ import signal
 import sys
 import warnings
 from argparse import ArgumentParser
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -54,6 +56,21 @@ def make_accelerator(run: Run) -> Accelerator:
             InitProcessGroupKwargs(timeout=timedelta(seconds=run.timeout)),
         ],
     )
+
+
+@contextmanager
+def first_on_its_machine(accelerator: Accelerator) -> Generator[None]:
+    """Let one process a machine go first, as when it downloads what the others then find.
+
+    Accelerate's own leaves the others waiting where the first fails, for them to say that they lost it.
+    """
+    if not accelerator.is_local_main_process:
+        accelerator.wait_for_everyone()
+    try:
+        yield
+    finally:
+        if accelerator.is_local_main_process:
+            accelerator.wait_for_everyone()
 
 
 def shortfall(processes: int) -> str | None:

@@ -17,7 +17,7 @@ from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.evaluate import Best, Evaluation, GivenUp, evaluate
 from capsnet_dist.guard import Guard
 from capsnet_dist.kernels import fast_paths
-from capsnet_dist.launching import make_accelerator, shortfall
+from capsnet_dist.launching import first_on_its_machine, make_accelerator, shortfall
 from capsnet_dist.memory import keep_freed_memory
 from capsnet_dist.meter import Meter, sum_over_processes
 from capsnet_dist.objective import loss_terms, rehearse, step_if_finite, take_back, warm_up
@@ -85,7 +85,7 @@ class Trainer:
         if accelerator.device.type == "cpu":
             keep_freed_memory()
         data, dtype = run.data.build(), getattr(torch, run.dtype)
-        with accelerator.local_main_process_first():  # one process a machine downloads
+        with first_on_its_machine(accelerator):  # one downloads
             splits = separate(data.split("train"), data.split("test"), run)
         training, self.validation, self.test = (split.to(accelerator.device) for split in splits)
         torch.manual_seed(derive(run.seed, "weights"))

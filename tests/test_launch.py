@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,11 @@ import yaml
 from accelerate.commands.config import config_args
 from conftest import run_ranks
 from test_docs import _only_check
+from test_train import RUN
 
-from capsnet_dist import launching
+from capsnet_dist import UserError, launching
 from capsnet_dist.launching import shortfall
+from capsnet_dist.train import train
 
 ROOT = Path(__file__).parents[1]
 BATCH = ROOT / "launch" / "slurm.sbatch"
@@ -193,3 +196,16 @@ def test_processes_that_do_not_find_each_other_are_told(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "asked for 2 processes, but training runs with 1" in str(shortfall(1))
     assert shortfall(2) is None
+
+
+def refused(run):
+    """What each rank is told."""
+    with pytest.raises(UserError) as told:
+        train(run)
+    Path(os.environ["RANK"]).write_text(str(told.value))
+
+
+def test_what_the_first_process_refuses_the_others_refuse_too():
+    """They would say that they lost it, and the message would be one of several."""
+    run_ranks(2, refused, replace(RUN, run_dir=Path("run"), batch_size=9998))
+    assert [Path(rank).read_text() for rank in "01"] == 2 * ["--batch-size 9998: there are only 1295 training images."]

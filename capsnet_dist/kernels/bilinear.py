@@ -84,10 +84,16 @@ class Transform(NamedTuple):
         for both in rearrange(values[num_real:], "(n two) x k -> n (two x) k", two=2):
             yield self.double, both
 
-    def factors(self, values: Float[Tensor, "n x k"], use: str) -> Iterator[Float[Tensor, "m k"]]:
-        """Factors at one point of the rows after the other, each in scratch memory where the one before was."""
+    def factors(self, values: Float[Tensor, "n x k"], use: str | None) -> Iterator[Float[Tensor, "m k"]]:
+        """Factors at one point of the rows after the other, each in scratch memory where the one before was.
+
+        Args:
+            values: At the points of the rows.
+            use: Of the scratch memory; None: each gets memory of its own.
+        """
         for matrix, at in self.at_points(values):
-            factors = scratch(use, values, len(matrix), values.shape[2])
+            shape = len(matrix), values.shape[2]
+            factors = scratch(use, values, *shape) if use else values.new_empty(shape)
             transform(matrix, at, factors)
             yield factors
 

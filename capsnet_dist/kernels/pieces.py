@@ -29,11 +29,11 @@ class Piece(NamedTuple):
     columns: Phases
     algorithm: Algorithm
 
-    def inputs(self, maps: Float[Tensor, "h w b c"]) -> Iterator[Float[Tensor, "m s pqc"]]:
-        """A x, at one point of the rows after the other, each where the one before was."""
+    def inputs(self, maps: Float[Tensor, "h w b c"], *, keep: bool = False) -> Iterator[Float[Tensor, "m s pqc"]]:
+        """A x, at one point of the rows after the other, each where the one before was unless they are to be kept."""
         values = self.algorithm.inputs.values(self._together(self.windows(maps)), "input values")
         channels = self.rows.number * self.columns.number * maps.shape[3]
-        for factors in self.algorithm.inputs.factors(values, "inputs"):
+        for factors in self.algorithm.inputs.factors(values, None if keep else "inputs"):
             yield rearrange(factors, "m (s c) -> m s c", c=channels)
 
     def taps(self, weight: Float[Tensor, "h w n c"]) -> Iterator[Float[Tensor, "m n pqc"]]:

@@ -13,13 +13,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import run_ranks, start_ranks
 from safetensors.torch import load_file
 from test_train import RECIPES, RUN
 
-from capsnet_dist import UserError, checkpoint, losses, models
+from capsnet_dist import UserError, checkpoint, losses, models, optimizers
 from capsnet_dist import evaluate as evaluating
 from capsnet_dist.folder import RunFolder
+from capsnet_dist.kernels import fast_paths
+from capsnet_dist.objective import step_if_finite
 from capsnet_dist.run import Checkpoints
 from capsnet_dist.train import Trainer, train
 
@@ -423,15 +426,35 @@ class NotANumber:
         return {"margin": output.scores.mean() * torch.nan + nothing}
 
 
+@pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("world", [1, 2])
-def test_a_bad_batch_on_one_rank_is_skipped_by_all(world):
-    run = replace(RUN, run_dir=Path("run"), regularizer=losses("reconstruction"))
+def test_a_bad_batch_on_one_rank_is_skipped_by_all(world, exact):
+    run = replace(RUN, run_dir=Path("run"), regularizer=losses("reconstruction"), exact=exact)
     run_ranks(world, poisoned, run, {3})
     lines, _ = history(Path("run"))
     steps = [line for line in lines if line["split"] == "train"]
     assert [line["step"] for line in steps if line["skipped"]] == [4]
     assert all(torch.isfinite(tensor).all() for tensor in load_file("run/model.safetensors").values())
     assert torch.isfinite(torch.tensor([line["loss"] for line in steps[4:]])).all()
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("name", list(optimizers))
+def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_optimizer(name, exact):
+    """By PyTorch's fused optimizers, which skip on the device, and by its loops."""
+    accelerator, weight = Accelerator(cpu=True), torch.nn.Parameter(torch.ones(3))
+    with fast_paths(not exact):
+        optimizer = accelerator.prepare(optimizers(name).build([weight], 0.1))
+    assert getattr(optimizer.optimizer, "_step_supports_amp_scaling", False) != exact
+    seen = []
+    for value in (1.0, torch.nan, torch.inf, 1.0):
+        weight.grad = torch.full_like(weight, value)
+        skipped = step_if_finite(optimizer, weight.grad.norm())
+        kept = {key: held.clone() for key, held in optimizer.state[weight].items() if torch.is_tensor(held)}
+        seen.append((float(skipped), {"weight": weight.detach().clone(), **kept}))
+    assert [skipped for skipped, _ in seen] == [0, 1, 1, 0]
+    states = [{key: held.tolist() for key, held in state.items()} for _, state in seen]
+    assert states[0] == states[1] == states[2] != states[3]
 
 
 def test_bad_batches_in_a_row_stop_the_run_with_their_samples():

@@ -316,10 +316,12 @@ def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(monkeypatch):
     assert after == ["checkpoints"]
 
 
-def test_a_full_disk_while_saving_does_not_end_the_run(undisturbed):
+def test_a_full_disk_while_saving_does_not_end_the_run(undisturbed, capfd):
     run_ranks(1, full_disk, replace(RUN, run_dir=Path("run")))
     assert history(Path("run")) == undisturbed(1)
     assert checkpoint.steps(Path("run/checkpoints")) == [12, 4]
+    said = capfd.readouterr().err
+    assert "Warning: no checkpoint of step 8: No space left on device (1 failed so far)." in said
 
 
 def full_disk(run):
@@ -333,6 +335,22 @@ def full_disk(run):
 
     checkpoint._write = write
     train(run)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "MANIFEST.json"])
+def test_a_checkpoint_that_finds_no_room_leaves_nothing(name, monkeypatch):
+    checkpoint.save(Path("checkpoints"), 4, {"model": {"weight": torch.zeros(1)}}, {}, keep=2)
+    before, write = sorted(Path("checkpoints").rglob("*")), checkpoint._write
+
+    def half(file, data):
+        write(file, data[: len(data) // 2] if file.name == name else data)
+        if file.name == name:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write", half)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(Path("checkpoints"), 8, {"model": {"weight": torch.ones(1)}}, {}, keep=2)
+    assert sorted(Path("checkpoints").rglob("*")) == before
 
 
 def no_room_at_the_end(run):
@@ -369,6 +387,37 @@ def test_a_full_disk_while_metrics_are_written_does_not_end_the_run(undisturbed,
     run_ranks(1, no_room_for_metrics, replace(RUN, run_dir=Path("run")))
     assert history(Path("run")) == undisturbed(1)
     assert capfd.readouterr().err.count("metrics.jsonl cannot be written for now: File too large") == 1
+
+
+def no_room_before_a_checkpoint(run):
+    """Train with a file system that takes no metrics of steps 3 and 4, and be killed once step 4 is saved."""
+    original, sizes, save = RunFolder.log, resource.getrlimit(resource.RLIMIT_FSIZE), checkpoint.save
+
+    def log(self, **values):
+        if values["step"] in (3, 4):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, sizes[1]))
+        try:
+            original(self, **values)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
+
+    def save_and_die(*arguments):
+        save(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    RunFolder.log, checkpoint.save = log, save_and_die
+    train(run)
+
+
+def test_a_checkpoint_made_when_there_is_room_again_has_all_metrics_before_it(undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    (process,) = start_ranks(1, no_room_before_a_checkpoint, run)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert checkpoint.steps(Path("run/checkpoints")) == [4] and [line["step"] for line in lines] == [1, 2, 3, 4]
+    run_ranks(1, train, run)
+    assert history(Path("run")) == undisturbed(1)
 
 
 def poisoned(run, bad):
@@ -467,11 +516,11 @@ def test_a_folder_in_use_is_refused_with_its_owner():
     run = replace(RUN, run_dir=Path("run"), steps=10_000, epochs=10_000)
     (process,) = start_ranks(1, train, run)
     while not Path("run/config.json").exists():
+        assert process.is_alive()
         time.sleep(0.05)
     with pytest.raises(AssertionError, match=f"in use by another job: process {process.pid} on"):
-        run_ranks(1, train, run)
-    process.kill()
-    process.join(30)
+        run_ranks(1, train, replace(run, steps=1))
+    assert process.is_alive()  # the one that was first goes on
 
 
 def test_other_options_are_named_and_refused_when_strict(capfd):

@@ -1,5 +1,6 @@
 """A killed run goes on bit for bit; whatever is damaged is named and passed over."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ from capsnet_dist import evaluate as evaluating
 from capsnet_dist.folder import RunFolder
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.objective import step_if_finite
+from capsnet_dist.record import MainRecord
 from capsnet_dist.run import Checkpoints
 from capsnet_dist.train import Trainer, train
 
@@ -112,13 +114,15 @@ def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, r
     assert history(Path("run")) == undisturbed(2)
 
 
-def test_a_second_ctrl_c_ends_at_once(undisturbed):
+def test_a_second_ctrl_c_ends_at_once(undisturbed, capfd):
     run = replace(RUN, run_dir=Path("run"))
     (process,) = start_ranks(1, interrupted_twice, run)
     process.join(60)
     assert process.exitcode == 1  # of the test's fork; programs end with 130
     assert checkpoint.steps(Path("run/checkpoints")) == [4]
-    assert status() == {"state": "failed", "reason": "KeyboardInterrupt: "}
+    assert status() == {"state": "failed", "reason": "KeyboardInterrupt: Ctrl-C once more, before all was saved"}
+    said = capfd.readouterr().err
+    assert said.count("Ctrl-C once more: ending at once. --resume goes on from the last checkpoint") == 1
     run_ranks(1, train, run)
     assert history(Path("run")) == undisturbed(1)
 
@@ -134,6 +138,31 @@ def interrupted_twice(run):
 
     Trainer._micro_batch = press
     train(run)
+
+
+def terminated_again_and_again(run, when):
+    """Train, and be told to end: twice in the middle of a step, and where the record says how the run ended."""
+    original = MainRecord._status
+
+    def said_how_it_ended(self, state, reason):
+        for _ in range(2 if state == when else 0):
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self, state, reason)
+
+    MainRecord._status = said_how_it_ended
+    train_until(run, 5, signal.SIGTERM) if when == "preempted" else train(run)
+
+
+@pytest.mark.parametrize(("when", "steps"), [("preempted", [6, 4]), ("running", [1])])
+def test_a_second_sigterm_changes_nothing_whenever_it_comes(when, steps, undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    (process,) = start_ranks(1, terminated_again_and_again, run, when)
+    process.join(60)
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert checkpoint.steps(Path("run/checkpoints")) == steps
+    assert status() == {"state": "preempted", "reason": f"SIGTERM, after step {steps[0]}"}
+    run_ranks(1, train, run)
+    assert history(Path("run")) == undisturbed(1)
 
 
 def status():
@@ -418,6 +447,40 @@ def test_a_checkpoint_made_when_there_is_room_again_has_all_metrics_before_it(un
     assert checkpoint.steps(Path("run/checkpoints")) == [4] and [line["step"] for line in lines] == [1, 2, 3, 4]
     run_ranks(1, train, run)
     assert history(Path("run")) == undisturbed(1)
+
+
+def log_on_a_full_disk(run):
+    with contextlib.redirect_stderr(open("/dev/full", "w", encoding="utf-8")):  # closing it would fail
+        train(run)
+
+
+def test_a_full_disk_for_the_log_does_not_end_the_run(undisturbed):
+    run_ranks(1, log_on_a_full_disk, replace(RUN, run_dir=Path("run")))
+    assert history(Path("run")) == undisturbed(1)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_has_gone_ends_no_run_unless_it_read_what_the_run_says(stream):
+    """As `recipe | head -1` does, and `recipe 2>&1 | head -1`: the training itself says all on standard error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, RECIPES / "digits.py", "--run-dir", "run", "--steps", "2", "--model.channels", "8"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: writer}
+    ended = subprocess.run(command, **streams, text=True, timeout=100, check=False)
+    os.close(writer)
+    assert "Traceback" not in (ended.stdout or "") + (ended.stderr or "")
+    assert ended.returncode == (0 if stream == "stdout" else 141)
+    unread = {"state": "failed", "reason": "BrokenPipeError: [Errno 32] nobody reads any more what the run says"}
+    assert status() == ({"state": "done", "reason": ""} if stream == "stdout" else unread)
+
+
+def test_help_that_is_read_in_part_is_no_mistake():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, RECIPES / "digits.py", "--help"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def poisoned(run, bad):

@@ -3,7 +3,6 @@
 import importlib.metadata
 import inspect
 import itertools
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +22,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     description = "Use and inspect capsule networks; recipes train them. --version prints the version."
     with user_errors(), notices():
-        try:
-            command_line.command(
-                [predict, evaluate, plugins, check, compare, bench], words, description, lambda: _choices(words)
-            )
-            sys.stdout.flush()
-        except BrokenPipeError:  # `head` has read enough; what is left is not flushed at the exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(141)  # 128 + SIGPIPE, as shells count
+        command_line.command(
+            [predict, evaluate, plugins, check, compare, bench], words, description, lambda: _choices(words)
+        )
 
 
 def predict(run: str, images: tuple[Path, ...], /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:

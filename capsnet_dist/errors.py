@@ -18,9 +18,13 @@ class ProcessLost(RuntimeError):
 
 @contextmanager
 def user_errors() -> Generator[None]:
-    """Print a UserError once, from rank 0, and exit with code 2; a lost process: 1; leave quietly when interrupted."""
+    """Print a UserError once, from rank 0, and exit with code 2; a lost process: 1.
+
+    Leave quietly when interrupted, or when nobody reads any more what is printed, as after `| head`.
+    """
     try:
-        yield
+        with _leaving_when_unread():
+            yield
     except UserError as error:
         if int(os.environ.get("RANK", "0")) == 0:
             print(f"Error: {error}", file=sys.stderr)  # noqa: T201
@@ -35,6 +39,25 @@ def user_errors() -> Generator[None]:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)  # 128 + SIGINT, as shells count
+
+
+@contextmanager
+def _leaving_when_unread() -> Generator[None]:
+    """End with SIGPIPE's exit code where nobody reads what is printed; what is left of it goes nowhere."""
+    try:
+        try:
+            yield
+        except SystemExit:  # of the command line, after its help
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
+    except BrokenPipeError:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:  # or the exit would fail once more
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(141)  # 128 + SIGPIPE, as shells count
 
 
 def _let_rank_0_speak() -> None:

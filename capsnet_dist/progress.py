@@ -21,11 +21,20 @@ _bar_console: "Console | None" = None  # while a bar is drawn, what is said must
 
 
 def say(text: str) -> None:
-    """Print a line that stays, on standard error, from rank 0 only; above the bar while there is one."""
+    """Print a line that stays, on standard error, from rank 0 only; above the bar while there is one.
+
+    Raises:
+        BrokenPipeError: nobody reads it any more, as after `2>&1 | head`.
+    """
     if int(os.environ.get("RANK", "0")) != 0:
         return
     if _bar_console is None:
-        print(text, file=sys.stderr, flush=True)  # noqa: T201
+        try:
+            print(text, file=sys.stderr, flush=True)  # noqa: T201
+        except BrokenPipeError as error:
+            raise BrokenPipeError(error.errno, "nobody reads any more what the run says") from error
+        except OSError:  # the disk of a log is full: the line comes with a later one
+            pass
     else:
         _bar_console.print(text, markup=False, highlight=False, soft_wrap=True)
 

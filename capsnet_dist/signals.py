@@ -43,7 +43,8 @@ class Interruption:
     def __call__(self, signum: int, frame: FrameType | None) -> None:
         """First signal: end after this step. A second Ctrl-C: at once."""
         if self._signal and signum == signal.SIGINT:
-            raise KeyboardInterrupt
+            say("Ctrl-C once more: ending at once. --resume goes on from the last checkpoint, if there is one.")
+            raise KeyboardInterrupt("Ctrl-C once more, before all was saved")
         self._signal = signum
         say(f"{signal.Signals(signum).name}: saving after this step. Ctrl-C once more ends at once.")
 

@@ -49,8 +49,8 @@ def train(run: Run) -> dict[str, float]:
     check(run, int(os.environ.get("WORLD_SIZE", "1")))
     with (
         fast_paths(not run.exact),
+        interruption(run.max_time) as interrupted,  # around the record: no signal ends it before it is closed
         open_record(run) as record,
-        interruption(run.max_time) as interrupted,
         Guard(run.timeout) as guard,
     ):
         trainer = Trainer(run, record, interrupted)

@@ -70,3 +70,12 @@ def _fork(world: int, function: Callable[..., Any], arguments: tuple[Any, ...]) 
 @pytest.fixture(autouse=True)
 def _fresh_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_rank_is_left():
+    """End what a test leaves running: the exit of the tests would wait for it."""
+    yield
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join(30)

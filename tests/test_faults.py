@@ -17,7 +17,7 @@ from test_resume import RUN, history, undisturbed  # noqa: F401
 from torch import distributed
 
 from capsnet_dist import checkpoint, command_line, watchdog
-from capsnet_dist.launching import end_with_launcher
+from capsnet_dist.guard import Guard
 from capsnet_dist.train import Trainer, main, train
 
 STEP = 6  # in the middle of which something happens, after the checkpoint of step 4
@@ -124,14 +124,21 @@ def test_a_process_that_trains_alone_shows_where_it_waits_and_goes_on(capfd, und
 
 
 def test_work_that_goes_on_is_no_hang():
-    guard = watchdog.Watchdog(0.0, "Rank 0", ends=True)
-    guard._limit = 0.3
-    with pytest.MonkeyPatch.context() as patch, guard:
-        patch.setattr(watchdog.os, "_exit", lambda code: pytest.fail("ended"))
-        for step in range(5):
-            time.sleep(0.1)
-            watchdog.beat(step if step % 2 else None)
-    assert not guard.is_alive() and guard.step == 3
+    """Twice as long as a hang may last, in batches that are short."""
+    guard, ended = watchdog.Watchdog(0.0, "Rank 0", ends=True), []
+    guard._limit = 1.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watchdog, "LOOK", 0.05)
+        patch.setattr(watchdog.os, "_exit", ended.append)
+        patch.setattr(watchdog.faulthandler, "dump_traceback_later", lambda *_, **__: None)  # it would end the tests
+        with guard:
+            for step in range(20):
+                time.sleep(0.1)
+                watchdog.beat(step if step % 2 else None)
+            assert not ended
+            time.sleep(1.5)
+            assert ended  # it did look
+    assert not guard.is_alive() and guard.step == 19
     watchdog.beat()  # nobody watches any more
 
 
@@ -142,9 +149,9 @@ def launcher(dies_first):
         os.environ["TORCHELASTIC_RUN_ID"] = "none"
         while dies_first and os.getppid() == parent:
             time.sleep(0.01)
-        end_with_launcher()
-        Path("began").touch()
-        time.sleep(1000)
+        with Guard(60.0):
+            Path("began").touch()
+            time.sleep(1000)
         os._exit(0)
     Path("pid.new").write_text(str(pid))
     Path("pid.new").rename("pid")

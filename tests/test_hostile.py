@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,22 @@ def memory(limit):
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@contextlib.contextmanager
+def in_time(seconds):
+    """Fail instead of waiting for ever."""
+
+    def late(*_):
+        pytest.fail(f"not done in {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def contents(folder):
@@ -279,6 +296,21 @@ def test_a_checkpoint_of_absurd_size_is_refused_before_memory_is_taken(saved):
         checkpoint.load(folder, 1, wanted)
 
 
+@pytest.mark.parametrize(("announced", "long"), [(None, 2**33), (2**33, None)])
+@pytest.mark.parametrize("name", ["state.json", "model.safetensors"])
+def test_a_file_of_another_size_than_its_manifest_says_is_refused_unread(saved, name, announced, long):
+    wanted, files = saved
+    folder = write_checkpoint(files)
+    file, manifest = folder / "step-00000001" / name, json.loads(files["MANIFEST.json"])
+    if long:
+        os.truncate(file, long)  # a hole takes no room on the disk
+    manifest[name]["bytes"] = announced or manifest[name]["bytes"]
+    (file.parent / "MANIFEST.json").write_text(json.dumps(manifest))
+    sizes = f"{manifest[name]['bytes']} bytes expected, {file.stat().st_size} found"
+    with memory(256 * MIB), in_time(30), pytest.raises(UserError, match=f"{name} is damaged: {sizes}"):
+        checkpoint.load(folder, 1, wanted)
+
+
 @pytest.mark.parametrize("name", ["../../../outside", "a\0b", "/etc/passwd", "..", "", "\ud800", "extra.safetensors"])
 def test_a_manifest_leads_nowhere_else(saved, name):
     wanted, files = saved
@@ -398,13 +430,14 @@ def test_what_is_no_ordinary_file_is_not_waited_for(saved, name, kind):
     folder = write_checkpoint({key: data for key, data in files.items() if key != name})
     place = folder / "step-00000001" / name
     {"pipe": os.mkfifo, "device": lambda at: at.symlink_to("/dev/zero"), "folder": os.mkdir}[kind](place)
-    with pytest.raises(UserError, match=f"{name} cannot be read: (it is no ordinary file|Is a directory)"):
+    message = f"{name} cannot be read: (it is no ordinary file|Is a directory)"
+    with memory(256 * MIB), in_time(10), pytest.raises(UserError, match=message):
         checkpoint.load(folder, 1, wanted)
 
 
 def test_a_picture_that_is_a_pipe_is_not_waited_for():
     os.mkfifo("a.png")
-    with pytest.raises(UserError, match="a.png cannot be read as an image: it is no ordinary file"):
+    with in_time(10), pytest.raises(UserError, match="a.png cannot be read as an image: it is no ordinary file"):
         read_picture(Path("a.png"), (1, 8, 8))
 
 

@@ -1,5 +1,6 @@
 """A killed run goes on bit for bit; whatever is damaged is named and passed over."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -13,13 +14,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import run_ranks, start_ranks
 from safetensors.torch import load_file
 from test_train import RECIPES, RUN
 
-from capsnet_dist import UserError, checkpoint, losses, models
+from capsnet_dist import UserError, checkpoint, losses, models, optimizers
 from capsnet_dist import evaluate as evaluating
 from capsnet_dist.folder import RunFolder
+from capsnet_dist.kernels import fast_paths
+from capsnet_dist.objective import step_if_finite
+from capsnet_dist.record import MainRecord
 from capsnet_dist.run import Checkpoints
 from capsnet_dist.train import Trainer, train
 
@@ -109,13 +114,15 @@ def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, r
     assert history(Path("run")) == undisturbed(2)
 
 
-def test_a_second_ctrl_c_ends_at_once(undisturbed):
+def test_a_second_ctrl_c_ends_at_once(undisturbed, capfd):
     run = replace(RUN, run_dir=Path("run"))
     (process,) = start_ranks(1, interrupted_twice, run)
     process.join(60)
     assert process.exitcode == 1  # of the test's fork; programs end with 130
     assert checkpoint.steps(Path("run/checkpoints")) == [4]
-    assert status() == {"state": "failed", "reason": "KeyboardInterrupt: "}
+    assert status() == {"state": "failed", "reason": "KeyboardInterrupt: Ctrl-C once more, before all was saved"}
+    said = capfd.readouterr().err
+    assert said.count("Ctrl-C once more: ending at once. --resume goes on from the last checkpoint") == 1
     run_ranks(1, train, run)
     assert history(Path("run")) == undisturbed(1)
 
@@ -131,6 +138,31 @@ def interrupted_twice(run):
 
     Trainer._micro_batch = press
     train(run)
+
+
+def terminated_again_and_again(run, when):
+    """Train, and be told to end: twice in the middle of a step, and where the record says how the run ended."""
+    original = MainRecord._status
+
+    def said_how_it_ended(self, state, reason):
+        for _ in range(2 if state == when else 0):
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(self, state, reason)
+
+    MainRecord._status = said_how_it_ended
+    train_until(run, 5, signal.SIGTERM) if when == "preempted" else train(run)
+
+
+@pytest.mark.parametrize(("when", "steps"), [("preempted", [6, 4]), ("running", [1])])
+def test_a_second_sigterm_changes_nothing_whenever_it_comes(when, steps, undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    (process,) = start_ranks(1, terminated_again_and_again, run, when)
+    process.join(60)
+    assert process.exitcode == 128 + signal.SIGTERM
+    assert checkpoint.steps(Path("run/checkpoints")) == steps
+    assert status() == {"state": "preempted", "reason": f"SIGTERM, after step {steps[0]}"}
+    run_ranks(1, train, run)
+    assert history(Path("run")) == undisturbed(1)
 
 
 def status():
@@ -313,10 +345,12 @@ def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(monkeypatch):
     assert after == ["checkpoints"]
 
 
-def test_a_full_disk_while_saving_does_not_end_the_run(undisturbed):
+def test_a_full_disk_while_saving_does_not_end_the_run(undisturbed, capfd):
     run_ranks(1, full_disk, replace(RUN, run_dir=Path("run")))
     assert history(Path("run")) == undisturbed(1)
     assert checkpoint.steps(Path("run/checkpoints")) == [12, 4]
+    said = capfd.readouterr().err
+    assert "Warning: no checkpoint of step 8: No space left on device (1 failed so far)." in said
 
 
 def full_disk(run):
@@ -330,6 +364,22 @@ def full_disk(run):
 
     checkpoint._write = write
     train(run)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "MANIFEST.json"])
+def test_a_checkpoint_that_finds_no_room_leaves_nothing(name, monkeypatch):
+    checkpoint.save(Path("checkpoints"), 4, {"model": {"weight": torch.zeros(1)}}, {}, keep=2)
+    before, write = sorted(Path("checkpoints").rglob("*")), checkpoint._write
+
+    def half(file, data):
+        write(file, data[: len(data) // 2] if file.name == name else data)
+        if file.name == name:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_write", half)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(Path("checkpoints"), 8, {"model": {"weight": torch.ones(1)}}, {}, keep=2)
+    assert sorted(Path("checkpoints").rglob("*")) == before
 
 
 def no_room_at_the_end(run):
@@ -366,6 +416,71 @@ def test_a_full_disk_while_metrics_are_written_does_not_end_the_run(undisturbed,
     run_ranks(1, no_room_for_metrics, replace(RUN, run_dir=Path("run")))
     assert history(Path("run")) == undisturbed(1)
     assert capfd.readouterr().err.count("metrics.jsonl cannot be written for now: File too large") == 1
+
+
+def no_room_before_a_checkpoint(run):
+    """Train with a file system that takes no metrics of steps 3 and 4, and be killed once step 4 is saved."""
+    original, sizes, save = RunFolder.log, resource.getrlimit(resource.RLIMIT_FSIZE), checkpoint.save
+
+    def log(self, **values):
+        if values["step"] in (3, 4):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, sizes[1]))
+        try:
+            original(self, **values)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
+
+    def save_and_die(*arguments):
+        save(*arguments)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    RunFolder.log, checkpoint.save = log, save_and_die
+    train(run)
+
+
+def test_a_checkpoint_made_when_there_is_room_again_has_all_metrics_before_it(undisturbed):
+    run = replace(RUN, run_dir=Path("run"))
+    (process,) = start_ranks(1, no_room_before_a_checkpoint, run)
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    lines = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]
+    assert checkpoint.steps(Path("run/checkpoints")) == [4] and [line["step"] for line in lines] == [1, 2, 3, 4]
+    run_ranks(1, train, run)
+    assert history(Path("run")) == undisturbed(1)
+
+
+def log_on_a_full_disk(run):
+    with contextlib.redirect_stderr(open("/dev/full", "w", encoding="utf-8")):  # closing it would fail
+        train(run)
+
+
+def test_a_full_disk_for_the_log_does_not_end_the_run(undisturbed):
+    run_ranks(1, log_on_a_full_disk, replace(RUN, run_dir=Path("run")))
+    assert history(Path("run")) == undisturbed(1)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_reader_that_has_gone_ends_no_run_unless_it_read_what_the_run_says(stream):
+    """As `recipe | head -1` does, and `recipe 2>&1 | head -1`: the training itself says all on standard error."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, RECIPES / "digits.py", "--run-dir", "run", "--steps", "2", "--model.channels", "8"]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: writer}
+    ended = subprocess.run(command, **streams, text=True, timeout=100, check=False)
+    os.close(writer)
+    assert "Traceback" not in (ended.stdout or "") + (ended.stderr or "")
+    assert ended.returncode == (0 if stream == "stdout" else 141)
+    unread = {"state": "failed", "reason": "BrokenPipeError: [Errno 32] nobody reads any more what the run says"}
+    assert status() == ({"state": "done", "reason": ""} if stream == "stdout" else unread)
+
+
+def test_help_that_is_read_in_part_is_no_mistake():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, RECIPES / "digits.py", "--help"]
+    ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, "")
 
 
 def poisoned(run, bad):
@@ -423,15 +538,35 @@ class NotANumber:
         return {"margin": output.scores.mean() * torch.nan + nothing}
 
 
+@pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("world", [1, 2])
-def test_a_bad_batch_on_one_rank_is_skipped_by_all(world):
-    run = replace(RUN, run_dir=Path("run"), regularizer=losses("reconstruction"))
+def test_a_bad_batch_on_one_rank_is_skipped_by_all(world, exact):
+    run = replace(RUN, run_dir=Path("run"), regularizer=losses("reconstruction"), exact=exact)
     run_ranks(world, poisoned, run, {3})
     lines, _ = history(Path("run"))
     steps = [line for line in lines if line["split"] == "train"]
     assert [line["step"] for line in steps if line["skipped"]] == [4]
     assert all(torch.isfinite(tensor).all() for tensor in load_file("run/model.safetensors").values())
     assert torch.isfinite(torch.tensor([line["loss"] for line in steps[4:]])).all()
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("name", list(optimizers))
+def test_a_gradient_that_is_not_finite_changes_neither_weights_nor_optimizer(name, exact):
+    """By PyTorch's fused optimizers, which skip on the device, and by its loops."""
+    accelerator, weight = Accelerator(cpu=True), torch.nn.Parameter(torch.ones(3))
+    with fast_paths(not exact):
+        optimizer = accelerator.prepare(optimizers(name).build([weight], 0.1))
+    assert getattr(optimizer.optimizer, "_step_supports_amp_scaling", False) != exact
+    seen = []
+    for value in (1.0, torch.nan, torch.inf, 1.0):
+        weight.grad = torch.full_like(weight, value)
+        skipped = step_if_finite(optimizer, weight.grad.norm())
+        kept = {key: held.clone() for key, held in optimizer.state[weight].items() if torch.is_tensor(held)}
+        seen.append((float(skipped), {"weight": weight.detach().clone(), **kept}))
+    assert [skipped for skipped, _ in seen] == [0, 1, 1, 0]
+    states = [{key: held.tolist() for key, held in state.items()} for _, state in seen]
+    assert states[0] == states[1] == states[2] != states[3]
 
 
 def test_bad_batches_in_a_row_stop_the_run_with_their_samples():
@@ -444,11 +579,11 @@ def test_a_folder_in_use_is_refused_with_its_owner():
     run = replace(RUN, run_dir=Path("run"), steps=10_000, epochs=10_000)
     (process,) = start_ranks(1, train, run)
     while not Path("run/config.json").exists():
+        assert process.is_alive()
         time.sleep(0.05)
     with pytest.raises(AssertionError, match=f"in use by another job: process {process.pid} on"):
-        run_ranks(1, train, run)
-    process.kill()
-    process.join(30)
+        run_ranks(1, train, replace(run, steps=1))
+    assert process.is_alive()  # the one that was first goes on
 
 
 def test_other_options_are_named_and_refused_when_strict(capfd):

@@ -1,5 +1,8 @@
+import contextlib
 import importlib.util
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -80,7 +83,7 @@ def leave():
 
 
 def hang():
-    threading.Event().wait()
+    threading.Event().wait(5)  # ten times as long as a tracker is waited for: enough to fail, and no more
 
 
 @pytest.mark.parametrize("behaviour", [fail, leave, hang])
@@ -296,9 +299,15 @@ sys.exit(3)
 def test_a_hanging_tracker_neither_delays_the_exit_nor_changes_its_code(tmp_path, who):
     if who != "library":
         pytest.importorskip("wandb")
-    done = subprocess.run([sys.executable, "-c", HANG, who], capture_output=True, text=True, timeout=60)
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen([sys.executable, "-c", HANG, who], **how) as process:
+        try:
+            out, said = process.communicate(timeout=60)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # W&B's process, too, which holds our pipes
     exited = time.time()
-    assert done.returncode == 3, done.stderr
-    assert exited - float(done.stdout) < 20  # without the mend it hangs for ever
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("wandb did not finish within 0.5 s and is left behind") == 1
+    assert process.returncode == 3, said
+    assert exited - float(out) < 20  # without the mend it hangs for ever
+    assert "Traceback" not in said
+    assert said.count("wandb did not finish within 0.5 s and is left behind") == 1

@@ -30,8 +30,8 @@ def convolve(
 class BilinearConvolution(torch.autograd.Function):
     """y = C [sum over phases of (A x) (G w)] + bias: each product is a matrix product over samples and channels.
 
-    Both gradients have the same form. The transformed input is kept for backward, which takes 1.3 times the memory of
-    the input where the paper's network needs it; the weight is transformed again, since it would take six times its own.
+    Both gradients have the same form. The transformed input is kept for backward: in the paper's network it takes 1.3
+    times the memory of the input. The weight is transformed again: kept, it would take six times its own memory.
     """
 
     @staticmethod

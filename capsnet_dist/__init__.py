@@ -1,5 +1,10 @@
 """The place where capsule networks are trained."""
 
+import os
+
+# Read when torch is loaded: its threads that wait for work soon leave their cores to those that route.
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
+
 from capsnet_dist.capsules import Capsules, Grid, lengths, squash
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import (

@@ -4,19 +4,20 @@ from collections.abc import Callable
 from functools import cached_property
 
 import torch
-from einops import einsum, rearrange, reduce, repeat
+from einops import einsum, rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels import fast_paths_allowed
+from capsnet_dist.kernels import fast_paths_allowed, gaussian
 from capsnet_dist.kernels import votes as kernels
 
 LARGE = 2**20
-"""Numbers in the votes of a batch, from which on they are not written down.
+"""Numbers in the votes of a batch, from which on dynamic routing does all its rounds without them.
 
-Measured once, forward and backward, on one core (1152 parts of 8 numbers, 10 wholes of 16). At this size dynamic
-routing is twice as fast without them, and others up to twice as slow; at two to four times the size all are faster, and
-at 22 times, CapsNet's batch of 128, k-means 2.5 times, uniform routing 5 times and dynamic routing 12 times.
+Other routings, which pass over the parts more often, go without from four times as many on. Measured once, forward and
+backward, on one and on two cores (1152 parts of 8 numbers, 10 wholes of 16): here dynamic routing is two to three times
+as fast without them, and at six times the size, EM routing 1.2 to 1.6 times, k-means 1.3 to 2.1 times and uniform
+routing 4 times.
 """
 
 Competition = Callable[[Tensor], Tensor]
@@ -39,7 +40,7 @@ class Votes:
     Args:
         poses: Poses u_i of the parts, r rows of p numbers each; r = 1 for a vector.
         weight: Transformation W_ij from a row of a part's pose to a row of its vote for a whole.
-        offset: o_i, added to all votes of a part: coordinate addition.
+        offset: o_ij, added to the vote, or o_i, added to all votes of a part: coordinate addition.
         competition: How wholes compete for a part; over all wholes unless a layer says otherwise.
     """
 
@@ -47,31 +48,50 @@ class Votes:
         self,
         poses: Float[Tensor, "b i rp"],
         weight: Float[Tensor, "i j d p"],
-        offset: Float[Tensor, "i rd"] | None = None,
+        offset: Float[Tensor, "i rd"] | Float[Tensor, "i j rd"] | None = None,
         competition: Competition = softmax_over_wholes,
     ) -> None:
-        self.poses, self.weight, self.offset = poses, weight, offset
         self.num_parts, self.num_wholes, columns, inner = weight.shape
+        if offset is not None and offset.ndim == 2:
+            offset = repeat(offset, "i d -> i j d", j=self.num_wholes)
+        self.poses, self.weight, self.offset = poses, weight, offset
         self.dim = poses.shape[-1] // inner * columns
         self._competition = competition
+        self._known: tuple[Tensor | None, Tensor] = None, poses  # means, and the squared differences of all votes
 
     def combine(self, coupling: Float[Tensor, "b i j"]) -> Float[Tensor, "b j d"]:
         """Total input of each whole: s_j = sum_i c_ij u_hat_ij (eq. 2)."""
         if self._written:
             return einsum(self._part_major, coupling, "i b j d, b i j -> b j d")
-        coupling_of_rows = repeat(coupling, "b i j -> (b r) i j", r=self._rows)
-        total = kernels.combine(self._row_poses, self.weight, coupling_of_rows)
-        total = rearrange(total, "(b r) j d -> b j (r d)", r=self._rows)
-        return total if self.offset is None else total + einsum(coupling, self.offset, "b i j, i d -> b j d")
+        total = kernels.combine(self.poses, self.weight, coupling)
+        return total if self.offset is None else total + einsum(coupling, self.offset, "b i j, i j d -> b j d")
 
     def agreement(self, poses: Float[Tensor, "b j d"]) -> Float[Tensor, "b i j"]:
         """Scalar product of each vote with the pose of its whole: a_ij = u_hat_ij . v_j (procedure 1, line 7)."""
         if self._written:
             return einsum(self._part_major, poses, "i b j d, b j d -> b i j")
-        rows = rearrange(poses, "b j (r d) -> (b r) j d", r=self._rows)
-        agreement = kernels.agreement(self._row_poses, self.weight, rows)
-        agreement = reduce(agreement, "(b r) i j -> b i j", "sum", r=self._rows)
-        return agreement if self.offset is None else agreement + einsum(poses, self.offset, "b j d, i d -> b i j")
+        agreement = kernels.agreement(self.poses, self.weight, poses)
+        return agreement if self.offset is None else agreement + einsum(poses, self.offset, "b j d, i j d -> b i j")
+
+    def distances(self, means: Float[Tensor, "b j d"], precisions: Float[Tensor, "b j d"]) -> Float[Tensor, "b i j"]:
+        """Squared distance of each vote from the mean of its whole: sum_d q_jd (u_hat_ijd - m_jd)^2.
+
+        Differences are taken before they are squared: E[V^2] - m^2 would need less work, but for votes of 1e4 and
+        variances below 1 the difference of two numbers near 1e8 would be all rounding.
+
+        Args:
+            means: m_j.
+            precisions: q_j, a factor for each number of a pose: for a Gaussian, the inverse of its variance.
+        """
+        if self._written:
+            return einsum(self._squares(means), precisions, "b i j d, b j d -> b i j")
+        return gaussian.distances(*self._with_offset, means, precisions)
+
+    def spread(self, coupling: Float[Tensor, "b i j"], means: Float[Tensor, "b j d"]) -> Float[Tensor, "b j d"]:
+        """How far what each whole receives is from its mean, number by number: sum_i c_ij (u_hat_ijd - m_jd)^2."""
+        if self._written:
+            return einsum(coupling, self._squares(means), "b i j, b i j d -> b j d")
+        return gaussian.spread(*self._with_offset, coupling, means)
 
     def compete(self, logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"]:
         """Softmax over all wholes that part i can vote for, also those at other positions (eq. 3)."""
@@ -85,27 +105,51 @@ class Votes:
         """The votes themselves, for a routing that needs the tensor: b x i x j x d numbers."""
         return rearrange(self._part_major, "i b j d -> b i j d")
 
+    def plus(self, offset: Float[Tensor, "i j d"]) -> "Votes":
+        """These votes, o_ij more."""
+        return Votes(
+            self.poses, self.weight, offset if self.offset is None else self.offset + offset, self._competition
+        )
+
     @property
     def plain(self) -> bool:
         """Whether a routing may do all its rounds at once: many votes W_ij u_i, all wholes compete, nobody watches."""
         operations = {"combine", "agreement", "compete"} & vars(self).keys()
         usual = self.offset is None and self._rows == 1 and self._competition is softmax_over_wholes
-        return type(self) is Votes and usual and not operations and not self._written
+        return type(self) is Votes and usual and not operations and not self._stored_below(LARGE)
 
     @property
     def _written(self) -> bool:
+        return self._stored_below(4 * LARGE)
+
+    def _stored_below(self, numbers: int) -> bool:
         """Whether the votes are written down: they are few, somebody asked for it, or the graph is to be exported."""
         if torch.compiler.is_compiling() or "_part_major" in vars(self) or not fast_paths_allowed():
             return True  # before the size, on which an exported graph for any batch must not depend
-        return len(self.poses) * self.num_parts * self.num_wholes * self.dim < LARGE
+        return len(self.poses) * self.num_parts * self.num_wholes * self.dim < numbers
 
     @property
     def _rows(self) -> int:
         return self.poses.shape[-1] // self.weight.shape[-1]
 
     @property
-    def _row_poses(self) -> Float[Tensor, "br i p"]:
-        return rearrange(self.poses, "b i (r p) -> (b r) i p", r=self._rows)
+    def _with_offset(self) -> tuple[Float[Tensor, "b i rp"], Float[Tensor, "i j d p"]]:
+        """Poses and matrices, with the offset as columns of the matrices: one for each row of a pose, which has a 1."""
+        if self.offset is None:
+            return self.poses, self.weight
+        rows = self._rows
+        ones = repeat(torch.eye(rows).to(self.poses), "r q -> b i r q", b=len(self.poses), i=self.num_parts)
+        poses = torch.cat([rearrange(self.poses, "b i (r p) -> b i r p", r=rows), ones], dim=3)
+        columns = rearrange(self.offset, "i j (r d) -> i j d r", r=rows)
+        return rearrange(poses, "b i r p -> b i (r p)"), torch.cat([self.weight, columns], dim=3)
+
+    def _squares(self, means: Float[Tensor, "b j d"]) -> Float[Tensor, "b i j d"]:
+        """Those of all differences, kept for the next use with the same means."""
+        known, squares = self._known
+        if known is not means:
+            squares = (self.dense() - rearrange(means, "b j d -> b 1 j d")).square()
+            self._known = means, squares
+        return squares
 
     @cached_property
     def _part_major(self) -> Float[Tensor, "i b j rd"]:
@@ -113,4 +157,4 @@ class Votes:
         poses = rearrange(self.poses, "b i (r p) -> i (b r) p", r=self._rows)
         votes = torch.bmm(poses, rearrange(self.weight, "i j d p -> i p (j d)"))
         votes = rearrange(votes, "i (b r) (j d) -> i b j (r d)", r=self._rows, j=self.num_wholes)
-        return votes if self.offset is None else votes + rearrange(self.offset, "i d -> i 1 1 d")
+        return votes if self.offset is None else votes + rearrange(self.offset, "i j d -> i 1 j d")

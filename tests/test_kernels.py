@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capsnet_dist import Capsules, Grid, Votes, layers, routings
-from capsnet_dist.kernels import backends, dynamic, routing_cpu, votes
+from capsnet_dist.kernels import backends, dynamic, folded, gaussian, gaussian_cpu, routing_cpu, votes, votes_cpu
 from capsnet_dist.kernels.dynamic import Rules
 
 votes_module = sys.modules["capsnet_dist.votes"]
@@ -57,7 +57,7 @@ def composed(poses, weight, prior, bias, rules):
 
 
 def gradients(output, inputs, **options):
-    weight = torch.cos(torch.arange(output.numel(), dtype=output.dtype)).reshape(output.shape)
+    weight = torch.cos(torch.arange(output.numel(), dtype=output.dtype, device=output.device)).reshape(output.shape)
     return torch.autograd.grad((output * weight).sum(), inputs, allow_unused=True, **options)
 
 
@@ -114,35 +114,72 @@ def test_gradients_of_gradients_are_those_of_stored_votes(backend):
     same(*seconds, 1e-11)
 
 
+def operands(sizes, rows, dtype=torch.float64, seed=0):
+    """Poses, matrices, couplings, and two sets of what each whole has: all that the operations on votes take."""
+    b, i, p, j, d = sizes
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(b, i, rows * p), (i, j, d, p), (b, i, j), (b, j, rows * d), (b, j, rows * d)]
+    return [torch.randn(shape, generator=generator).to(dtype).requires_grad_() for shape in shapes]
+
+
+def operations(poses, weight, coupling, means, precisions):
+    """Each operation with what it takes."""
+    return [
+        (votes.combine, (poses, weight, coupling)),
+        (votes.agreement, (poses, weight, means)),
+        (gaussian.distances, (poses, weight, means, precisions)),
+        (gaussian.spread, (poses, weight, coupling, means)),
+    ]
+
+
 @BACKENDS
+@pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_gradients_of_both_operations_match_finite_differences(backend, sizes):
-    poses, weight, *_ = example(sizes)
-    coupling = torch.rand(*poses.shape[:2], weight.shape[1], dtype=torch.float64, requires_grad=True)
-    vectors = torch.randn(len(poses), *weight.shape[1:3], dtype=torch.float64, requires_grad=True)
-    for function, inputs in ((votes.combine, (poses, weight, coupling)), (votes.agreement, (poses, weight, vectors))):
+def test_gradients_of_all_operations_match_finite_differences(backend, sizes, rows):
+    for function, inputs in operations(*operands(sizes, rows)):
         assert torch.autograd.gradcheck(function, inputs)
         assert torch.autograd.gradgradcheck(function, inputs)
 
 
-@pytest.mark.parametrize("rows", [1, 2])
-@pytest.mark.parametrize("offset", [False, True])
-def test_votes_give_the_same_stored_or_not(rows, offset, monkeypatch):
-    """Also matrices, whose rows share a transformation, and coordinates added to the votes."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = [(3, 7, rows * 4), (7, 5, 6, 4), (7, rows * 6), (3, 7, 5), (3, 5, rows * 6)]
-    poses, weight, added, coupling, vectors = (
-        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True) for shape in shapes
-    )
-    inputs = [poses, weight, coupling, vectors, *[added] * offset]
+@BACKENDS
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize("offset", [None, "of a part", "of each vote"])
+def test_votes_give_the_same_stored_or_not(backend, rows, offset, monkeypatch):
+    """Also matrices, whose rows share a transformation, and what is added to the votes."""
+    b, i, p, j, d = 19, 7, 3, 5, 6  # more samples than are computed at a time, and numbers that fill no vector
+    inputs = operands((b, i, p, j, d), rows)
+    poses, weight, coupling, means, precisions = inputs
+    shape = (i, rows * d) if offset == "of a part" else (i, j, rows * d)
+    added = torch.randn(shape, generator=torch.Generator().manual_seed(1)).double().requires_grad_() if offset else None
     results = []
     for large in (0, 2**60):
         monkeypatch.setattr(votes_module, "LARGE", large)
-        given_ = Votes(poses, weight, added if offset else None)
-        outputs = [given_.combine(coupling), given_.agreement(vectors)]
+        given_ = Votes(poses, weight, added)
+        outputs = [given_.combine(coupling), given_.agreement(means)]
+        outputs += [given_.distances(means, precisions), given_.spread(coupling, means)]
         assert ("_part_major" in vars(given_)) == (large > 0)
-        results.append([*outputs, *gradients(torch.cat([x.flatten() for x in outputs]), inputs)])
+        wanted = [*inputs, *[added] * (offset is not None)]
+        results.append([*outputs, *gradients(torch.cat([x.flatten() for x in outputs]), wanted)])
     same(*results, 1e-12)
+
+
+@BACKENDS
+@pytest.mark.parametrize("name", ["em", "heinsen", "variational_bayes"])
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_gaussian_wholes_are_the_same_stored_or_not(backend, name, scale, monkeypatch):
+    """In convolutional capsules, where windows overlap, with matrices as poses."""
+    routing = routings(name)
+    layer = layers("convolutional", types=3, dim=8, kernel=2, rows=2, routing=routing).build(Grid(2, 3, 3, 4)).double()
+    generator = torch.Generator().manual_seed(0)
+    poses = (scale * torch.randn(5, 18, 4, generator=generator)).double().requires_grad_()
+    activations = torch.rand(5, 18, generator=generator).double().requires_grad_()
+    wanted, results = [poses, activations, *layer.parameters()], []
+    for large in (0, 2**60):
+        monkeypatch.setattr(votes_module, "LARGE", large)
+        found = layer(Capsules(poses, activations))
+        results.append([*found, *gradients(torch.cat([x.flatten() for x in found]), wanted)])
+        assert all(x.isfinite().all() for x in results[-1])
+    same(*results, 1e-9)
 
 
 @pytest.mark.parametrize("size", [2**10, 2**14, 2**30])
@@ -178,6 +215,20 @@ def test_two_runs_and_any_number_of_threads_give_identical_bits(backend):
         assert all(torch.equal(x, y) for x, y in zip(run, runs[0], strict=True))
 
 
+@BACKENDS
+@pytest.mark.parametrize("sizes", [(70, 3, 4, 6, 5), (3, 70, 4, 6, 5)])  # gradients are added up over samples, or parts
+def test_operations_give_identical_bits_for_any_number_of_threads(backend, sizes):
+    runs = []
+    for threads in (1, 1, 2, 3):
+        if backend_is_numba():
+            torch.set_num_threads(threads)
+        found = [(f(*inputs), inputs) for f, inputs in operations(*operands(sizes, 2, torch.float32))]
+        runs.append([x for output, inputs in found for x in (output, *gradients(output, inputs))])
+    torch.set_num_threads(1)
+    for run in runs[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(run, runs[0], strict=True))
+
+
 def backend_is_numba():
     return backends.installed("numba")
 
@@ -197,6 +248,38 @@ def test_numba_and_torch_agree():
                     for module in (routing_numba, routing_cpu)
                 ]  # fmt: skip
                 same(pairs[0][0], pairs[1][0], tolerance)
+
+
+@pytest.mark.parametrize("sizes", [(37, 5, 5, 4, 7), (5, 37, 5, 4, 7), (1, 1, 1, 1, 1)])
+@pytest.mark.parametrize("rows", [1, 3, 20])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_numba_and_torch_agree_on_all_operations(sizes, rows, dtype, tolerance):
+    votes_numba = pytest.importorskip("capsnet_dist.kernels.votes_numba")
+    gaussian_numba = pytest.importorskip("capsnet_dist.kernels.gaussian_numba")
+    poses, weight, coupling, means, precisions = (x.detach() for x in operands(sizes, rows, dtype))
+    u = votes.poses_by_rows(poses, weight)
+    m, q = (votes.wholes_by_rows(x, weight) for x in (means, precisions))
+    found = [
+        [
+            linear.combine(u, weight, coupling),
+            linear.agreement(u, weight, m),
+            *linear.input_gradients(u, weight, coupling, m),
+            squared.distances(u, weight, m, q),
+            squared.spread(u, weight, coupling, m),
+            *squared.gradients(u, weight, coupling, m, q),
+        ]
+        for linear, squared in ((votes_numba, gaussian_numba), (folded.Folded(votes_cpu), gaussian_cpu))
+    ]
+    same(*found, tolerance)
+
+
+def test_blocks_do_not_change_gaussian_gradients(monkeypatch):
+    poses, weight, *others = (x.detach() for x in operands((5, 40, 4, 6, 3), 2))
+    coupling, (m, q) = others[0], (votes.wholes_by_rows(x, weight) for x in others[1:])
+    inputs = votes.poses_by_rows(poses, weight), weight, coupling, m, q
+    expected = gaussian_cpu.gradients(*inputs)
+    monkeypatch.setattr(gaussian_cpu, "NUMBERS", 1000)
+    same(gaussian_cpu.gradients(*inputs), expected, 1e-12)
 
 
 def test_watched_votes_are_combined_one_by_one(monkeypatch):
@@ -253,7 +336,7 @@ def test_other_votes_are_not_routed_at_once(monkeypatch):
 MEASURE = """
     import json, sys, torch
     from capsnet_dist import Votes
-    from capsnet_dist.kernels import backends, dynamic
+    from capsnet_dist.kernels import backends, dynamic, gaussian
     torch.set_num_threads(1)
     def example(batch, parts, part_dim, wholes, dim):
         torch.manual_seed(0)
@@ -276,11 +359,17 @@ MEASURE = """
     def train(u, W):
         u.requires_grad_(), W.requires_grad_()
         dynamic.route(u, W, None, None, dynamic.Rules(3)).sum().backward()
+    def fit(u, W):
+        u.requires_grad_(), W.requires_grad_()
+        means = torch.zeros(len(u), *W.shape[1:3])
+        distances = gaussian.distances(u, W, means, means + 1)
+        gaussian.spread(u, W, distances, means).sum().backward()
     mnist = 128, 1152, 8, 10, 16
     found = {"stored": extra(lambda u, W: Votes(u, W).dense(), *mnist)}
     for name in json.loads(sys.argv[1]):
         backends.installed = lambda package: package == name
-        found[name] = [extra(route, *mnist), extra(train, *mnist), extra(twice, 482, 1024, 1, 196, 16)]
+        found[name] = [extra(function, *mnist) for function in (route, train, fit)]
+        found[name].append(extra(twice, 482, 1024, 1, 196, 16))
     print(json.dumps(found))
 """
 
@@ -296,15 +385,18 @@ def test_memory_does_not_grow_with_the_votes():
     megabyte = 10**6
     assert found["stored"] > 94 * megabyte  # the measure sees what is stored
     for name in names:
-        forward, both, large = found[name]
+        forward, both, fitted, large = found[name]
+        poses, matrices, couplings = 4 * 128 * 1152 * 8, 4 * 1152 * 10 * 16 * 8, 4 * 128 * 1152 * 10
         assert forward < 5 * megabyte
-        assert both < 6 * megabyte + 4 * (128 * 1152 * 8 + 1152 * 10 * 16 * 8)  # the gradients of u and W themselves
+        assert both < 6 * megabyte + poses + matrices  # the gradients of u and W themselves
+        # the distances and gradients of two operations; numba has matrices, and their gradients, in an order of its own
+        assert fitted < 6 * megabyte + 3 * (poses + couplings) + 5 * matrices
         assert large < 200 * megabyte  # of 6.2 GB: 482 samples, 1024 parts, 196 wholes of 16
 
 
 INTERPRET = """
     import torch
-    from capsnet_dist.kernels import backends, dynamic, votes
+    from capsnet_dist.kernels import backends, dynamic, gaussian, votes
     from capsnet_dist.kernels.launch_triton import sizes
     def outcome(triton, function, inputs):
         backends._fits_triton = lambda poses, weight: triton
@@ -327,6 +419,11 @@ INTERPRET = """
             u, W, prior, bias, c, v = (torch.randn(shape).to(dtype) for shape in shapes)
             check(votes.combine, [u, W, c])
             check(votes.agreement, [u, W, v])
+            for r in (1, 2):
+                poses, m, q = (torch.randn(shape).to(dtype) for shape in [(b, i, r * p), (b, j, r * d), (b, j, r * d)])
+                check(votes.combine, [poses, W, c])
+                check(gaussian.distances, [poses, W, m, q])
+                check(gaussian.spread, [poses, W, c, m])
             check(lambda *x: dynamic.route(*x, None, None, dynamic.Rules(3)), [u, W])
             if dtype is torch.float32:
                 check(lambda *x: dynamic.route(*x, dynamic.Rules(2, True)), [u, W, prior, bias])
@@ -351,6 +448,18 @@ def test_triton_on_a_gpu_gives_what_torch_gives(sizes):
     inputs = [x.detach().cuda().requires_grad_() for x in example(sizes, torch.float32, 0.5)]
     fused, expected = (f(*inputs, Rules(3)) for f in (dynamic.route, composed))
     same([fused, *gradients(fused, inputs)], [expected, *gradients(expected, inputs)], 1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("rows", [1, 4])
+def test_triton_on_a_gpu_gives_what_torch_gives_in_all_operations(rows):
+    inputs = operands((40, 30, 4, 10, 6), rows, torch.float32)
+    on_gpu = [x.detach().cuda().requires_grad_() for x in inputs]
+    for (function, given_), (_, cuda) in zip(operations(*inputs), operations(*on_gpu), strict=True):
+        expected, found = function(*given_), function(*cuda)
+        results = [found, *gradients(found, cuda)], [expected, *gradients(expected, given_)]
+        same(*([x.cpu() for x in result] for result in results), 1e-5)
 
 
 def test_importing_the_package_loads_neither_numba_nor_triton():

@@ -9,28 +9,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from capsnet_dist.kernels import routing_cpu, votes_cpu
+from capsnet_dist.kernels import gaussian_cpu, routing_cpu, votes_cpu
+from capsnet_dist.kernels.folded import Folded, VotesBackend
+from capsnet_dist.kernels.gaussian_cpu import Gradients
 
 WIDEST = 2**13  # numbers in all votes of a part, up to which they fit a streaming multiprocessor's registers
-
-
-@runtime_checkable
-class VotesBackend(Protocol):
-    """The derivatives of f = sum_bij c_ij v_j . W_ij u_i."""
-
-    def combine(self, poses: Tensor, weight: Tensor, coupling: Tensor) -> Tensor:
-        """By v."""
-        ...
-
-    def agreement(self, poses: Tensor, weight: Tensor, vectors: Tensor) -> Tensor:
-        """By c."""
-        ...
-
-    def input_gradients(
-        self, poses: Tensor, weight: Tensor, coupling: Tensor, vectors: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """By u and W."""
-        ...
 
 
 @runtime_checkable
@@ -62,13 +45,36 @@ class RoutingBackend(Protocol):
         ...
 
 
+@runtime_checkable
+class GaussianBackend(Protocol):
+    """The derivatives of f = sum_bijd c_ij q_jd (u_hat_ijd - m_jd)^2, with rows of a pose that share a matrix."""
+
+    def distances(self, poses: Tensor, weight: Tensor, means: Tensor, precisions: Tensor) -> Tensor:
+        """By c."""
+        ...
+
+    def spread(self, poses: Tensor, weight: Tensor, coupling: Tensor, means: Tensor) -> Tensor:
+        """By q."""
+        ...
+
+    def gradients(
+        self, poses: Tensor, weight: Tensor, coupling: Tensor, means: Tensor, precisions: Tensor
+    ) -> Gradients:
+        """By everything."""
+        ...
+
+
 def votes(poses: Tensor, weight: Tensor) -> VotesBackend:
-    """What combines and compares votes of these parts."""
+    """What combines and compares votes of these parts, whose poses have rows that share a matrix."""
     if _fits_triton(poses, weight):
         from capsnet_dist.kernels import votes_triton
 
-        return votes_triton
-    return votes_cpu
+        return Folded(votes_triton)
+    if _fits_numba(poses, weight):
+        from capsnet_dist.kernels import votes_numba
+
+        return votes_numba
+    return Folded(votes_cpu)
 
 
 def routing(poses: Tensor, weight: Tensor) -> RoutingBackend:
@@ -77,12 +83,24 @@ def routing(poses: Tensor, weight: Tensor) -> RoutingBackend:
         from capsnet_dist.kernels import routing_triton
 
         return routing_triton
-    plain = type(poses) is Tensor and poses.device.type == "cpu" and poses.dtype is weight.dtype
-    if plain and poses.dtype in (torch.float32, torch.float64) and installed("numba"):
+    if _fits_numba(poses, weight):
         from capsnet_dist.kernels import routing_numba
 
         return routing_numba
     return routing_cpu
+
+
+def gaussian(poses: Tensor, weight: Tensor) -> GaussianBackend:
+    """What compares the votes of these parts with the means of wholes."""
+    if _fits_triton(poses, weight):
+        from capsnet_dist.kernels import gaussian_triton
+
+        return gaussian_triton
+    if _fits_numba(poses, weight):
+        from capsnet_dist.kernels import gaussian_numba
+
+        return gaussian_numba
+    return gaussian_cpu
 
 
 @cache
@@ -96,6 +114,11 @@ def installed(package: str) -> bool:
         warnings.warn(f"{package} is installed but cannot be used, so routing does without: {error}", stacklevel=2)
         return False
     return True
+
+
+def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
+    plain = type(poses) is Tensor and poses.device.type == "cpu" and poses.dtype is weight.dtype
+    return plain and poses.dtype in (torch.float32, torch.float64) and installed("numba")
 
 
 def _fits_triton(poses: Tensor, weight: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""The kernels of votes and of dynamic routing, in Triton.
+"""The kernels of votes, of Gaussian wholes and of dynamic routing, in Triton.
 
 A program holds the votes y[s, j, d] of one part at a time for some samples, in registers. Sums are in float32, whatever
 the inputs are; each sum over parts or samples is one program's, so that nothing depends on who comes first.
@@ -45,6 +45,49 @@ def votes_gradients_kernel(u, W, c, v, gu, gW, B, I, J, D, P, BB: tl.constexpr, 
         b = first + tl.arange(0, BB).to(tl.int64)
         coupling = tl.load(c + (b[:, None] * I + i) * J + j, (b < B)[:, None] & (j < J), 0.0).to(tl.float32)
         gy = coupling[:, :, None] * vectors(v, b, j, d, B, J, D)
+        spread(u, W, gy, gu, gW, i, b, j, d, B, I, J, D, P)
+
+
+@triton.jit
+@no_type_check
+def distances_kernel(u, W, m, q, D_, B, I, J, D, P, R, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
+    """Write sum_rd q_j (y_j - m_j)^2 of one part, of which each sample has R rows in u, m and q."""
+    i, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
+    distance = tl.zeros([BB, BJ], tl.float32)
+    for r in range(R):
+        x = differences(u, W, m, i, b * R + r, j, d, B * R, I, J, D, P, BB, BJ, BD)
+        distance += tl.sum(vectors(q, b * R + r, j, d, B * R, J, D) * x * x, axis=2)
+    tl.store(D_ + (b[:, None] * I + i) * J + j, distance, (b < B)[:, None] & (j < J))
+
+
+@triton.jit
+@no_type_check
+def moments_kernel(
+    u, W, c, m, first, second, B, I, J, D, P, R, N, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr
+):
+    """Write sum_i c_ij (y_j - m_j), and of its square, of one of N pieces of the parts; B counts all rows here."""
+    n, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
+    mean, square = tl.zeros([BB, BJ, BD], tl.float32), tl.zeros([BB, BJ, BD], tl.float32)
+    for i in range(I * n // N, I * (n + 1) // N):
+        x = differences(u, W, m, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
+        weighed = couplings(c, i, b, j, B, I, J, R)[:, :, None] * x
+        mean += weighed
+        square += weighed * x
+    store_vectors(first + n * B.to(tl.int64) * J * D, mean, b, j, d, B, J, D)
+    store_vectors(second + n * B.to(tl.int64) * J * D, square, b, j, d, B, J, D)
+
+
+@triton.jit
+@no_type_check
+def gaussian_gradients_kernel(
+    u, W, c, m, q, gu, gW, B, I, J, D, P, R, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr
+):
+    """Write gu and gW of one part, with gy_j = 2 c_j q_j (y_j - m_j); B counts all rows here."""
+    i, j, d = tl.program_id(0).to(tl.int64), tl.arange(0, BJ), tl.arange(0, BD)
+    for first in range(0, B, BB):
+        b = first + tl.arange(0, BB).to(tl.int64)
+        x = differences(u, W, m, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
+        gy = 2 * couplings(c, i, b, j, B, I, J, R)[:, :, None] * vectors(q, b, j, d, B, J, D) * x
         spread(u, W, gy, gu, gW, i, b, j, d, B, I, J, D, P)
 
 
@@ -121,6 +164,20 @@ def votes(u, W, i, b, j, d, B, I, J, D, P, BB: tl.constexpr, BJ: tl.constexpr, B
         poses = tl.load(u + (b * I + i) * P + p, b < B, 0.0).to(tl.float32)
         y += poses[:, None, None] * matrices(W, i, p, j, d, J, D, P)[None, :, :]
     return y
+
+
+@triton.jit
+@no_type_check
+def differences(u, W, m, i, b, j, d, B, I, J, D, P, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
+    """y_j - m_j."""
+    return votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD) - vectors(m, b, j, d, B, J, D)
+
+
+@triton.jit
+@no_type_check
+def couplings(c, i, b, j, B, I, J, R):
+    """c_ij of the samples that these rows are of, R each; zeros outside."""
+    return tl.load(c + ((b // R)[:, None] * I + i) * J + j, (b < B)[:, None] & (j < J), 0.0).to(tl.float32)
 
 
 @triton.jit

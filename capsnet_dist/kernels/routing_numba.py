@@ -4,8 +4,6 @@ The twin of `routing_cpu`, which says what each pass is. Parts are cut into piec
 totals of its own, added up in their order: results do not depend on the number of threads.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -13,10 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.kernels import loops_numba
+from capsnet_dist.kernels.threads import PIECES, share
 
 loops: Any = loops_numba  # what numba compiles has no types
-
-PIECES = 16  # enough for as many threads, at b x j x d numbers each
 
 
 def total(
@@ -29,7 +26,7 @@ def total(
     """The totals of one round, from V."""
     u, W, b, V = _arrays(poses, weight, _prior(prior, weight), gathered)
     pieces = _pieces(poses, gathered)
-    _run(lambda n, i, k: loops.total(u, W, b, V, leaky, i, k, pieces[n].numpy()), poses)
+    share(lambda n, i, k: loops.total(u, W, b, V, leaky, i, k, pieces[n].numpy()), poses.shape[1])
     return pieces.sum(dim=0)
 
 
@@ -44,7 +41,7 @@ def gathered_gradient(
     """From gs to gV."""
     u, W, b, V, gs = _arrays(poses, weight, _prior(prior, weight), gathered, gradient)
     pieces = _pieces(poses, gathered)
-    _run(lambda n, i, k: loops.gathered_gradient(u, W, b, V, gs, leaky, i, k, pieces[n].numpy()), poses)
+    share(lambda n, i, k: loops.gathered_gradient(u, W, b, V, gs, leaky, i, k, pieces[n].numpy()), poses.shape[1])
     return pieces.sum(dim=0)
 
 
@@ -63,7 +60,7 @@ def input_gradients(
     results = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (poses, weight)]
     results.append(weight.new_empty(weight.shape[:2]))
     outputs = _arrays(*results)
-    _run(lambda n, i, k: loops.input_gradients(*inputs, leaky, through, i, k, *outputs), poses)
+    share(lambda n, i, k: loops.input_gradients(*inputs, leaky, through, i, k, *outputs), poses.shape[1])
     return results[0], results[1], results[2]
 
 
@@ -78,19 +75,3 @@ def _arrays(*tensors: Tensor) -> list[Any]:
 def _pieces(poses: Float[Tensor, "b i p"], like: Float[Tensor, "b j d"]) -> Float[Tensor, "n b j d"]:
     """Zeros for the totals of each piece."""
     return like.new_zeros(min(PIECES, poses.shape[1]), *like.shape)
-
-
-def _run(work: Callable[[int, int, int], None], poses: Float[Tensor, "b i p"]) -> None:
-    """Do all pieces, each with its number, its first part and the one after its last."""
-    num_parts = poses.shape[1]
-    count = min(PIECES, num_parts)
-    bounds = [num_parts * n // count for n in range(count + 1)]
-    pieces = list(zip(range(count), bounds[:-1], bounds[1:], strict=True))
-    threads = min(torch.get_num_threads(), count)
-    if threads == 1:
-        for piece in pieces:
-            work(*piece)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda piece: work(*piece), pieces):
-            pass

@@ -1,9 +1,13 @@
-"""Votes combined and compared without being stored, with gradients."""
+"""Votes combined and compared without being stored, with gradients.
+
+A pose may be a matrix, row after row, all of whose rows share a transformation: inside they have an axis r of their
+own.
+"""
 
 from typing import Any
 
 import torch
-from einops import einsum
+from einops import einsum, rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,17 +16,28 @@ from capsnet_dist.kernels import backends
 
 
 def combine(
-    poses: Float[Tensor, "b i p"], weight: Float[Tensor, "i j d p"], coupling: Float[Tensor, "b i j"]
-) -> Float[Tensor, "b j d"]:
+    poses: Float[Tensor, "b i rp"], weight: Float[Tensor, "i j d p"], coupling: Float[Tensor, "b i j"]
+) -> Float[Tensor, "b j rd"]:
     """Total input of each whole: s_j = sum_i c_ij W_ij u_i."""
-    return Combine.apply(poses, weight, coupling)
+    found: Any = Combine.apply(poses_by_rows(poses, weight), weight, coupling)
+    return rearrange(found, "b r j d -> b j (r d)")
 
 
 def agreement(
-    poses: Float[Tensor, "b i p"], weight: Float[Tensor, "i j d p"], vectors: Float[Tensor, "b j d"]
+    poses: Float[Tensor, "b i rp"], weight: Float[Tensor, "i j d p"], vectors: Float[Tensor, "b j rd"]
 ) -> Float[Tensor, "b i j"]:
     """Scalar products of votes and vectors: a_ij = W_ij u_i . v_j."""
-    return Agreement.apply(poses, weight, vectors)
+    return Agreement.apply(poses_by_rows(poses, weight), weight, wholes_by_rows(vectors, weight))
+
+
+def poses_by_rows(poses: Float[Tensor, "b i rp"], weight: Float[Tensor, "i j d p"]) -> Float[Tensor, "b i r p"]:
+    """With an axis for the rows of a part's pose."""
+    return rearrange(poses, "b i (r p) -> b i r p", p=weight.shape[3])
+
+
+def wholes_by_rows(vectors: Float[Tensor, "b j rd"], weight: Float[Tensor, "i j d p"]) -> Float[Tensor, "b r j d"]:
+    """With an axis for the rows of a whole's pose, before the wholes."""
+    return rearrange(vectors, "b j (r d) -> b r j d", d=weight.shape[2])
 
 
 class Combine(torch.autograd.Function):
@@ -43,7 +58,7 @@ class Combine(torch.autograd.Function):
         """The gradients of the inputs."""
         poses, weight, coupling = ctx.saved_tensors
         gs = gradients[0]
-        gc = agreement(poses, weight, gs) if ctx.needs_input_grad[2] else None
+        gc = Agreement.apply(poses, weight, gs) if ctx.needs_input_grad[2] else None
         return *_input_gradients(ctx, poses, weight, coupling, gs), gc
 
 
@@ -65,7 +80,7 @@ class Agreement(torch.autograd.Function):
         """The gradients of the inputs."""
         poses, weight, vectors = ctx.saved_tensors
         ga = gradients[0]
-        gv = combine(poses, weight, ga) if ctx.needs_input_grad[2] else None
+        gv = Combine.apply(poses, weight, ga) if ctx.needs_input_grad[2] else None
         return *_input_gradients(ctx, poses, weight, ga, vectors), gv
 
 
@@ -77,8 +92,8 @@ def _input_gradients(
     if not any(wanted):
         return None, None
     if torch.is_grad_enabled():
-        gu = einsum(coupling, vectors, weight, "b i j, b j d, i j d p -> b i p")
-        return gu, einsum(coupling, vectors, poses, "b i j, b j d, b i p -> i j d p")
+        gu = einsum(coupling, vectors, weight, "b i j, b r j d, i j d p -> b i r p")
+        return gu, einsum(coupling, vectors, poses, "b i j, b r j d, b i r p -> i j d p")
     backend = backends.votes(poses, weight)
     gu, gW = backend.input_gradients(poses, weight, at_least_float32(coupling), at_least_float32(vectors))
     return gu if wanted[0] else None, gW if wanted[1] else None

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from einops import einsum, reduce
+from einops import reduce
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
@@ -14,7 +14,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Routing, routings
 from capsnet_dist.ranges import Count, Fraction, Positive
 from capsnet_dist.routing.checks import at_least_one, positive
-from capsnet_dist.routing.gaussian import log_density, squares
+from capsnet_dist.routing.gaussian import log_density
 from capsnet_dist.votes import Votes
 
 LEAST_MASS = 1e-7  # added to what a whole receives, in the authors' code: a whole without parts has a mean too
@@ -26,8 +26,6 @@ class Wholes(NamedTuple):
 
     means: Float[Tensor, "b j d"]
     variances: Float[Tensor, "b j d"]
-    distances: Float[Tensor, "b i j d"]
-    """Squared distance of each vote from the mean."""
     logits: Float[Tensor, "b j"]
     """Of the activations."""
 
@@ -38,7 +36,7 @@ class EMRouting(Routing):
 
     Constants and stabilisers are those of the authors' code. Its cost of a whole is twice the paper's, and its betas
     are other units of the paper's: sum_h cost_h = r (sum_h ln sigma_h + beta_u d (ln 2 pi + 1) / 2). It begins with
-    an even share for all wholes that see a part, as the paper does. The variance of the votes takes all of them, dense.
+    an even share for all wholes that see a part, as the paper does.
 
     Args:
         parts: Number of parts, i.
@@ -86,18 +84,17 @@ class EMRouting(Routing):
 
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
         """Alternate E-step and M-step; the E-step is in the log domain."""
-        vote = votes.dense()
-        wholes = self._m_step(votes, vote, votes.even() * activations[..., None], torch.zeros_like(vote[:, 0]), 1)
+        none = votes.poses.new_zeros(votes.poses.shape[0], self.wholes, self.dim)
+        wholes = self._m_step(votes, votes.even() * activations[..., None], none, 1)
         for t in range(2, self.iterations + 1):
-            evidence = log_density(wholes.distances, wholes.variances)
+            evidence = log_density(votes, wholes.means, wholes.variances)
             coupling = votes.compete(logsigmoid(wholes.logits)[:, None] + evidence)
-            wholes = self._m_step(votes, vote, coupling * activations[..., None], wholes.means, t)
+            wholes = self._m_step(votes, coupling * activations[..., None], wholes.means, t)
         return Capsules(wholes.means, wholes.logits.sigmoid())
 
     def _m_step(
         self,
         votes: Votes,
-        vote: Float[Tensor, "b i j d"],
         share: Float[Tensor, "b i j"],
         old_means: Float[Tensor, "b j d"],
         t: int,
@@ -105,9 +102,8 @@ class EMRouting(Routing):
         """The wholes that explain best what each gets of the parts, in round t."""
         mass = reduce(share, "b i j -> b j", "sum") + LEAST_MASS
         means = (1 - self.momentum) * votes.combine(share) / mass[..., None] + self.momentum * old_means
-        distances = squares(vote, means)
-        variances = einsum(share, distances, "b i j, b i j d -> b j d") / mass[..., None] + self.min_variance
-        return Wholes(means, variances, distances, self._benefit(mass, variances, t))
+        variances = votes.spread(share, means) / mass[..., None] + self.min_variance
+        return Wholes(means, variances, self._benefit(mass, variances, t))
 
     def _benefit(self, mass: Float[Tensor, "b j"], variances: Float[Tensor, "b j d"], t: int) -> Float[Tensor, "b j"]:
         """Logit of each whole's activation: what it saves by explaining its votes, at the temperature of round t."""

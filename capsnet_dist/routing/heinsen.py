@@ -13,7 +13,7 @@ from capsnet_dist.capsules import Capsules
 from capsnet_dist.plugins import Routing, routings
 from capsnet_dist.ranges import Count
 from capsnet_dist.routing.checks import at_least_one
-from capsnet_dist.routing.gaussian import log_density, squares
+from capsnet_dist.routing.gaussian import log_density
 from capsnet_dist.votes import Votes
 
 EPSILON = 1e-5  # the authors': least of what a whole uses, and of its variances
@@ -24,8 +24,6 @@ class Wholes(NamedTuple):
 
     means: Float[Tensor, "b j d"]
     variances: Float[Tensor, "b j d"]
-    distances: Float[Tensor, "b i j d"]
-    """Squared distance of each vote from the mean."""
     scores: Float[Tensor, "b j"]
     """Logits of the activations."""
 
@@ -35,8 +33,7 @@ class HeinsenRouting(Routing):
     """Expectation maximisation between whose steps wholes use or ignore each part (Heinsen, 2019, algorithm 1).
 
     A whole's score is the net benefit of the data that it uses less that of the data it ignores, each part at a learned
-    rate. The paper's scores are logits; activations here are their logistic function, of parts and of wholes. The
-    variance of the votes takes all of them, dense.
+    rate. The paper's scores are logits; activations here are their logistic function, of parts and of wholes.
 
     Args:
         parts: Number of parts, i.
@@ -64,18 +61,18 @@ class HeinsenRouting(Routing):
 
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
         """Alternate E-step, D-step and M-step."""
-        vote = votes.dense() + self.bias
-        wholes = self._fit(votes, vote, votes.even(), activations)
+        biased = votes.plus(self.bias)
+        wholes = self._fit(votes, biased, votes.even(), activations)
         for _ in range(self.iterations - 1):
-            evidence = log_density(wholes.distances, wholes.variances)
+            evidence = log_density(biased, wholes.means, wholes.variances)
             coupling = votes.compete(rearrange(logsigmoid(wholes.scores), "b j -> b 1 j") + evidence)
-            wholes = self._fit(votes, vote, coupling, activations)
+            wholes = self._fit(votes, biased, coupling, activations)
         return Capsules(wholes.means, wholes.scores.sigmoid())
 
     def _fit(
         self,
         votes: Votes,
-        vote: Float[Tensor, "b i j d"],
+        biased: Votes,
         coupling: Float[Tensor, "b i j"],
         activations: Float[Tensor, "b i"],
     ) -> Wholes:
@@ -85,9 +82,8 @@ class HeinsenRouting(Routing):
         scores = reduce(self.beta_use * used - self.beta_ignore * ignored, "b i j -> b j", "sum")
         mass = (reduce(used, "b i j -> b j", "sum") + EPSILON)[..., None]
         means = (votes.combine(used) + einsum(used, self.bias, "b i j, i j d -> b j d")) / mass
-        distances = squares(vote, means)
-        variances = einsum(used, distances, "b i j, b i j d -> b j d") / mass + EPSILON
-        return Wholes(means, variances, distances, scores)
+        variances = biased.spread(used, means) / mass + EPSILON
+        return Wholes(means, variances, scores)
 
     def extra_repr(self) -> str:
         """What print(model) shows."""

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import torch
-from einops import einsum, rearrange, reduce
+from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -13,7 +13,6 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Routing, routings
 from capsnet_dist.ranges import Count
 from capsnet_dist.routing.checks import at_least_one
-from capsnet_dist.routing.gaussian import squares
 from capsnet_dist.votes import Votes
 
 # The priors of the paper's experiments; those of the Wishart distribution are Psi_0 = I and nu_0 = d + 1.
@@ -26,8 +25,6 @@ class Wholes(NamedTuple):
 
     means: Float[Tensor, "b j d"]
     """m_j."""
-    distances: Float[Tensor, "b i j d"]
-    """Squared distance of each vote from m_j."""
     inverse_psi: Float[Tensor, "b j d"]
     """Diagonal of the inverse of Psi_j."""
     kappa: Float[Tensor, "b j"]
@@ -45,7 +42,7 @@ class VariationalBayesRouting(Routing):
     It models the uncertainty of means and precisions, so that the variance of a whole cannot collapse. As in the
     authors' code, poses and activations are batch-normalised: poses over batch, positions and numbers of the pose. The
     paper's beta_a and beta_u stand before the normalisation of the activations, which subtracts them again: there are
-    none. The variance of the votes takes all of them, dense.
+    none.
 
     Args:
         parts: Number of parts, i.
@@ -71,31 +68,29 @@ class VariationalBayesRouting(Routing):
         """Alternate the posteriors of the wholes and of the couplings."""
         if self.training and activations.shape[0] < 2:
             raise UserError("Variational Bayes routing normalises over the batch: train on 2 or more images at a time.")
-        vote = votes.dense()
-        wholes = self._wholes(votes, vote, votes.even() * activations[..., None])
+        wholes = self._wholes(votes, votes.even() * activations[..., None])
         for _ in range(self.iterations - 1):
-            coupling = votes.compete(self._log_responsibility(wholes))
-            wholes = self._wholes(votes, vote, coupling * activations[..., None])
+            coupling = votes.compete(self._log_responsibility(votes, wholes))
+            wholes = self._wholes(votes, coupling * activations[..., None])
         entropy = 0.5 * self.dim * math.log(2 * math.pi * math.e) - 0.5 * wholes.log_precision
         activation = self.activation_norm(-wholes.log_pi.exp() * entropy).sigmoid()
         return Capsules(self.pose_norm(wholes.means), activation)
 
-    def _wholes(self, votes: Votes, vote: Float[Tensor, "b i j d"], share: Float[Tensor, "b i j"]) -> Wholes:
+    def _wholes(self, votes: Votes, share: Float[Tensor, "b i j"]) -> Wholes:
         """Posterior of mixing proportions, means and precisions, from what each whole gets of the parts."""
         received = reduce(share, "b i j -> b j", "sum")
         alpha, kappa, nu = ALPHA_0 + received, KAPPA_0 + received, self.dim + 1 + received
         means = votes.combine(share) / kappa[..., None]
-        distances = squares(vote, means)
         # Sum r (V - mu)^2 + kappa_0 R / kappa mu^2, where mu would divide by R, which can be zero
-        inverse_psi = 1 + einsum(share, distances, "b i j, b i j d -> b j d") + KAPPA_0 * means.square()
+        inverse_psi = 1 + votes.spread(share, means) + KAPPA_0 * means.square()
         log_pi = alpha.digamma() - reduce(alpha, "b j -> b 1", "sum").digamma()
         halves = (nu[..., None] - torch.arange(self.dim, device=nu.device)) / 2
         log_precision = reduce(halves.digamma() - inverse_psi.log(), "b j d -> b j", "sum") + self.dim * math.log(2)
-        return Wholes(means, distances, inverse_psi, kappa, nu, log_pi, log_precision)
+        return Wholes(means, inverse_psi, kappa, nu, log_pi, log_precision)
 
-    def _log_responsibility(self, wholes: Wholes) -> Float[Tensor, "b i j"]:
+    def _log_responsibility(self, votes: Votes, wholes: Wholes) -> Float[Tensor, "b i j"]:
         """E ln pi_j + E ln N(V_ij), but for (d/2) ln 2 pi, which wholes that compete have in common."""
-        distance = einsum(wholes.distances, wholes.inverse_psi.reciprocal(), "b i j d, b j d -> b i j")
+        distance = votes.distances(wholes.means, wholes.inverse_psi.reciprocal())
         expected = rearrange(self.dim / wholes.kappa, "b j -> b 1 j") + rearrange(wholes.nu, "b j -> b 1 j") * distance
         return rearrange(wholes.log_pi + 0.5 * wholes.log_precision, "b j -> b 1 j") - 0.5 * expected
 

@@ -16,8 +16,13 @@ def operations(action: Callable[[], object]) -> int:
     """
     from torch.utils.flop_counter import FlopCounterMode  # not at the top: it takes memory, which is measured here
 
-    with FlopCounterMode(display=False) as counter:
-        action()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # it sees only what its own thread does
+    try:
+        with FlopCounterMode(display=False) as counter:
+            action()
+    finally:
+        torch.set_num_threads(threads)
     return counter.get_total_flops()
 
 

@@ -12,7 +12,7 @@ r = xi (wr + wi). So all matrices are real.
 
 import cmath
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -22,6 +22,7 @@ from jaxtyping import Complex128, Float
 from torch import Tensor
 
 from capsnet_dist.kernels.scratch import scratch
+from capsnet_dist.kernels.threads import at_once
 
 Points = Literal["accurate", "loose"]
 """Where to evaluate. "accurate": on the unit circle, at zero and at infinity, with float32 errors of 1e-7 to 3e-7 (root
@@ -49,61 +50,39 @@ class Transform(NamedTuple):
     sizes: list[int]
     """Products at each point of the rows."""
 
-    def apply(self, tiles: Float[Tensor, "y x k"], use: str) -> Float[Tensor, "p k"]:
-        """All factors, in scratch memory of that use."""
-        factors = scratch(use, tiles, sum(self.sizes), tiles.shape[2])
-        values = self.values(tiles, "input values")
-        for (matrix, at), part in zip(self.at_points(values), factors.split(self.sizes), strict=True):
-            transform(matrix, at, part)
-        return factors
-
-    def adjoint(self, factors: Float[Tensor, "p k"], use: str) -> Float[Tensor, "y x k"]:
-        """The transposed map, from factors to a tile, in scratch memory of that use."""
-        number = factors.shape[1]
-        values = self.empty(factors, number, "input values")
-        for (matrix, at), part in zip(self.at_points(values), factors.split(self.sizes), strict=True):
-            transform(matrix.mT, part, at)
-        tiles = scratch(use, factors, self.rows.shape[1], self.single.shape[1], number)
-        self.tiles(values, tiles)
-        return tiles
-
-    def values(self, tiles: Float[Tensor, "y x k"], use: str) -> Float[Tensor, "n x k"]:
-        """Values at the points of the rows, in scratch memory of that use; only `k` of the tiles need be contiguous."""
-        values = self.empty(tiles, tiles.shape[2], use)
-        _each_column(self.rows, tiles, values)
-        return values
-
-    def empty(self, like: Tensor, number: int, use: str) -> Float[Tensor, "n x k"]:
-        """Room for values at the points of the rows, for so many tiles."""
-        return scratch(use, like, len(self.rows), self.single.shape[1], number)
-
-    def at_points(self, values: Float[Tensor, "n x k"]) -> Iterator[tuple[Tensor, Float[Tensor, "x k"]]]:
-        """For one point of the rows after the other: the matrix to the factors there, and what it is applied to."""
+    def at(self, point: int) -> tuple[slice, Float[Tensor, "m nx"]]:
+        """Which of the values belong to a point of the rows, and the matrix from them to the factors there."""
         num_real = self.sizes.count(len(self.single))
-        yield from ((self.single, at) for at in values[:num_real])
-        for both in rearrange(values[num_real:], "(n two) x k -> n (two x) k", two=2):
-            yield self.double, both
+        if point < num_real:
+            return slice(point, point + 1), self.single
+        return slice(2 * point - num_real, 2 * point - num_real + 2), self.double
 
-    def factors(self, values: Float[Tensor, "n x k"], use: str | None) -> Iterator[Float[Tensor, "m k"]]:
-        """Factors at one point of the rows after the other, each in scratch memory where the one before was.
+    def factors(self, tiles: Float[Tensor, "y x k"], point: int, factors: Float[Tensor, "m k"]) -> None:
+        """Overwrite the factors at a point of the rows; of the tiles only `k` need be contiguous."""
+        which, matrix = self.at(point)
+        rows = self.rows[which]
+        values = scratch("values at a point", tiles, len(rows), *tiles.shape[1:])
+        _each_column(rows, tiles, values)
+        transform(matrix, values.flatten(0, 1), factors)
 
-        Args:
-            values: At the points of the rows.
-            use: Of the scratch memory; None: each gets memory of its own.
-        """
-        for matrix, at in self.at_points(values):
-            shape = len(matrix), values.shape[2]
-            factors = scratch(use, values, *shape) if use else values.new_empty(shape)
-            transform(matrix, at, factors)
-            yield factors
+    def add_up(self, factors: Float[Tensor, "m k"], point: int, values: Float[Tensor, "n x k"]) -> None:
+        """The transpose, first half: from the factors at a point of the rows, overwrite the values there."""
+        which, matrix = self.at(point)
+        transform(matrix.mT, factors, values[which].flatten(0, 1))
 
     def tiles(self, values: Float[Tensor, "n x k"], tiles: Float[Tensor, "y x k"]) -> None:
-        """The transpose of `values`; of the tiles, which are overwritten, only `k` need be contiguous."""
-        _each_column(self.rows.mT, values, tiles)
+        """The transpose, second half: from all values, overwrite the tiles, of which only `k` need be contiguous."""
+        parts = math.gcd(values.shape[2], PARTS)
+        chunks = zip(values.chunk(parts, dim=2), tiles.chunk(parts, dim=2), strict=True)
+        at_once(lambda chunk: _each_column(self.rows.mT, *chunk), chunks, values.device)
+
+    def empty(self, like: Tensor, number: int, use: str) -> Float[Tensor, "n x k"]:
+        """Room for the values of so many tiles, in scratch memory of that use."""
+        return scratch(use, like, len(self.rows), self.single.shape[1], number)
 
 
 def transform(matrix: Float[Tensor, "m x"], source: Float[Tensor, "x k"], target: Float[Tensor, "m k"]) -> None:
-    """target = matrix source, with `k` in parts which the threads share."""
+    """target = matrix source, with `k` in parts."""
     parts = math.gcd(source.shape[1], PARTS)
     torch.bmm(
         matrix.expand(parts, -1, -1),

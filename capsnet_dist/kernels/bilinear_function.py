@@ -1,16 +1,16 @@
 """The bilinear convolution as a function with gradients."""
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels.bilinear import transform
-from capsnet_dist.kernels.pieces import Piece, padded, pieces, positions_first
+from capsnet_dist.kernels.bilinear import Transform
+from capsnet_dist.kernels.pieces import Factors, Piece, padded, pieces, positions_first
 from capsnet_dist.kernels.scratch import scratch
+from capsnet_dist.kernels.threads import at_once
 from capsnet_dist.kernels.tiling import Tiling
 
 
@@ -19,10 +19,10 @@ def convolve(
     weight: Float[Tensor, "n c k l"],
     bias: Float[Tensor, " n"],
     tiling: Tiling,
-    transformed: list[list[Tensor]] | None = None,
+    transformed: list[Factors] | None = None,
 ) -> Float[Tensor, "b n y x"]:
     """The convolution; `transformed` is what `transform_weight` gave for this weight and tiling, if it was kept."""
-    kept: list[list[Tensor]] | None = [] if torch.is_grad_enabled() and weight.requires_grad else None
+    kept: list[Factors] | None = [] if torch.is_grad_enabled() and weight.requires_grad else None
     found: Any = BilinearConvolution.apply(maps, weight, bias, tiling, transformed, kept)
     return rearrange(found, "y x b n -> b n y x")  # out here, so that what follows may overwrite it
 
@@ -30,8 +30,10 @@ def convolve(
 class BilinearConvolution(torch.autograd.Function):
     """y = C [sum over phases of (A x) (G w)] + bias: each product is a matrix product over samples and channels.
 
-    Both gradients have the same form. The transformed input is kept for backward: in the paper's network it takes 1.3
-    times the memory of the input. The weight is transformed again: kept, it would take six times its own memory.
+    Both gradients have the same form. Whoever transforms the factors at a point of the rows multiplies them, too: only
+    what was added up over the points goes from thread to thread. The transformed input is kept for backward: in the
+    paper's network it takes 1.3 times the memory of the input. The weight is transformed again: kept, it would take six
+    times its own memory.
     """
 
     @staticmethod
@@ -40,24 +42,34 @@ class BilinearConvolution(torch.autograd.Function):
         weight: Float[Tensor, "n c k l"],
         bias: Float[Tensor, " n"],
         tiling: Tiling,
-        transformed: list[list[Tensor]] | None,
-        kept: list[list[Tensor]] | None,
+        transformed: list[Factors] | None,
+        kept: list[Factors] | None,
     ) -> Float[Tensor, "y x b n"]:
         """The convolution, positions first; `kept` gets the transformed input of each piece."""
-        parts = pieces(tiling, maps)
-        outputs, samples = parts[0].algorithm.outputs, len(maps) * tiling.tiles
-        products = scratch("products", maps, sum(outputs.sizes), samples, len(weight))
+        parts, samples = pieces(tiling, maps), len(maps) * tiling.tiles
+        whole = parts[0].algorithm
+        products = scratch("products", maps, sum(whole.outputs.sizes), samples, len(weight))
+        values = whole.outputs.empty(maps, samples * len(weight), "values of outputs")
         x = padded(maps, tiling)
-        for piece, taps in zip(parts, transformed or _taps(weight, parts), strict=True):
-            slots, factors = piece.slots(products, parts[0].algorithm), piece.inputs(x, keep=kept is not None)
-            if kept is not None:
-                kept.append(factors := list(factors))
-            for at, of_inputs, of_taps in zip(slots, factors, taps, strict=True):
+        inputs = [piece.inputs(x, keep=kept is not None) for piece in parts]
+        taps = transformed or _taps(weight, parts)
+
+        def multiply(point: int) -> None:
+            at = products.split(whole.outputs.sizes)[point]
+            for piece, of_inputs, of_taps in zip(parts, inputs, taps, strict=True):
+                number = piece.number(point, whole)
                 if piece is parts[0]:  # it has all products
-                    torch.bmm(of_inputs, of_taps.mT, out=at)
-                else:
-                    at.baddbmm_(of_inputs, of_taps.mT)
-        tiles = outputs.adjoint(rearrange(products, "m s n -> m (s n)"), "tiles")
+                    torch.bmm(of_inputs.at(number), of_taps.at(number).mT, out=at)
+                elif number >= 0:
+                    some = at[-piece.algorithm.outputs.sizes[number] :]
+                    some.baddbmm_(of_inputs.at(number), of_taps.at(number).mT)
+            whole.outputs.add_up(rearrange(at, "m s n -> m (s n)"), point, values)
+
+        at_once(multiply, _largest_first(whole.outputs), maps.device)
+        if kept is not None:
+            kept += [factors.known() for factors in inputs]
+        tiles = scratch("tiles", maps, tiling.rows.tile, tiling.columns.tile, samples * len(weight))
+        whole.outputs.tiles(values, tiles)
         sizes = {"k": tiling.rows.tiles, "l": tiling.columns.tiles, "b": len(maps)}
         result = rearrange(tiles, "y x (k l b n) -> (k y) (l x) b n", **sizes)
         return result[: tiling.rows.outputs, : tiling.columns.outputs] + bias
@@ -75,22 +87,27 @@ class BilinearConvolution(torch.autograd.Function):
         wanted: tuple[bool, ...] = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # gradients of gradients: the library's can be differentiated again
             return *_library_gradients(gradient, maps, weight, ctx.tiling, wanted), None, None, None
-        parts = pieces(ctx.tiling, maps)
-        products = _output_factors(gradient, parts[0])
-        by_weight = _weight_gradient(products, maps, weight, parts, ctx.kept or []) if wanted[1] else None
-        by_maps = _maps_gradient(products, maps, weight, parts) if wanted[0] else None  # in the memory given up
+        by_maps, by_weight = _gradients(gradient, maps, weight, ctx.tiling, ctx.kept or [], wanted)
         return by_maps, by_weight, gradient.sum(dim=(0, 2, 3)) if wanted[2] else None, None, None, None
 
 
-def transform_weight(weight: Float[Tensor, "n c k l"], tiling: Tiling) -> list[list[Float[Tensor, "_ n _"]]]:
-    """G w of all phases and points, for as long as the weight stays as it is."""
-    return [[factors.clone() for factors in taps] for taps in _taps(weight, pieces(tiling, weight))]
+def transform_weight(weight: Float[Tensor, "n c k l"], tiling: Tiling) -> list[Factors]:
+    """G w of all phases, for as long as the weight stays as it is."""
+    taps = _taps(weight, pieces(tiling, weight), keep=True)
+    for factors in taps:
+        at_once(factors.at, _largest_first(factors.transform), weight.device)
+    return [factors.known() for factors in taps]
 
 
-def _taps(weight: Float[Tensor, "n c k l"], parts: list[Piece]) -> Iterator[Iterator[Float[Tensor, "_ n _"]]]:
-    """G w of one piece after the other."""
+def _taps(weight: Float[Tensor, "n c k l"], parts: list[Piece], *, keep: bool = False) -> list[Factors]:
+    """G w of all pieces."""
     first = positions_first("weight", weight)
-    return (piece.taps(first) for piece in parts)
+    return [piece.taps(first, keep=keep) for piece in parts]
+
+
+def _largest_first(transform: Transform) -> list[int]:
+    """Points of the rows by their products."""
+    return sorted(range(len(transform.sizes)), key=lambda point: -transform.sizes[point])
 
 
 def _output_factors(gradient: Float[Tensor, "b n y x"], piece: Piece) -> Float[Tensor, "m s n"]:
@@ -100,56 +117,78 @@ def _output_factors(gradient: Float[Tensor, "b n y x"], piece: Piece) -> Float[T
     if any(ragged):
         gradient = torch.nn.functional.pad(gradient, (0, ragged[0], 0, ragged[1]))
     tiles = rearrange(gradient, "b n (k y) (l x) -> y x (k l b n)", y=rows.tile, x=columns.tile)
-    return rearrange(piece.algorithm.outputs.apply(tiles, "products"), "m (s n) -> m s n", n=gradient.shape[1])
+    outputs = piece.algorithm.outputs
+    factors = scratch("products", tiles, sum(outputs.sizes), tiles.shape[2])
+    slots = factors.split(outputs.sizes)
+    at_once(lambda point: outputs.factors(tiles, point, slots[point]), _largest_first(outputs), tiles.device)
+    return rearrange(factors, "m (s n) -> m s n", n=gradient.shape[1])
 
 
-def _maps_gradient(
-    products: Float[Tensor, "m s n"],
+class Term(NamedTuple):
+    """What a point of the rows of a piece adds to a gradient: the transpose of a transform, of products of factors."""
+
+    point: int
+    """Its number in the piece."""
+    left: Float[Tensor, "m a k"]
+    """Factors there."""
+    right: Factors
+    """The others."""
+    transform: Transform
+    """Whose transpose."""
+    values: Float[Tensor, "n x ac"]
+    """Where to."""
+
+    def add_up(self) -> None:
+        """Overwrite the values at this point."""
+        right = self.right.at(self.point)
+        product = scratch("product", right, *self.left.shape[:2], right.shape[2])
+        torch.bmm(self.left, right, out=product)
+        self.transform.add_up(product.flatten(1), self.point, self.values)
+
+
+def _gradients(
+    gradient: Float[Tensor, "b n y x"],
     maps: Float[Tensor, "b c h w"],
     weight: Float[Tensor, "n c k l"],
-    parts: list[Piece],
-) -> Float[Tensor, "b c h w"]:
-    """A^T [(C^T dy) (G w)]."""
-    rows, columns, _ = parts[0].tiling
-    height, width = rows.padding + rows.length + rows.missing, columns.padding + columns.length + columns.missing
-    gradient = maps.new_zeros(height, width, len(maps), maps.shape[1])
-    for piece, taps in zip(parts, _taps(weight, parts), strict=True):
-        channels, inputs = piece.rows.number * piece.columns.number * maps.shape[1], piece.algorithm.inputs
-        values = inputs.empty(maps, products.shape[1] * channels, "input values")
-        slots = piece.slots(products, parts[0].algorithm)
-        for (matrix, at), of_products, of_taps in zip(inputs.at_points(values), slots, taps, strict=True):
-            factors = scratch("inputs", maps, len(matrix), products.shape[1], channels)
-            torch.bmm(of_products, of_taps, out=factors)
-            transform(matrix.mT, rearrange(factors, "m s c -> m (s c)"), at)
-        piece.set_inputs(values, gradient)
-    inner = gradient[rows.padding :, columns.padding :][: rows.length, : columns.length]
-    return rearrange(inner, "h w b c -> b c h w")
+    tiling: Tiling,
+    kept: list[Factors],
+    wanted: tuple[bool, ...],
+) -> tuple[Float[Tensor, "b c h w"] | None, Float[Tensor, "n c k l"] | None]:
+    """A^T [(C^T dy) (G w)] and G^T [(C^T dy) (A x)].
 
-
-def _weight_gradient(
-    products: Float[Tensor, "m s n"],
-    maps: Float[Tensor, "b c h w"],
-    weight: Float[Tensor, "n c k l"],
-    parts: list[Piece],
-    kept: list[list[Tensor]],
-) -> Float[Tensor, "n c k l"]:
-    """G^T [(C^T dy) (A x)], each A x given up once it was used; a second time they are made again."""
-    channels, inputs, height, width = weight.shape
-    w = scratch("weight", weight, height, width, channels, inputs)
-    x = None if kept else padded(maps, parts[0].tiling)
+    The inputs that were kept are given up, piece by piece; a second time they are made again.
+    """
+    parts, (rows, columns, _) = pieces(tiling, maps), tiling
+    products, w = _output_factors(gradient, parts[0]), positions_first("weight", weight.contiguous())
+    x = padded(maps, tiling) if wanted[1] and not kept else None
+    sides = [side.padding + side.length + side.missing for side in (rows, columns)]
+    by_maps = maps.new_zeros(*sides, *maps.shape[:2]) if wanted[0] else None
     for piece in parts:
-        inputs_at_points = iter(kept.pop(0)) if x is None else piece.inputs(x)
-        each, taps = piece.rows.number * piece.columns.number * inputs, piece.algorithm.taps
-        values = taps.empty(weight, channels * each, "tap values")
         slots = piece.slots(products, parts[0].algorithm)
-        for (matrix, at), of_products, of_inputs in zip(taps.at_points(values), slots, inputs_at_points, strict=True):
-            factors = scratch("taps", weight, len(matrix), channels, each)
-            torch.bmm(of_products.mT, of_inputs, out=factors)
-            transform(matrix.mT, rearrange(factors, "m n c -> m (n c)"), at)
-        piece.set_taps(values, w)
-    gradient = weight.new_empty(channels * inputs, height * width)
-    gradient.copy_(rearrange(w, "k l n c -> (n c) (k l)"))
-    return rearrange(gradient, "(n c) (k l) -> n c k l", n=channels, k=height)
+        to_maps, to_weight = piece.algorithm.inputs, piece.algorithm.taps
+        channels = piece.rows.number * piece.columns.number * maps.shape[1]
+        of_maps = to_maps.empty(maps, products.shape[1] * channels, "values of inputs")
+        of_weight = to_weight.empty(weight, len(weight) * channels, "values of taps")
+        terms: list[Term] = []
+        if wanted[0]:
+            taps = piece.taps(w)
+            terms += [Term(n, slot, taps, to_maps, of_maps) for n, slot in enumerate(slots)]
+        if wanted[1]:
+            inputs = piece.inputs(x) if x is not None else kept.pop(0)
+            terms += [Term(n, slot.mT, inputs, to_weight, of_weight) for n, slot in enumerate(slots)]
+        at_once(Term.add_up, sorted(terms, key=lambda term: -len(term.left)), maps.device)
+        if by_maps is not None:
+            piece.set_inputs(of_maps, by_maps)
+        if wanted[1]:
+            piece.set_taps(of_weight, w)  # in place of the taps, which nobody needs again
+    if by_maps is not None:
+        inner = by_maps[rows.padding :, columns.padding :][: rows.length, : columns.length]
+        by_maps = rearrange(inner, "h w b c -> b c h w")
+    if not wanted[1]:
+        return by_maps, None
+    by_weight = weight.new_empty(weight[:, :, 0, 0].numel(), weight[0, 0].numel())
+    by_weight.copy_(rearrange(w, "k l n c -> (n c) (k l)"))  # of two axes: PyTorch is fast at transposing a matrix
+    return by_maps, by_weight.view(weight.shape)
 
 
 def _library_gradients(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from capsnet_dist.kernels.bilinear_function import convolve, transform_weight
 from capsnet_dist.kernels.patches import rectified_product
+from capsnet_dist.kernels.pieces import Factors
 from capsnet_dist.kernels.switch import fast_paths_allowed
 from capsnet_dist.kernels.tiling import Convolution, Tiling, cheapest
 
@@ -117,13 +118,13 @@ class _Kept(NamedTuple):
 
     weight: Tensor
     tiling: Tiling
-    transformed: list[list[Tensor]]
+    transformed: list[Factors]
 
 
 _kept: WeakKeyDictionary[FastConv2d, _Kept] = WeakKeyDictionary()
 
 
-def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[list[Tensor]] | None:
+def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[Factors] | None:
     """The transformed weight, kept from call to call while no gradients are recorded and the weight stays the same.
 
     The weight is compared by value: a version counter misses what is written through `weight.data`.

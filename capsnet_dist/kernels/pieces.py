@@ -4,7 +4,7 @@ Positions come before samples and channels here, so that cutting out copies whol
 """
 
 import itertools
-from collections.abc import Iterator
+import math
 from typing import NamedTuple
 
 import torch
@@ -12,9 +12,39 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels.bilinear import Algorithm, algorithm
+from capsnet_dist.kernels.bilinear import Algorithm, Transform, algorithm
 from capsnet_dist.kernels.scratch import scratch
 from capsnet_dist.kernels.tiling import Phases, Tiling
+
+
+class Factors(NamedTuple):
+    """One factor of each product of a piece: made where it is asked for, at a point of the rows, or known."""
+
+    transform: Transform
+    """What makes them."""
+    channels: int
+    """Of all phases of the piece."""
+    tiles: Float[Tensor, "y x sc"] | None
+    """Out of what they are made; None: they are known."""
+    room: Float[Tensor, "m sc"] | None
+    """For all of them; None: each thread has scratch memory, for those at one point."""
+    use: str
+    """Of the scratch memory."""
+
+    def at(self, point: int) -> Float[Tensor, "m s c"]:
+        """Those at a point of the rows, by its number in the piece."""
+        if self.room is not None:
+            factors = self.room.split(self.transform.sizes)[point]
+        else:
+            assert self.tiles is not None
+            factors = scratch(self.use, self.tiles, self.transform.sizes[point], self.tiles.shape[2])
+        if self.tiles is not None:
+            self.transform.factors(self.tiles, point, factors)
+        return rearrange(factors, "m (s c) -> m s c", c=self.channels)
+
+    def known(self) -> "Factors":
+        """The same, once all of them were made where there is room."""
+        return self._replace(tiles=None)
 
 
 class Piece(NamedTuple):
@@ -29,19 +59,26 @@ class Piece(NamedTuple):
     columns: Phases
     algorithm: Algorithm
 
-    def inputs(self, maps: Float[Tensor, "h w b c"], *, keep: bool = False) -> Iterator[Float[Tensor, "m s pqc"]]:
-        """A x, at one point of the rows after the other, each where the one before was unless they are to be kept."""
-        values = self.algorithm.inputs.values(self._together(self.windows(maps)), "input values")
-        channels = self.rows.number * self.columns.number * maps.shape[3]
-        for factors in self.algorithm.inputs.factors(values, None if keep else "inputs"):
-            yield rearrange(factors, "m (s c) -> m s c", c=channels)
+    def number(self, point: int, whole: Algorithm) -> int:
+        """The number of a point of the rows here, from that in the algorithm of the longest phases; negative: none.
 
-    def taps(self, weight: Float[Tensor, "h w n c"]) -> Iterator[Float[Tensor, "m n pqc"]]:
-        """G w, at one point of the rows after the other, each where the one before was."""
+        Phases that are short have the last points of the rows, and the last products at each.
+        """
+        return point - len(whole.outputs.sizes) + len(self.algorithm.outputs.sizes)
+
+    def slots(self, products: Float[Tensor, "m s n"], whole: Algorithm) -> list[Float[Tensor, "o s n"]]:
+        """The products of these phases at one point of the rows after the other, out of those of the longest ones."""
+        points, sizes = products.split(whole.outputs.sizes), self.algorithm.outputs.sizes
+        return [at[-size:] for at, size in zip(points[-len(sizes) :], sizes, strict=True)]
+
+    def inputs(self, maps: Float[Tensor, "h w b c"], *, keep: bool = False) -> Factors:
+        """A x; whether with room for all of them."""
+        return self._factors(self.algorithm.inputs, self.windows(maps), "input", keep)
+
+    def taps(self, weight: Float[Tensor, "h w n c"], *, keep: bool = False) -> Factors:
+        """G w; whether with room for all of them."""
         phases = rearrange(self.phases(weight), "t u n c p q -> t u n p q c")
-        values = self.algorithm.taps.values(self._together(phases), "tap values")
-        for factors in self.algorithm.taps.factors(values, "taps"):
-            yield rearrange(factors, "m (n c) -> m n c", n=weight.shape[2])
+        return self._factors(self.algorithm.taps, phases, "tap", keep)
 
     def set_inputs(self, values: Float[Tensor, "o x k"], maps: Float[Tensor, "h w b c"]) -> None:
         """Add A^T of the values to the maps, each window where it was cut out; where there is one, overwrite it."""
@@ -75,23 +112,13 @@ class Piece(NamedTuple):
         tiles = self.phases(maps).unfold(0, y.points, rows.tile).unfold(1, x.points, columns.tile)
         return rearrange(tiles[: rows.tiles, : columns.tiles], "k l b c p q y x -> y x k l b p q c")
 
-    def slots(self, products: Float[Tensor, "m s n"], whole: Algorithm) -> tuple[Float[Tensor, "o s n"], ...]:
-        """Where the products of these phases go, at one point of the rows after the other.
-
-        Args:
-            products: Those of the whole.
-            whole: The algorithm that has all products; phases that are short have the last points of the rows, and the
-                last products at each.
-        """
-        all_sizes, sizes = whole.outputs.sizes, self.algorithm.outputs.sizes
-        points = products.split(all_sizes)[len(all_sizes) - len(sizes) :]
-        return tuple(at[len(at) - size :] for at, size in zip(points, sizes, strict=True))
-
-    def _together(self, tiles: Float[Tensor, "y x *k"]) -> Float[Tensor, "y x k"]:
-        """All that is at each position as one axis: as it is where that can be, else a copy in scratch memory."""
+    def _factors(self, transform: Transform, tiles: Float[Tensor, "y x *s p q c"], use: str, keep: bool) -> Factors:
+        channels = math.prod(tiles.shape[-3:])
         if not tiles[0, 0].is_contiguous():
-            tiles = scratch("tiles", tiles, *tiles.shape).copy_(tiles)
-        return tiles.flatten(2)
+            tiles = scratch(f"{use} tiles {self.rows.first} {self.columns.first}", tiles, *tiles.shape).copy_(tiles)
+        flat = tiles.flatten(2)
+        room = flat.new_empty(sum(transform.sizes), flat.shape[2]) if keep else None
+        return Factors(transform, channels, flat, room, f"{use} factors")
 
 
 def pieces(tiling: Tiling, like: Tensor) -> list[Piece]:

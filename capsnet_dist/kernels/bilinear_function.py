@@ -53,17 +53,18 @@ class BilinearConvolution(torch.autograd.Function):
         x = padded(maps, tiling)
         inputs = [piece.inputs(x, keep=kept is not None) for piece in parts]
         taps = transformed or _taps(weight, parts)
+        slots = [piece.slots(products, whole) for piece in parts]
 
         def multiply(point: int) -> None:
-            at = products.split(whole.outputs.sizes)[point]
-            for piece, of_inputs, of_taps in zip(parts, inputs, taps, strict=True):
-                number = piece.number(point, whole)
+            for piece, of_piece, of_inputs, of_taps in zip(parts, slots, inputs, taps, strict=True):
+                if (number := piece.number(point, whole)) < 0:
+                    continue
+                factors = of_inputs.at(number), of_taps.at(number).mT
                 if piece is parts[0]:  # it has all products
-                    torch.bmm(of_inputs.at(number), of_taps.at(number).mT, out=at)
-                elif number >= 0:
-                    some = at[-piece.algorithm.outputs.sizes[number] :]
-                    some.baddbmm_(of_inputs.at(number), of_taps.at(number).mT)
-            whole.outputs.add_up(rearrange(at, "m s n -> m (s n)"), point, values)
+                    torch.bmm(*factors, out=of_piece[number])
+                else:
+                    of_piece[number].baddbmm_(*factors)
+            whole.outputs.add_up(slots[0][point].flatten(1), point, values)
 
         at_once(multiply, _largest_first(whole.outputs), maps.device)
         if kept is not None:
@@ -159,7 +160,8 @@ def _gradients(
     The inputs that were kept are given up, piece by piece; a second time they are made again.
     """
     parts, (rows, columns, _) = pieces(tiling, maps), tiling
-    products, w = _output_factors(gradient, parts[0]), positions_first("weight", weight.contiguous())
+    products = _output_factors(gradient, parts[0])
+    w = positions_first("weight", weight.contiguous())  # a copy, which becomes the gradient piece by piece
     x = padded(maps, tiling) if wanted[1] and not kept else None
     sides = [side.padding + side.length + side.missing for side in (rows, columns)]
     by_maps = maps.new_zeros(*sides, *maps.shape[:2]) if wanted[0] else None
@@ -167,19 +169,19 @@ def _gradients(
         slots = piece.slots(products, parts[0].algorithm)
         to_maps, to_weight = piece.algorithm.inputs, piece.algorithm.taps
         channels = piece.rows.number * piece.columns.number * maps.shape[1]
-        of_maps = to_maps.empty(maps, products.shape[1] * channels, "values of inputs")
-        of_weight = to_weight.empty(weight, len(weight) * channels, "values of taps")
+        of_maps = of_weight = None
         terms: list[Term] = []
         if wanted[0]:
-            taps = piece.taps(w)
+            of_maps, taps = to_maps.empty(maps, products.shape[1] * channels, "values of inputs"), piece.taps(w)
             terms += [Term(n, slot, taps, to_maps, of_maps) for n, slot in enumerate(slots)]
         if wanted[1]:
+            of_weight = to_weight.empty(weight, len(weight) * channels, "values of taps")
             inputs = piece.inputs(x) if x is not None else kept.pop(0)
             terms += [Term(n, slot.mT, inputs, to_weight, of_weight) for n, slot in enumerate(slots)]
         at_once(Term.add_up, sorted(terms, key=lambda term: -len(term.left)), maps.device)
-        if by_maps is not None:
+        if by_maps is not None and of_maps is not None:
             piece.set_inputs(of_maps, by_maps)
-        if wanted[1]:
+        if of_weight is not None:
             piece.set_taps(of_weight, w)  # in place of the taps, which nobody needs again
     if by_maps is not None:
         inner = by_maps[rows.padding :, columns.padding :][: rows.length, : columns.length]

@@ -10,38 +10,32 @@ import torch
 from torch import Tensor
 
 from capsnet_dist.kernels import gaussian_cpu, routing_cpu, votes_cpu
+from capsnet_dist.kernels.anew import Anew
 from capsnet_dist.kernels.folded import Folded, VotesBackend
 from capsnet_dist.kernels.gaussian_cpu import Gradients
 
 WIDEST = 2**13  # numbers in all votes of a part, up to which they fit a streaming multiprocessor's registers
+LONGEST = 2**8  # numbers of a pose, likewise
 
 
 @runtime_checkable
-class RoutingBackend(Protocol):
-    """The passes of dynamic routing; `routing_cpu` says what each is."""
+class Passes(Protocol):
+    """The passes of dynamic routing over some samples; `routing_cpu` says what each is."""
 
-    def total(self, poses: Tensor, weight: Tensor, prior: Tensor | None, gathered: Tensor, leaky: bool) -> Tensor:
-        """The totals of one round."""
+    def total(self, gathered: Tensor) -> Tensor:
+        """The totals of a round, from V."""
         ...
 
-    def gathered_gradient(
-        self, poses: Tensor, weight: Tensor, prior: Tensor | None, gathered: Tensor, gradient: Tensor, leaky: bool
-    ) -> Tensor:
-        """From the gradient of the totals to that of the sum of poses before."""
+    def turn(self, gathered: Tensor) -> None:
+        """Begin with the gradients of some rounds, given V of each."""
         ...
 
-    def input_gradients(
-        self,
-        poses: Tensor,
-        weight: Tensor,
-        prior: Tensor | None,
-        gathered: Tensor,
-        gradient: Tensor,
-        common: Tensor,
-        leaky: bool,
-        through: bool,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Those of poses, weight and prior."""
+    def gathered_gradient(self, number: int, gradient: Tensor) -> Tensor:
+        """From gs to gV, of one of these rounds."""
+        ...
+
+    def input_gradients(self, gradient: Tensor, common: Tensor, through: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Those of poses, weight and prior, from gs of these rounds."""
         ...
 
 
@@ -77,22 +71,31 @@ def votes(poses: Tensor, weight: Tensor) -> VotesBackend:
     return Folded(votes_cpu)
 
 
-def routing(poses: Tensor, weight: Tensor) -> RoutingBackend:
+def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) -> Passes:
     """What routes these parts."""
     if _fits_triton(poses, weight):
         from capsnet_dist.kernels import routing_triton
 
-        return routing_triton
+        return routing_triton.Kept(poses, weight, prior, leaky)
     if _fits_numba(poses, weight):
         from capsnet_dist.kernels import routing_numba
 
-        return routing_numba
-    return routing_cpu
+        return Anew(routing_numba, poses, weight, prior, leaky)
+    return Anew(routing_cpu, poses, weight, prior, leaky)
+
+
+def samples(poses: Tensor, weight: Tensor, rounds: int) -> list[slice]:
+    """All samples, as many at a time as gradients of so many rounds have room for."""
+    if _fits_triton(poses, weight):
+        from capsnet_dist.kernels import routing_triton
+
+        return routing_triton.samples(poses, weight, 1 + 2 * rounds)
+    return [slice(None)]
 
 
 def gaussian(poses: Tensor, weight: Tensor) -> GaussianBackend:
     """What compares the votes of these parts with the means of wholes."""
-    if _fits_triton(poses, weight):
+    if _fits_triton(poses, weight) and weight.shape[1] * weight.shape[2] <= WIDEST:
         from capsnet_dist.kernels import gaussian_triton
 
         return gaussian_triton
@@ -122,5 +125,5 @@ def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
 
 
 def _fits_triton(poses: Tensor, weight: Tensor) -> bool:
-    wide = weight.shape[1] * weight.shape[2] > WIDEST
-    return poses.is_cuda and poses.dtype is not torch.float64 and not wide and installed("triton")
+    long = max(weight.shape[2:]) > LONGEST
+    return poses.is_cuda and poses.dtype is not torch.float64 and not long and installed("triton")

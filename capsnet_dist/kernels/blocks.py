@@ -92,7 +92,7 @@ def even_total(poses: Float[Tensor, "b i p"], weight: Float[Tensor, "i j d p"]) 
     """The sum of all votes for each whole: one matrix product for all wholes and many parts."""
     num_parts, num_wholes, dim, part_dim = weight.shape
     total = at_least_float32(poses.new_zeros(len(poses), num_wholes * dim))
-    size = max(1, NUMBERS // max(1, num_wholes * dim * part_dim))
+    size = num_parts if poses.is_cuda else max(1, NUMBERS // max(1, num_wholes * dim * part_dim))
     for start in range(0, num_parts, size):
         u = rearrange(at_least_float32(poses[:, start : start + size]), "b n p -> b (n p)")
         total.addmm_(u, rearrange(at_least_float32(weight[start : start + size]), "n j d p -> (n p) (j d)"))

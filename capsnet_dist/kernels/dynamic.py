@@ -56,7 +56,7 @@ class Dynamic(torch.autograd.Function):
         poses: Tensor, weight: Tensor, prior: Tensor | None, bias: Tensor | None, rules: Rules
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The wholes, and for backward V and s of every round."""
-        backend = backends.routing(poses, weight)
+        passes = backends.routing(poses, weight, prior, rules.leaky)
         v = summed = at_least_float32(poses.new_zeros(len(poses), *weight.shape[1:3]))
         gathered: list[Tensor] = []
         totals: list[Tensor] = []
@@ -64,7 +64,7 @@ class Dynamic(torch.autograd.Function):
             if number == 0 and prior is None:
                 s = even_total(poses, weight) * _share(weight, rules)
             else:
-                s = backend.total(poses, weight, prior, summed, rules.leaky)
+                s = passes.total(summed)
             s = s if bias is None else s + bias
             v = squash(s)
             gathered.append(summed)
@@ -99,24 +99,40 @@ def _gradients(
     """Those of poses, weight, prior and bias."""
     poses, weight, prior, bias = inputs
     assert poses is not None and weight is not None
-    backend = backends.routing(poses, weight)
+    first = 0 if prior is not None else 1  # of the rounds whose couplings depend on something
+    first = first if rules.through else max(first, rules.iterations - 1)
+    found = [
+        _of_samples(gradient[some], poses[some], weight, prior, gathered[:, some], totals[:, some], first, rules)
+        for some in backends.samples(poses, weight, rules.iterations - first)
+    ]
+    gu = found[0][0] if len(found) == 1 else torch.cat([each[0] for each in found])
+    gW, gprior, gbias = (sum(parts[1:], parts[0]) for parts in list(zip(*found, strict=True))[1:])
+    return gu, gW, None if prior is None else gprior, None if bias is None else gbias
+
+
+def _of_samples(
+    gradient: Float[Tensor, "b j d"],
+    poses: Float[Tensor, "b i p"],
+    weight: Float[Tensor, "i j d p"],
+    prior: Float[Tensor, "i j"] | None,
+    gathered: Float[Tensor, "t b j d"],
+    totals: Float[Tensor, "t b j d"],
+    first: int,
+    rules: Rules,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Those of poses, weight, prior and bias, from some of the samples."""
+    passes = backends.routing(poses, weight, prior, rules.leaky)
+    passes.turn(gathered[first:])
     gs = torch.zeros_like(totals)
     gv, received = at_least_float32(gradient), torch.zeros_like(totals[0])
     for number in reversed(range(rules.iterations)):
         gs[number] = _squash_gradient(totals[number], gv)
         if number == 0 or not rules.through:
             break
-        V = gathered[number]
-        received = received + backend.gathered_gradient(poses, weight, prior, V, gs[number], rules.leaky)
+        received = received + passes.gathered_gradient(number - first, gs[number])
         gv = received
-    common, used = torch.zeros_like(received), slice(0 if rules.through else rules.iterations - 1, None)
-    if prior is None:
-        common = gs[0] * _share(weight, rules)
-        used = slice(max(1, used.start), None)
-    gu, gW, gprior = backend.input_gradients(
-        poses, weight, prior, gathered[used], gs[used], common, rules.leaky, rules.through
-    )
-    return gu, gW, None if prior is None else gprior, None if bias is None else gs.sum(dim=(0, 1))
+    common = gs[0] * _share(weight, rules) if prior is None else torch.zeros_like(received)
+    return *passes.input_gradients(gs[first:], common, rules.through), gs.sum(dim=(0, 1))
 
 
 def _differentiably(gradient: Tensor, inputs: list[Tensor | None], rules: Rules) -> tuple[Tensor | None, ...]:

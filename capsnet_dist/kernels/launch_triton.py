@@ -26,8 +26,8 @@ class Sizes(NamedTuple):
     @property
     def tile(self) -> dict[str, int]:
         """Samples, wholes and numbers that a program holds: powers of two."""
-        wholes, numbers = _power(self.J), _power(self.D)
-        samples = min(_power(self.B), max(1, min(16, REGISTERS // (wholes * numbers))))
+        wholes, numbers = power_of_two(self.J), power_of_two(self.D)
+        samples = min(power_of_two(self.B), max(1, min(16, REGISTERS // (wholes * numbers))))
         return {"BB": samples, "BJ": wholes, "BD": numbers, "num_warps": 4 if wholes * numbers < REGISTERS else 8}
 
     @property
@@ -51,6 +51,6 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=torch.float32, device=like.device)
 
 
-def _power(number: int) -> int:
+def power_of_two(number: int, least: int = 1) -> int:
     """The next power of two."""
-    return 1 << max(0, number - 1).bit_length()
+    return max(least, 1 << max(0, number - 1).bit_length())

@@ -16,40 +16,6 @@ import triton.language as tl
 
 @triton.jit
 @no_type_check
-def combine_kernel(u, W, c, s, B, I, J, D, P, N, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
-    """Write sum_i c_ij y_ij of one of N pieces of the parts."""
-    n, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
-    total = tl.zeros([BB, BJ, BD], tl.float32)
-    for i in range(I * n // N, I * (n + 1) // N):
-        coupling = tl.load(c + (b[:, None] * I + i) * J + j, (b < B)[:, None] & (j < J), 0.0).to(tl.float32)
-        total += coupling[:, :, None] * votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
-    store_vectors(s + n * B.to(tl.int64) * J * D, total, b, j, d, B, J, D)
-
-
-@triton.jit
-@no_type_check
-def agreement_kernel(u, W, v, a, B, I, J, D, P, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
-    """Write y_j . v_j of one part."""
-    i, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
-    y = votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
-    agreement = tl.sum(y * vectors(v, b, j, d, B, J, D), axis=2)
-    tl.store(a + (b[:, None] * I + i) * J + j, agreement, (b < B)[:, None] & (j < J))
-
-
-@triton.jit
-@no_type_check
-def votes_gradients_kernel(u, W, c, v, gu, gW, B, I, J, D, P, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
-    """Write sum_j c_j W_j^T v_j and sum_b c_j v_j u^T of one part."""
-    i, j, d = tl.program_id(0).to(tl.int64), tl.arange(0, BJ), tl.arange(0, BD)
-    for first in range(0, B, BB):
-        b = first + tl.arange(0, BB).to(tl.int64)
-        coupling = tl.load(c + (b[:, None] * I + i) * J + j, (b < B)[:, None] & (j < J), 0.0).to(tl.float32)
-        gy = coupling[:, :, None] * vectors(v, b, j, d, B, J, D)
-        spread(u, W, gy, gu, gW, i, b, j, d, B, I, J, D, P)
-
-
-@triton.jit
-@no_type_check
 def distances_kernel(u, W, m, q, D_, B, I, J, D, P, R, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr):
     """Write sum_rd q_j (y_j - m_j)^2 of one part, of which each sample has R rows in u, m and q."""
     i, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
@@ -89,63 +55,6 @@ def gaussian_gradients_kernel(
         x = differences(u, W, m, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
         gy = 2 * couplings(c, i, b, j, B, I, J, R)[:, :, None] * vectors(q, b, j, d, B, J, D) * x
         spread(u, W, gy, gu, gW, i, b, j, d, B, I, J, D, P)
-
-
-@triton.jit
-@no_type_check
-def total_kernel(
-    u, W, prior, V, s, B, I, J, D, P, N, LEAKY: tl.constexpr, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr
-):
-    """Write sum_i c_ij y_ij of one of N pieces of the parts, with c_i = softmax(y_i . V + prior_i)."""
-    n, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
-    gathered = vectors(V, b, j, d, B, J, D)
-    total = tl.zeros([BB, BJ, BD], tl.float32)
-    for i in range(I * n // N, I * (n + 1) // N):
-        y = votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
-        total += couple(y, gathered, prior, i, j, J, LEAKY)[:, :, None] * y
-    store_vectors(s + n * B.to(tl.int64) * J * D, total, b, j, d, B, J, D)
-
-
-@triton.jit
-@no_type_check
-def gathered_gradient_kernel(
-    u, W, prior, V, gs, gV, B, I, J, D, P, N, LEAKY: tl.constexpr, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr
-):
-    """Write sum_i gb_ij y_ij of one of N pieces of the parts."""
-    n, b, j, d = tl.program_id(1), samples(BB), tl.arange(0, BJ), tl.arange(0, BD)
-    gathered, gradient = vectors(V, b, j, d, B, J, D), vectors(gs, b, j, d, B, J, D)
-    total = tl.zeros([BB, BJ, BD], tl.float32)
-    for i in range(I * n // N, I * (n + 1) // N):
-        y = votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
-        c = couple(y, gathered, prior, i, j, J, LEAKY)
-        total += couple_gradient(c, tl.sum(y * gradient, axis=2))[:, :, None] * y
-    store_vectors(gV + n * B.to(tl.int64) * J * D, total, b, j, d, B, J, D)
-
-
-@triton.jit
-@no_type_check
-def routing_gradients_kernel(
-    u, W, prior, V, gs, g, gu, gW, gprior, B, I, J, D, P, T,
-    LEAKY: tl.constexpr, THROUGH: tl.constexpr, BB: tl.constexpr, BJ: tl.constexpr, BD: tl.constexpr,
-):  # fmt: skip
-    """Write gu, gW and gprior of one part, with gy_j = g_j + sum_t (c_j gs_j + gb_j V_j)."""
-    i, j, d = tl.program_id(0).to(tl.int64), tl.arange(0, BJ), tl.arange(0, BD)
-    prior_gradient = tl.zeros([BJ], tl.float32)
-    for first in range(0, B, BB):
-        b = first + tl.arange(0, BB).to(tl.int64)
-        y = votes(u, W, i, b, j, d, B, I, J, D, P, BB, BJ, BD)
-        gy = vectors(g, b, j, d, B, J, D)
-        for t in range(T):
-            gathered = vectors(V, t * B.to(tl.int64) + b, j, d, t * B + B, J, D)
-            gradient = vectors(gs, t * B.to(tl.int64) + b, j, d, t * B + B, J, D)
-            c = couple(y, gathered, prior, i, j, J, LEAKY)
-            gb = couple_gradient(c, tl.sum(y * gradient, axis=2))
-            gy += c[:, :, None] * gradient
-            if THROUGH:
-                gy += gb[:, :, None] * gathered
-            prior_gradient += tl.sum(tl.where((b < B)[:, None], gb, 0.0), axis=0)
-        spread(u, W, gy, gu, gW, i, b, j, d, B, I, J, D, P)
-    tl.store(gprior + i * J + j, prior_gradient, j < J)
 
 
 @triton.jit
@@ -202,28 +111,6 @@ def store_vectors(v, x, b, j, d, B, J, D):
     """v[b, j, d] = x."""
     inside = (b < B)[:, None, None] & (j < J)[None, :, None] & (d < D)
     tl.store(v + (b[:, None, None] * J + j[None, :, None]) * D + d, x, inside)
-
-
-@triton.jit
-@no_type_check
-def couple(y, gathered, prior, i, j, J, LEAKY: tl.constexpr):
-    """c = softmax(y . V + prior), over the wholes and, where leaky, one more logit that is zero."""
-    logits = tl.sum(y * gathered, axis=2) + tl.load(prior + i * J + j, j < J, -float("inf")).to(tl.float32)
-    largest = tl.max(logits, axis=1)
-    if LEAKY:
-        largest = tl.maximum(largest, 0.0)
-    shares = tl.exp(logits - largest[:, None])
-    whole = tl.sum(shares, axis=1)
-    if LEAKY:
-        whole += tl.exp(-largest)
-    return shares / whole[:, None]
-
-
-@triton.jit
-@no_type_check
-def couple_gradient(c, gc):
-    """gb_j = c_j (gc_j - sum_k c_k gc_k)."""
-    return c * (gc - tl.sum(c * gc, axis=1)[:, None])
 
 
 @triton.jit

@@ -12,6 +12,7 @@ from capsnet_dist.console import print_json, print_table, say
 from capsnet_dist.data.order import hold_out
 from capsnet_dist.errors import UserError
 from capsnet_dist.evaluate import Evaluation, evaluate
+from capsnet_dist.kernels import follow_precision
 from capsnet_dist.plan import read_config
 from capsnet_dist.plugins import Split, datasets, losses
 from capsnet_dist.registry import Choice, Registry
@@ -31,6 +32,7 @@ def evaluate_run(run: str, data: Choice[Any], split: Literal["test", "validation
     """
     model, entry = weights.load(run), _run_entry(run)
     accelerator = Accelerator(mixed_precision=_precision(run, entry))
+    follow_precision(accelerator.mixed_precision)
     dataset = data.build()
     part = _part(dataset, split, run, entry)
     given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)

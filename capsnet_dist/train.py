@@ -16,7 +16,7 @@ from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.evaluate import Best, Evaluation, GivenUp, evaluate
 from capsnet_dist.guard import Guard
-from capsnet_dist.kernels import fast_paths
+from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.launching import first_on_its_machine, make_accelerator, shortfall
 from capsnet_dist.memory import keep_freed_memory
 from capsnet_dist.meter import Meter, sum_over_processes
@@ -84,6 +84,7 @@ class Trainer:
         torch.use_deterministic_algorithms(run.deterministic)
         if accelerator.device.type == "cpu":
             keep_freed_memory()
+        follow_precision(accelerator.mixed_precision)
         data, dtype = run.data.build(), getattr(torch, run.dtype)
         with first_on_its_machine(accelerator):  # one downloads
             splits = separate(data.split("train"), data.split("test"), run)

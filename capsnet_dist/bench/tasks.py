@@ -77,7 +77,7 @@ class Tasks:
 
 def exact_or_not(dtype: str) -> None:
     """Whether a GPU may round the factors of float32 products to TF32."""
-    loose = dtype == "tf32"
+    loose = dtype in ("tf32", "bfloat16")  # as the trainer does in mixed precision
     # cuDNN's convolutions and its recurrent networks must agree, or PyTorch refuses to export
     torch.backends.cudnn.allow_tf32 = loose
     torch.backends.cuda.matmul.allow_tf32 = loose

@@ -124,6 +124,10 @@ def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
     return plain and poses.dtype in (torch.float32, torch.float64) and installed("numba")
 
 
+def fits_triton(tensor: Tensor) -> bool:
+    """Whether Triton's kernels take such a tensor."""
+    return tensor.is_cuda and tensor.dtype is not torch.float64 and installed("triton")
+
+
 def _fits_triton(poses: Tensor, weight: Tensor) -> bool:
-    long = max(weight.shape[2:]) > LONGEST
-    return poses.is_cuda and poses.dtype is not torch.float64 and not long and installed("triton")
+    return fits_triton(poses) and max(weight.shape[2:]) <= LONGEST

@@ -16,6 +16,7 @@ from capsnet_dist.capsules import at_least_float32, squash
 from capsnet_dist.kernels import backends
 from capsnet_dist.kernels.blocks import even_total
 from capsnet_dist.kernels.routing_cpu import couple
+from capsnet_dist.kernels.squash import squash_gradient, squashed
 
 
 class Rules(NamedTuple):
@@ -66,7 +67,7 @@ class Dynamic(torch.autograd.Function):
             else:
                 s = passes.total(summed)
             s = s if bias is None else s + bias
-            v = squash(s)
+            v = squashed(s)
             gathered.append(summed)
             totals.append(s)
             summed = summed + v
@@ -101,13 +102,18 @@ def _gradients(
     assert poses is not None and weight is not None
     first = 0 if prior is not None else 1  # of the rounds whose couplings depend on something
     first = first if rules.through else max(first, rules.iterations - 1)
-    found = [
+    parts = [
         _of_samples(gradient[some], poses[some], weight, prior, gathered[:, some], totals[:, some], first, rules)
         for some in backends.samples(poses, weight, rules.iterations - first)
     ]
-    gu = found[0][0] if len(found) == 1 else torch.cat([each[0] for each in found])
-    gW, gprior, gbias = (sum(parts[1:], parts[0]) for parts in list(zip(*found, strict=True))[1:])
+    gu, gW, gprior, gbias = parts[0] if len(parts) == 1 else _joined(parts)
     return gu, gW, None if prior is None else gprior, None if bias is None else gbias
+
+
+def _joined(parts: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Gradients of poses one after the other, and the sum of the others."""
+    poses, *others = zip(*parts, strict=True)
+    return torch.cat(poses), *(torch.stack(each).sum(dim=0) for each in others)
 
 
 def _of_samples(
@@ -119,14 +125,14 @@ def _of_samples(
     totals: Float[Tensor, "t b j d"],
     first: int,
     rules: Rules,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Those of poses, weight, prior and bias, from some of the samples."""
     passes = backends.routing(poses, weight, prior, rules.leaky)
     passes.turn(gathered[first:])
     gs = torch.zeros_like(totals)
     gv, received = at_least_float32(gradient), torch.zeros_like(totals[0])
     for number in reversed(range(rules.iterations)):
-        gs[number] = _squash_gradient(totals[number], gv)
+        gs[number] = squash_gradient(totals[number], gv)
         if number == 0 or not rules.through:
             break
         received = received + passes.gathered_gradient(number - first, gs[number])
@@ -151,12 +157,6 @@ def _differentiably(gradient: Tensor, inputs: list[Tensor | None], rules: Rules)
         v = squash(s if bias is None else s + bias)
     found = iter(torch.autograd.grad(v, given, gradient, create_graph=True))
     return tuple(next(found) if x is not None and x.requires_grad else None for x in inputs)
-
-
-def _squash_gradient(totals: Float[Tensor, "b j d"], gradient: Float[Tensor, "b j d"]) -> Float[Tensor, "b j d"]:
-    with torch.enable_grad():
-        s = totals.detach().requires_grad_()
-        return torch.autograd.grad(squash(s), s, gradient)[0]
 
 
 def _share(weight: Float[Tensor, "i j d p"], rules: Rules) -> float:

@@ -1,13 +1,13 @@
 """Primary capsules: the first capsules, made from feature maps (Sabour et al., 2017, section 4)."""
 
 import torch
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.capsules import Capsules, Grid, at_least_float32, lengths, squash
+from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.geometry import output_side
 from capsnet_dist.kernels import Convolution, FastConv2d
+from capsnet_dist.kernels.squash import squash_maps
 from capsnet_dist.plugins import Image, Primary, primaries
 from capsnet_dist.ranges import Count, Natural
 
@@ -49,7 +49,6 @@ class PrimaryCapsules(Primary):
 
     def forward(self, maps: Float[Tensor, "b c h w"]) -> Capsules:
         """Capsules in the order type, row, column; the numbers of a pose are neighbouring channels."""
-        poses = rearrange(self.conv(maps), "b (n d) h w -> b (n h w) d", d=self.outputs.dim)
+        totals = self.conv(maps)
         with torch.autocast(maps.device.type, enabled=False):
-            poses = squash(at_least_float32(poses))
-            return Capsules(poses, lengths(poses))
+            return squash_maps(totals, self.outputs.dim)

@@ -396,39 +396,58 @@ def test_memory_does_not_grow_with_the_votes():
 
 INTERPRET = """
     import torch
-    from capsnet_dist.kernels import backends, dynamic, gaussian, votes
+    from capsnet_dist.kernels import backends, dynamic, gaussian, routing_triton, squash, votes
+    from capsnet_dist.kernels.dynamic import Rules
     from capsnet_dist.kernels.launch_triton import sizes
     def outcome(triton, function, inputs):
-        backends._fits_triton = lambda poses, weight: triton
+        backends.fits_triton = lambda tensor: triton
         backends.installed = lambda package: False
         given = [x.detach().requires_grad_() for x in inputs]
         output = function(*given)
         weight = torch.cos(torch.arange(output.numel())).reshape(output.shape)
         return [output, *torch.autograd.grad((output.float() * weight).sum(), given)]
-    def check(function, inputs):
-        tolerance = 1e-5 if inputs[0].dtype is torch.float32 else 1e-2
-        first, again, slow = (outcome(triton, function, inputs) for triton in (True, True, False))
-        for x, y, z in zip(first, again, slow):
-            assert torch.equal(x, y) and x.dtype == z.dtype, "not the same bits"
-            scale = max(1.0, z.abs().max().item())
-            torch.testing.assert_close(x.float(), z.float(), rtol=tolerance, atol=tolerance * scale)
+    def check(function, inputs, tolerance=None):
+        tolerance = tolerance or (1e-5 if inputs[0].dtype is torch.float32 else 1e-2)
+        fast, slow = (outcome(triton, function, inputs) for triton in (True, False))
+        for x, y in zip(fast, slow):
+            scale = max(1.0, y.abs().max().item())
+            assert x.dtype == y.dtype
+            torch.testing.assert_close(x.float(), y.float(), rtol=tolerance, atol=tolerance * scale)
+        return fast[0]
     torch.manual_seed(0)
-    for b, i, p, j, d in [(1, 1, 1, 1, 1), (5, 3, 2, 10, 3), (18, 2, 3, 1, 5)]:
-        for dtype in (torch.float32, torch.bfloat16, torch.float16):
-            shapes = [(b, i, p), (i, j, d, p), (i, j), (j, d), (b, i, j), (b, j, d)]
-            u, W, prior, bias, c, v = (torch.randn(shape).to(dtype) for shape in shapes)
-            check(votes.combine, [u, W, c])
-            check(votes.agreement, [u, W, v])
-            for r in (1, 2):
-                poses, m, q = (torch.randn(shape).to(dtype) for shape in [(b, i, r * p), (b, j, r * d), (b, j, r * d)])
-                check(votes.combine, [poses, W, c])
-                check(gaussian.distances, [poses, W, m, q])
-                check(gaussian.spread, [poses, W, c, m])
-            check(lambda *x: dynamic.route(*x, None, None, dynamic.Rules(3)), [u, W])
-            if dtype is torch.float32:
-                check(lambda *x: dynamic.route(*x, dynamic.Rules(2, True)), [u, W, prior, bias])
-                check(lambda *x: dynamic.route(*x, dynamic.Rules(2, False, False)), [u, W, prior, bias])
-    assert sizes(torch.zeros(18, 2, 3), torch.zeros(2, 1, 5, 3)).blocks == 2  # more than one program along the batch
+    one, small, large = (1, 1, 1, 1, 1), (5, 3, 2, 4, 3), (34, 9, 8, 3, 2)  # large: several programs on each axis
+    cases = [(small, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)]
+    for (b, i, p, j, d), dtype in [(one, torch.float32), *cases, (large, torch.float32)]:
+        shapes = [(b, i, p), (i, j, d, p), (i, j), (j, d), (b, i, j), (b, j, d)]
+        u, W, prior, bias, c, v = (torch.randn(shape).to(dtype) for shape in shapes)
+        check(votes.combine, [u, W, c])
+        check(votes.agreement, [u, W, v])
+        for r in (1, 2) if b == 5 else ():
+            poses, m, q = (torch.randn(shape).to(dtype) for shape in [(b, i, r * p), (b, j, r * d), (b, j, r * d)])
+            check(votes.combine, [poses, W, c])
+            check(gaussian.distances, [poses, W, m, q])
+            check(gaussian.spread, [poses, W, c, m])
+        exact = check(lambda *x: dynamic.route(*x, None, None, Rules(3)), [u, W])
+        if dtype is torch.float32:
+            check(lambda *x: dynamic.route(*x, Rules(2, True)), [u, W, prior, bias])
+            check(lambda *x: dynamic.route(*x, Rules(2, False, False)), [u, W, prior, bias])
+    routing_triton.ROOM = 7 * 34 // 3 * 9 * 3  # for a third of the samples in backward
+    assert len(routing_triton.samples(u, W, 7)) == 4
+    check(lambda *x: dynamic.route(*x, Rules(3)), [u, W, prior, bias])
+    torch.backends.cuda.matmul.allow_tf32 = True
+    loose = check(lambda *x: dynamic.route(*x, None, None, Rules(3)), [u, W], 5e-3)
+    assert not torch.allclose(loose, exact, 1e-5, 1e-5)
+    u, W, c = torch.randn(18, 2, 3), torch.randn(2, 1, 5, 3), torch.randn(18, 2, 1)
+    m, q = torch.randn(18, 1, 5), torch.randn(18, 1, 5)
+    check(gaussian.distances, [u, W, m, q])
+    check(gaussian.spread, [u, W, c, m])
+    assert sizes(u, W).blocks == 2  # more than one program along the batch
+    for layout in (torch.contiguous_format, torch.channels_last):
+        for dtype in (torch.float32, torch.bfloat16):
+            maps = torch.randn(2, 15, 6, 9).to(dtype).contiguous(memory_format=layout)
+            maps[0, :5] = 0
+            check(lambda x: torch.cat([part.flatten() for part in squash.squash_maps(x, 5)]), [maps])
+            check(lambda x: squash.squash_maps(x, 5).activations, [maps])
 """
 
 

@@ -8,12 +8,15 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from capsnet_dist.kernels import backends
 from capsnet_dist.kernels.bilinear_function import convolve, transform_weight
 from capsnet_dist.kernels.patches import rectified_product
 from capsnet_dist.kernels.pieces import Factors
 from capsnet_dist.kernels.switch import fast_paths_allowed
 from capsnet_dist.kernels.tiling import Convolution, Tiling, cheapest
 
+SHORTEST = 5  # sides of kernels that have kernels in Triton: a 3 x 3 convolution is the library's own field
+NARROW = 128  # numbers under a kernel, up to which patches are multiplied
 FEWEST_OUTPUTS = 2**23  # 32 MB: where the library's convolution took a third longer than a matrix product on patches
 
 
@@ -57,6 +60,11 @@ class FastConv2d(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b n y x"]:
         """The convolution; what is not the library's has positions before samples and channels in memory."""
+        if (half := self._half(input)) is not None:
+            from capsnet_dist.kernels import convolution_triton
+
+            bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+            return convolution_triton.convolve(input, self.weight, bias, int(self.stride[0]), self.rectify, half)
         tiling = self._tiling(input) if self._applies(input) else None
         if tiling is None and self._patches_pay(input):
             return self._on_patches(input)
@@ -70,6 +78,29 @@ class FastConv2d(nn.Conv2d):
     def extra_repr(self) -> str:
         """What print(model) shows."""
         return f"{super().extra_repr()}, algorithm={self.algorithm}, rectify={self.rectify}"
+
+    def _half(self, maps: Tensor) -> torch.dtype | None:
+        """The 16-bit type of the factors, where there are kernels for such a convolution."""
+        (rows, columns), padding = self.kernel_size, tuple(map(int, self.padding))
+        if (
+            self.algorithm != "auto"
+            or not fast_paths_allowed()
+            or not backends.fits_triton(maps)
+            or torch.compiler.is_compiling()
+            or maps.ndim != 4
+            or maps.shape[1] != self.in_channels
+            or not (SHORTEST <= rows <= maps.shape[2] and SHORTEST <= columns <= maps.shape[3])
+            or (self.groups, self.dilation, padding, self.stride[0]) != (1, (1, 1), (0, 0), self.stride[1])
+            or self.out_channels % 16 != 0
+        ):
+            return None
+        narrow = self.in_channels * rows * columns <= NARROW
+        if maps.requires_grad if narrow else self.in_channels % 16 != 0:
+            return None
+        mixed = torch.is_autocast_enabled(maps.device.type)
+        dtype = torch.get_autocast_dtype(maps.device.type) if mixed else maps.dtype
+        same = mixed or maps.dtype == self.weight.dtype
+        return dtype if same and dtype in (torch.bfloat16, torch.float16) else None
 
     def _applies(self, maps: Tensor) -> bool:
         """Whether all but the sizes is as the bilinear algorithm needs it; what is wrong is left to the library."""

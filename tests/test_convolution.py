@@ -1,9 +1,15 @@
 """The fast convolution is nn.Conv2d, but for rounding and time."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
+import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -421,3 +427,77 @@ def test_processes_that_share_a_batch_find_the_gradients_of_one():
     found = run_ranks(2, distributed, images)
     for one, other in zip(found, gradients_of(images, 1), strict=True):
         torch.testing.assert_close(torch.tensor(one, dtype=torch.float64), other)
+
+
+HALF = [  # samples, channels, side of the maps, filters, kernel, stride, rectified
+    (3, 1, 9, 16, 5, 1, True),  # patches
+    (2, 3, 8, 16, 5, 2, False),
+    (3, 16, 7, 16, 5, 2, False),  # taps that no output has
+    (70, 16, 6, 32, 5, 1, True),  # more samples than one program holds
+    (2, 32, 9, 48, (5, 6), 3, True),
+]
+
+
+def half_errors(case, dtype, device):
+    """Relative errors of ours and of the library's, of the output and the gradients, against float64."""
+    batch, channels, side, filters, kernel, stride, rectified = case
+    torch.manual_seed(0)
+    ours = FastConv2d(channels, filters, kernel, stride, rectify=rectified).to(device, dtype)
+    maps = torch.randn(batch, channels, side, side, device=device).to(dtype).requires_grad_(channels >= 16)
+    weight = None
+    found = []
+    for conv, x in ((ours, maps), (copy.deepcopy(ours), maps), (copy.deepcopy(ours).double(), maps.double())):
+        conv.algorithm = "auto" if conv is ours else "direct"
+        leaf = x.detach().requires_grad_(maps.requires_grad)
+        output = conv(leaf)
+        weight = torch.randn_like(output) if weight is None else weight
+        wanted = [*([leaf] if leaf.requires_grad else []), *conv.parameters()]
+        found.append([output, *torch.autograd.grad(output, wanted, weight.to(output.dtype))])
+    ours, library, exact = found
+    assert [(x.shape, x.dtype) for x in ours] == [(x.shape, x.dtype) for x in library]
+    return [[((x - y).norm() / y.norm()).item() for x, y in zip(some, exact, strict=True)] for some in (ours, library)]
+
+
+HALF_INTERPRETED = """
+    import torch
+    from test_convolution import HALF, half_errors
+    from capsnet_dist.kernels import backends
+    backends.fits_triton = lambda tensor: tensor.dtype is torch.float16
+    for case in HALF:
+        ours, library = half_errors(case, torch.float16, "cpu")
+        assert max(ours) < 1e-3, (case, ours, library)
+"""
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+def test_convolutions_of_16_bits_are_convolutions():
+    """In a process that has Triton's interpreter, which knows no products of bfloat16."""
+    program = [sys.executable, "-c", textwrap.dedent(HALF_INTERPRETED)]
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("case", [*HALF, (300, 256, 20, 256, 9, 2, False), (150, 1, 28, 256, 9, 1, True)])
+def test_rounding_errors_of_16_bits_are_bounded_by_those_of_the_library(case, dtype):
+    ours, library = half_errors(case, dtype, "cuda")
+    assert all(x <= 2 * y + 1e-6 for x, y in zip(ours, library, strict=True)), (ours, library)
+    assert (ours, library) == half_errors(case, dtype, "cuda")  # the same bits again
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_autocast_takes_the_kernels_of_16_bits_and_gives_gradients_of_the_weight_s_type():
+    conv = FastConv2d(16, 32, 5, 2).cuda()
+    maps = torch.randn(4, 16, 9, 9, device="cuda", requires_grad=True)
+    with torch.autocast("cuda", torch.bfloat16):
+        output = conv(maps)
+    assert output.dtype is torch.bfloat16 and "HalfConvolution" in type(output.grad_fn).__name__
+    output.float().square().sum().backward()
+    assert conv.weight.grad.dtype is conv.bias.grad.dtype is maps.grad.dtype is torch.float32
+    with torch.autocast("cuda", torch.bfloat16):
+        plain = nn.functional.conv2d(maps, conv.weight, conv.bias, 2)
+    torch.testing.assert_close(output, plain, rtol=2e-2, atol=2e-2)

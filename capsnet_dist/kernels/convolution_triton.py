@@ -17,6 +17,22 @@ from capsnet_dist.kernels.launch_triton import empty, power_of_two
 kernels: Any = loops_convolution_triton  # a launch has no types
 
 PROGRAMS = 132  # that keep a large GPU busy
+LARGE = 512  # samples from which programs are busy enough with large tiles
+
+
+class Shape(NamedTuple):
+    """What a program of a wide convolution holds: the fastest of some on an H200."""
+
+    BM: int
+    """Samples."""
+    BN: int
+    """Channels."""
+    num_warps: int
+    num_stages: int
+
+
+FORWARD = {"large": Shape(128, 256, 8, 3), "small": Shape(128, 128, 8, 4)}
+BACKWARD = {"large": Shape(256, 128, 8, 3), "small": Shape(64, 256, 4, 4)}
 
 
 class Geometry(NamedTuple):
@@ -65,15 +81,15 @@ def convolve(
     """
     geometry = Geometry(*maps.shape, len(weight), *weight.shape[2:], stride)
     layout = torch.contiguous_format if geometry.narrow else torch.channels_last
-    return HalfConvolution.apply(maps.to(dtype, memory_format=layout), weight, bias, geometry, rectify)
+    return HalfConvolution.apply(maps.to(dtype, memory_format=layout), weight, bias, geometry, rectify)[0]
 
 
 class HalfConvolution(torch.autograd.Function):
     """The convolution, and its gradients in the types of what they are of."""
 
     @staticmethod
-    def forward(maps: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry, rectify: bool) -> Tensor:
-        """The maps after."""
+    def forward(maps: Tensor, weight: Tensor, bias: Tensor, geometry: Geometry, rectify: bool) -> tuple[Tensor, Tensor]:
+        """The maps after, and for backward the weight as a matrix."""
         g, (height, width) = geometry, geometry.outputs
         shape = g.batch, g.filters, height, width
         out = torch.empty(shape, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
@@ -82,28 +98,30 @@ class HalfConvolution(torch.autograd.Function):
         with torch.cuda.device_of(maps):
             if g.narrow:
                 rows = g.batch * positions
-                tile = {"BM": 128, "BN": min(256, power_of_two(g.filters)), "BK": _covered(g), "num_warps": 8}
+                tile = {"BM": 128, "BN": min(128, power_of_two(g.filters)), "BK": _covered(g), "num_warps": 4}
                 kernels.patches_forward_kernel[-(-rows // tile["BM"]), -(-g.filters // tile["BN"])](
                     maps, matrix, bias, out, rows, g.height, g.width, width, positions, KY=g.rows, **sizes, **tile
                 )
             else:
-                tile = _tile(g.batch, g.filters, positions, g.channels)
+                tile = _tile(FORWARD, g.batch, g.filters, g.channels)
                 kernels.forward_kernel[-(-g.batch // tile["BM"]) * positions, -(-g.filters // tile["BN"])](
                     maps, matrix, bias, out, g.batch, g.height, g.width, width, positions,
                     TAPS=g.rows * g.columns, **sizes, **tile,
                 )  # fmt: skip
-        return out
+        return out, matrix
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         """Keep the inputs, and the output where it says which gradients count."""
         maps, weight, bias, ctx.geometry, ctx.rectify = inputs
-        ctx.save_for_backward(maps, weight, bias, output if ctx.rectify else None)
+        out, matrix = output
+        ctx.mark_non_differentiable(matrix)
+        ctx.save_for_backward(maps, weight, bias, matrix, out if ctx.rectify else None)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of maps, weight and bias."""
-        maps, weight, bias, out = ctx.saved_tensors
+        maps, weight, bias, matrix, out = ctx.saved_tensors
         if torch.is_grad_enabled():
             return *_differentiably(gradients[0], (maps, weight, bias), ctx.geometry.stride, ctx.rectify), None, None
         gradient = gradients[0].to(maps.dtype).contiguous(memory_format=torch.channels_last)
@@ -111,25 +129,25 @@ class HalfConvolution(torch.autograd.Function):
             return None, *_narrow_gradients(maps, gradient, out, weight, bias, ctx.geometry), None, None
         if out is not None:
             gradient = torch.where(out > 0, gradient, 0)
-        by_maps = _input_gradient(maps, gradient, weight, ctx.geometry) if ctx.needs_input_grad[0] else None
+        by_maps = _input_gradient(maps, gradient, matrix, ctx.geometry) if ctx.needs_input_grad[0] else None
         by_bias = gradient.sum(dim=(0, 2, 3), dtype=torch.float32).to(bias.dtype)
         return by_maps, _weight_gradient(maps, gradient, weight, ctx.geometry), by_bias, None, None
 
 
-def _input_gradient(maps: Tensor, gradient: Tensor, weight: Tensor, g: Geometry) -> Tensor:
+def _input_gradient(maps: Tensor, gradient: Tensor, matrix: Tensor, g: Geometry) -> Tensor:
     found, (height, width) = torch.empty_like(maps), g.outputs
-    tile = _tile(g.batch, g.channels, g.height * g.width, g.filters)
+    tile = _tile(BACKWARD, g.batch, g.channels, g.filters)
     sizes = {"S": g.stride, "KY": g.rows, "KX": g.columns, "C": g.channels, "N": g.filters}
     with torch.cuda.device_of(maps):
         kernels.input_gradient_kernel[-(-g.batch // tile["BM"]) * g.height * g.width, -(-g.channels // tile["BN"])](
-            gradient, _matrix(weight, maps.dtype, g), found, g.batch, g.height, g.width, height, width, **sizes, **tile
+            gradient, matrix, found, g.batch, g.height, g.width, height, width, **sizes, **tile
         )
     return found
 
 
 def _weight_gradient(maps: Tensor, gradient: Tensor, weight: Tensor, g: Geometry) -> Tensor:
     taps, (height, width) = g.rows * g.columns, g.outputs
-    pieces = min(4 if g.batch >= 512 else 2, height * width)
+    pieces = min(4, height * width)
     found = empty(maps, pieces, taps, g.channels, g.filters)
     tile = {"BM": min(128, power_of_two(g.channels)), "BN": min(256, power_of_two(g.filters)), "BK": 64}
     tile |= {"num_warps": 8, "num_stages": 4}
@@ -148,9 +166,9 @@ def _narrow_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Those of weight and bias, from patches."""
     height, width = g.outputs
-    rows, pieces, covered = g.batch * height * width, 2 * PROGRAMS, g.channels * g.rows * g.columns
+    rows, pieces, covered = g.batch * height * width, PROGRAMS, g.channels * g.rows * g.columns
     by_weight, by_bias = empty(maps, pieces, covered, g.filters), empty(maps, pieces, g.filters)
-    tile = {"BM": 64, "BN": min(128, power_of_two(g.filters)), "BK": _covered(g), "num_warps": 8}
+    tile = {"BM": 64, "BN": min(256, power_of_two(g.filters)), "BK": _covered(g), "num_warps": 8}
     sizes = {"S": g.stride, "KY": g.rows, "KX": g.columns, "C": g.channels, "N": g.filters}
     with torch.cuda.device_of(maps):
         kernels.patches_gradient_kernel[pieces, -(-g.filters // tile["BN"])](
@@ -167,13 +185,11 @@ def _matrix(weight: Float[Tensor, "n c k l"], dtype: torch.dtype, g: Geometry) -
     return rearrange(weight, order).to(dtype).contiguous()
 
 
-def _tile(batch: int, columns: int, positions: int, summed: int) -> dict[str, int]:
-    """What a program of a wide convolution holds: samples, channels, and channels of one step of the sum."""
+def _tile(shapes: dict[str, Shape], batch: int, columns: int, summed: int) -> dict[str, int]:
+    """What a program of a wide convolution holds."""
+    shape = shapes["large" if batch >= LARGE else "small"]
     step = min(64, summed & -summed)
-    wide = {"BM": 128, "BN": min(256, power_of_two(columns)), "BK": step, "num_warps": 8, "num_stages": 4}
-    if batch > 64 and -(-batch // 128) * positions * -(-columns // wide["BN"]) >= PROGRAMS:
-        return wide
-    return wide | {"BM": 64, "BN": min(128, wide["BN"]), "num_warps": 4}
+    return shape._asdict() | {"BN": min(shape.BN, power_of_two(columns, least=16)), "BK": step}
 
 
 def _covered(g: Geometry) -> int:

@@ -77,9 +77,16 @@ def couple(
     """Turn logits into couplings, and the gradient of the couplings into that of the logits, in place."""
     batch, num_wholes, num_parts = logits.shape
     wholes = power_of_two(num_wholes)
-    width = min(power_of_two(num_parts), max(1, 2048 // wholes))
+    width = min(power_of_two(num_parts), max(1, 2048 // wholes))  # so that a thread has all wholes of its parts
     given = [logits if x is None else x.contiguous() for x in (gradient, prior)]
-    flags = {"LEAKY": leaky, "PRIOR": prior is not None, "BACK": gradient is not None, "BI": width, "BJ": wholes}
+    flags = {
+        "LEAKY": leaky,
+        "PRIOR": prior is not None,
+        "BACK": gradient is not None,
+        "BI": width,
+        "BJ": wholes,
+        "num_warps": 1,
+    }
     with torch.cuda.device_of(logits):
         kernels.couple_kernel[batch, -(-num_parts // width)](logits, *given, num_parts, num_wholes, **flags)
 

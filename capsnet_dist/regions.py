@@ -13,7 +13,7 @@ Compile = Literal["no", "regions", "graphs"]
 """Whether parts of the network are compiled, and whether they are replayed as CUDA graphs."""
 
 
-def compile_regions(model: nn.Module, how: Compile, device: torch.device) -> list[str]:
+def compile_regions(model: nn.Module, how: Compile, device: torch.device, *, whole: bool = False) -> list[str]:
     """Compile, for the sizes they meet, the largest parts in which nothing routes; return their names.
 
     Routings stay as they are, and so, on a CPU, do convolutions by the bilinear algorithm: compiled, they would be
@@ -24,6 +24,7 @@ def compile_regions(model: nn.Module, how: Compile, device: torch.device) -> lis
         how: "regions" compiles; "graphs" also replays kernels without the host, for small batches on a GPU; "no"
             leaves all as it is.
         device: Where the network lies.
+        whole: Whether graphs are made of the whole step, so that there is nothing to do here.
 
     Raises:
         UserError: graphs, without a GPU.
@@ -32,6 +33,8 @@ def compile_regions(model: nn.Module, how: Compile, device: torch.device) -> lis
         return []
     if how == "graphs" and device.type != "cuda":
         raise UserError("--compile graphs replays CUDA graphs and needs a GPU; --compile regions works on a CPU too.")
+    if whole:
+        return []
     regions = _regions(model, "", device)
     for region in regions.values():
         region.compile(dynamic=False, mode="reduce-overhead" if how == "graphs" else None)

@@ -15,6 +15,7 @@ from capsnet_dist.data.order import derive
 from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.evaluate import Best, Evaluation, GivenUp, evaluate
+from capsnet_dist.graph import Learn, StepGraph, captures
 from capsnet_dist.guard import Guard
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.launching import first_on_its_machine, make_accelerator, shortfall
@@ -112,8 +113,10 @@ class Trainer:
         if missing := shortfall(accelerator.num_processes):
             record.say(missing)
         self._restore(found, optimizer, wanted)
-        compile_regions(self.model, run.compile, accelerator.device)
+        captured = captures(run, accelerator.num_processes, accelerator.mixed_precision)
+        compile_regions(self.model, run.compile, accelerator.device, whole=captured)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
+        self.learn: Learn = StepGraph(self._learn, optimizer, record.say) if captured else self._learn
         saved = self.model.state_dict()  # not what a layer computes from its options
         self.statistics = [buffer for name, buffer in self.model.named_buffers() if name in saved]
         self.meter = Meter(accelerator)
@@ -134,7 +137,10 @@ class Trainer:
         """Follow the gradient of one global batch."""
         lr = self._learning_rate(step)
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
         kept = [buffer.clone() for buffer in self.statistics]
         totals: dict[str, Tensor] = {}
         for micro in range(self.run.accumulation):
@@ -202,13 +208,18 @@ class Trainer:
     def _micro_batch(self, step: int, micro: int) -> dict[str, Tensor]:
         """One forward and backward pass; with the last micro-batch of a step also the optimizer's."""
         beat(step)
-        processes, limit = self.accelerator.num_processes, self.run.clip_norm
+        processes = self.accelerator.num_processes
         part = micro * processes + self.accelerator.process_index
         images, labels = self.batches.shard(step, part, self.run.accumulation * processes)
+        return self.learn(images, labels, step / self.num_steps)
+
+    def _learn(self, images: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
+        """What a captured step repeats."""
+        limit = self.run.clip_norm
         norm = skipped = torch.zeros((), device=images.device, dtype=images.dtype)
         with self.accelerator.accumulate(self.replica):
             output: Output = self.replica(images, labels)
-            terms = loss_terms(self.criteria, output, images, labels, step / self.num_steps)
+            terms = loss_terms(self.criteria, output, images, labels, progress)
             self.accelerator.backward(terms["loss"])
             if self.accelerator.sync_gradients:
                 found: Any = self.accelerator.clip_grad_norm_(self.model.parameters(), limit or math.inf)

@@ -45,8 +45,18 @@ def test_two_deterministic_runs_give_identical_weights():
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_resumed_run_is_the_run_left_alone():
-    options = ["--deterministic", "--resume", "auto", "--checkpoint.every", "10"]
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_captured_steps_are_the_steps_themselves(precision, optimizer):
+    options = ["--deterministic", "--mixed-precision", precision, "--optimizer", optimizer]
+    assert train("captured", *options, "--compile", "graphs") == train("eager", *options)
+    captured, eager = (load_file(f"{folder}/model.safetensors") for folder in ("captured", "eager"))
+    assert all(torch.equal(captured[name], eager[name]) for name in eager)
+
+
+@pytest.mark.parametrize("compiled", ["no", "graphs"])
+def test_a_resumed_run_is_the_run_left_alone(compiled):
+    options = ["--deterministic", "--resume", "auto", "--checkpoint.every", "10", "--compile", compiled]
     alone = train("alone", *options)
     assert train("run", *options) == alone
     shutil.rmtree("run/checkpoints/step-00000040")  # as if the run had been killed before

@@ -1,6 +1,7 @@
 """--compile and --exact: the same losses, with what was asked for and with nothing else."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -12,13 +13,17 @@ import torch
 from conftest import run_ranks
 from test_train import RECIPES, RUN
 
-from capsnet_dist import UserError, models, routings, votes
+from capsnet_dist import UserError, losses, models, routings, votes
+from capsnet_dist.graph import Watched, captures
 from capsnet_dist.kernels import FastConv2d, bilinear_function, dynamic, fast_paths
 from capsnet_dist.optim.optimizers import adam, sgd
+from capsnet_dist.plugins import Output
 from capsnet_dist.regions import compile_regions
 from capsnet_dist.run import check
 from capsnet_dist.train import train
 
+OUTPUT = Output(torch.tensor([[0.8, 0.3]]), torch.ones(1, 2, 4), torch.zeros(1, 1, 2, 2))
+IMAGES, LABELS = torch.ones(1, 1, 2, 2), torch.tensor([0])
 BILINEAR = RUN.model.replace(convolution="bilinear")
 
 
@@ -95,3 +100,48 @@ def test_exact_is_bit_for_bit_what_it_is_defined_as():
     assert not torch.equal(fast(images), torch.nn.functional.conv2d(images, fast.weight, fast.bias, 2))
     for build in (adam, sgd):
         assert build(model.parameters(), 1e-3).defaults["fused"]
+
+
+def test_a_captured_step_may_compare_the_progress():
+    progress = Watched(0.3)
+    assert progress > 0.2 and not progress >= 0.5 and progress < 0.4 and progress != 1
+    assert not progress.is_used
+    assert progress.is_like(0.25) and progress.is_like(0.39)
+    assert not progress.is_like(0.2) and not progress.is_like(0.5) and not progress.is_like(0.45)
+    for loss in (losses("margin"), losses("margin", hard_after=0.5)):
+        outcome = loss.build()(OUTPUT, IMAGES, LABELS, progress)
+        torch.testing.assert_close(outcome, loss.build()(OUTPUT, IMAGES, LABELS, 0.3))
+    assert not progress.is_used and progress.is_like(0.39)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x: x + 1,
+        lambda x: 1 - x,
+        lambda x: torch.ones(2) * x,
+        lambda x: math.exp(x),
+        lambda x: min(10.0, 40.0 * x - 4.0),
+        lambda x: -x,
+        lambda x: round(x, 1),
+        lambda x: float(f"{x:.1f}"),
+        lambda x: bool(x),
+        lambda x: torch.tensor(float(x)),
+        lambda x: {x: 1}[x],
+        lambda x: losses("spread").build()(OUTPUT, IMAGES, LABELS, x)["spread"],
+    ],
+)
+def test_whatever_else_is_done_with_the_progress_is_noticed(use):
+    progress = Watched(0.3)
+    torch.testing.assert_close(use(progress), use(0.3))
+    assert progress.is_used
+
+
+def test_whole_steps_are_captured_only_where_a_graph_can_hold_them():
+    graphs = replace(RUN, compile="graphs")
+    assert captures(graphs, 1, "no") and captures(graphs, 1, "bf16")
+    assert not captures(graphs, 1, "fp16")  # the scaler waits for the GPU
+    assert not captures(graphs, 2, "bf16")
+    assert not captures(replace(graphs, accumulation=2), 1, "no")
+    assert not captures(replace(RUN, compile="regions"), 1, "no")
+    assert compile_regions(RUN.model.build((1, 8, 8), 10), "graphs", torch.device("cuda"), whole=True) == []

@@ -79,7 +79,9 @@ def convolve(
         rectify: Whether a ReLU follows.
         dtype: Type of the factors and of the result: bfloat16 or float16.
     """
-    geometry = Geometry(*maps.shape, len(weight), *weight.shape[2:], stride)
+    batch, channels, height, width = maps.shape
+    rows, columns = weight.shape[2:]
+    geometry = Geometry(batch, channels, height, width, len(weight), rows, columns, stride)
     layout = torch.contiguous_format if geometry.narrow else torch.channels_last
     return HalfConvolution.apply(maps.to(dtype, memory_format=layout), weight, bias, geometry, rectify)[0]
 

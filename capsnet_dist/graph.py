@@ -1,0 +1,133 @@
+"""A training step as one CUDA graph: for small batches, whose steps take the host longer than the GPU."""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from capsnet_dist.run import Run
+
+Learn = Callable[[Tensor, Tensor, Any], dict[str, Tensor]]
+"""A step on images and labels at some progress, and its metrics."""
+
+EAGER = 3  # steps before the capture: they compile kernels, and make the optimizer's state
+
+
+def captures(run: Run, processes: int, precision: str) -> bool:
+    """Whether `--compile graphs` can capture the whole step: with one process, in one go, and without a scaler."""
+    return run.compile == "graphs" and processes == 1 and run.accumulation == 1 and precision != "fp16"
+
+
+class StepGraph:
+    """A step that is taken a few times as it is, then captured, and from then on replayed.
+
+    A replay sees new images, labels and learning rates; everything else that the host has decided stays as it was at
+    the capture. Where a loss compares the progress, and the outcome has changed, the step is captured anew; where it
+    does anything else with the progress, no step is captured.
+
+    Args:
+        learn: The step; must not wait for the GPU.
+        optimizer: That of the step, whose learning rates become tensors.
+        say: Tells the user.
+    """
+
+    def __init__(self, learn: Learn, optimizer: torch.optim.Optimizer, say: Callable[[str], object]) -> None:
+        self.learn, self.optimizer, self.say = learn, optimizer, say
+        self.eager = EAGER
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.progress = Watched(0.0)
+        self.images = self.labels = torch.empty(0)
+        self.metrics: dict[str, Tensor] = {}
+        device = optimizer.param_groups[0]["params"][0].device
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"], device=device)
+
+    def __call__(self, images: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
+        """Take the step; the metrics hold until the next one."""
+        if self.progress.is_used or self.eager:
+            return self._as_it_is(images, labels, progress)
+        if self.graph is None or not self.progress.is_like(progress):
+            self._capture(images, labels, progress)
+        assert self.graph is not None
+        self.images.copy_(images)
+        self.labels.copy_(labels)
+        self.graph.replay()
+        return self.metrics
+
+    def _as_it_is(self, images: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
+        """Beside the default stream, which a capture must not have used."""
+        if self.progress.is_used:
+            return self.learn(images, labels, progress)
+        self.eager -= 1
+        self.progress = Watched(progress)
+        here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
+        beside.wait_stream(here)
+        with torch.cuda.stream(beside):
+            metrics = self.learn(images, labels, self.progress)
+        here.wait_stream(beside)
+        if self.progress.is_used:
+            self.say("A loss changes from step to step, so that steps are not captured as a CUDA graph.")
+        return metrics
+
+    def _capture(self, images: Tensor, labels: Tensor, progress: float) -> None:
+        self.images, self.labels, self.progress = images.clone(), labels.clone(), Watched(progress)
+        self.graph = torch.cuda.CUDAGraph()
+        asking = [group for group in self.optimizer.param_groups if "capturable" in group]  # SGD has nothing to ask
+        for group in asking:
+            group["capturable"] = True
+        with torch.cuda.graph(self.graph):
+            self.metrics = self.learn(self.images, self.labels, self.progress)
+        for group in asking:
+            group["capturable"] = False
+
+
+class Watched:
+    """A number that remembers which comparisons were made with it, and whether anything else was.
+
+    It only says that it is a float: of a real one, C code reads the value unnoticed.
+    """
+
+    __class__ = property(lambda self: float)  # type: ignore[assignment]
+
+    def __init__(self, value: float) -> None:
+        self.value, self.is_used = value, False
+        self._comparisons: list[tuple[Callable[[Any, Any], bool], Any, bool]] = []
+
+    def is_like(self, value: float) -> bool:
+        """Whether all comparisons would come out the same with another value."""
+        return all(compare(value, other) == outcome for compare, other, outcome in self._comparisons)
+
+    def compare(self, how: Callable[[Any, Any], bool], other: Any) -> bool:
+        """A comparison, remembered."""
+        outcome = how(self.value, other)
+        self._comparisons.append((how, other, outcome))
+        return outcome
+
+    def use(self, how: Callable[..., Any], *arguments: Any) -> Any:
+        """Anything else, noted."""
+        self.is_used = True
+        return how(*arguments)
+
+
+def _comparing(how: Callable[[Any, Any], bool]) -> Callable[[Watched, Any], bool]:
+    return lambda self, other: self.compare(how, other)
+
+
+def _computing(how: Callable[[Any, Any], Any]) -> tuple[Callable[[Watched, Any], Any], Callable[[Watched, Any], Any]]:
+    return lambda self, other: self.use(how, self.value, other), lambda self, other: self.use(how, other, self.value)
+
+
+def _converting(name: str) -> Callable[..., Any]:
+    return lambda self, *arguments: self.use(getattr(float, name), self.value, *arguments)
+
+
+for _how in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
+    setattr(Watched, f"__{_how.__name__}__", _comparing(_how))
+for _how in (operator.add, operator.sub, operator.mul, operator.truediv, operator.floordiv, operator.mod, operator.pow):
+    _left, _right = _computing(_how)
+    setattr(Watched, f"__{_how.__name__}__", _left)
+    setattr(Watched, f"__r{_how.__name__}__", _right)
+for _name in ("neg", "pos", "abs", "float", "int", "bool", "round", "trunc", "floor", "ceil", "hash", "format", "repr"):
+    setattr(Watched, f"__{_name}__", _converting(f"__{_name}__"))

@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch import Tensor
 
 from capsnet_dist.plugins import Model
 
@@ -19,11 +20,14 @@ class MovingAverage:
         self.decay = decay
         self.model = copy.deepcopy(model).requires_grad_(False)
 
+    def share(self, step: int) -> float:
+        """How far the average moves after a step."""
+        return 1 - min(self.decay, (1 + step) / (10 + step))
+
     @torch.no_grad()
-    def update(self, model: Model, step: int) -> None:
-        """Move towards the weights after a step; buffers are copied."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def update(self, model: Model, share: float | Tensor) -> None:
+        """Move towards the weights; buffers are copied."""
         for average, weight in zip(self.model.parameters(), model.parameters(), strict=True):
-            average.lerp_(weight, 1 - decay)
+            average.lerp_(weight, share)
         for average, buffer in zip(self.model.buffers(), model.buffers(), strict=True):
             average.copy_(buffer)

@@ -2,15 +2,34 @@
 
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from capsnet_dist.run import Run
 
-Learn = Callable[[Tensor, Tensor, Any], dict[str, Tensor]]
-"""A step on images and labels at some progress, and its metrics."""
+
+class Given(NamedTuple):
+    """What tells a step from others."""
+
+    step: int
+    """Its number; for the host alone."""
+    indices: Int64[Tensor, "m b"]
+    """The samples of each micro-batch."""
+    key: Int64[Tensor, ""]
+    """What the random numbers of the epoch are made from."""
+    lr: float | Tensor
+    """Learning rate."""
+    share: float | Tensor
+    """How far the moving average of the weights moves."""
+    interrupted: float | Tensor
+    """1 if this process should save and end, else 0."""
+
+
+Learn = Callable[[Given, Any], dict[str, Tensor]]
+"""A step at some progress, and its metrics."""
 
 EAGER = 3  # steps before the capture: they compile kernels, and make the optimizer's state
 
@@ -23,62 +42,66 @@ def captures(run: Run, processes: int, precision: str) -> bool:
 class StepGraph:
     """A step that is taken a few times as it is, then captured, and from then on replayed.
 
-    A replay sees new images, labels and learning rates; everything else that the host has decided stays as it was at
+    A replay sees other samples, random numbers and rates; everything else that the host has decided stays as it was at
     the capture. Where a loss compares the progress, and the outcome has changed, the step is captured anew; where it
     does anything else with the progress, no step is captured.
 
     Args:
         learn: The step; must not wait for the GPU.
-        optimizer: That of the step, whose learning rates become tensors.
+        optimizer: That of the step.
+        device: Where it is taken.
         say: Tells the user.
     """
 
-    def __init__(self, learn: Learn, optimizer: torch.optim.Optimizer, say: Callable[[str], object]) -> None:
-        self.learn, self.optimizer, self.say = learn, optimizer, say
+    def __init__(
+        self, learn: Learn, optimizer: torch.optim.Optimizer, device: torch.device, say: Callable[[str], object]
+    ) -> None:
+        self.learn, self.optimizer, self.device, self.say = learn, optimizer, device, say
         self.eager = EAGER
         self.graph: torch.cuda.CUDAGraph | None = None
         self.progress = Watched(0.0)
-        self.images = self.labels = torch.empty(0)
+        self.integers = self.numbers = torch.empty(0)
         self.metrics: dict[str, Tensor] = {}
-        device = optimizer.param_groups[0]["params"][0].device
-        for group in optimizer.param_groups:
-            group["lr"] = torch.tensor(group["lr"], device=device)
 
-    def __call__(self, images: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
+    def __call__(self, given: Given, progress: float) -> dict[str, Tensor]:
         """Take the step; the metrics hold until the next one."""
-        if self.progress.is_used or self.eager:
-            return self._as_it_is(images, labels, progress)
+        if self.progress.is_used:
+            return self.learn(given, progress)
+        if self.eager == EAGER:
+            self.integers = torch.empty(given.indices.numel() + 1, dtype=torch.int64, device=self.device)
+            self.numbers = torch.empty(3, device=self.device)
+        integers = torch.cat([given.indices.flatten(), given.key[None]]).pin_memory()
+        self.integers.copy_(integers, non_blocking=True)
+        self.numbers.copy_(torch.tensor(given[3:]).pin_memory(), non_blocking=True)
+        held = Given(given.step, self.integers[:-1].view_as(given.indices), self.integers[-1], *self.numbers)
+        if self.eager:
+            return self._as_it_is(held, progress)
         if self.graph is None or not self.progress.is_like(progress):
-            self._capture(images, labels, progress)
+            self._capture(held, progress)
         assert self.graph is not None
-        self.images.copy_(images)
-        self.labels.copy_(labels)
         self.graph.replay()
         return self.metrics
 
-    def _as_it_is(self, images: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
-        """Beside the default stream, which a capture must not have used."""
-        if self.progress.is_used:
-            return self.learn(images, labels, progress)
+    def _as_it_is(self, given: Given, progress: float) -> dict[str, Tensor]:
+        """Beside the default stream, so that nothing of a capture depends on it."""
         self.eager -= 1
         self.progress = Watched(progress)
         here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
         beside.wait_stream(here)
         with torch.cuda.stream(beside):
-            metrics = self.learn(images, labels, self.progress)
+            metrics = self.learn(given, self.progress)
         here.wait_stream(beside)
         if self.progress.is_used:
             self.say("A loss changes from step to step, so that steps are not captured as a CUDA graph.")
         return metrics
 
-    def _capture(self, images: Tensor, labels: Tensor, progress: float) -> None:
-        self.images, self.labels, self.progress = images.clone(), labels.clone(), Watched(progress)
-        self.graph = torch.cuda.CUDAGraph()
+    def _capture(self, given: Given, progress: float) -> None:
+        self.progress, self.graph = Watched(progress), torch.cuda.CUDAGraph()
         asking = [group for group in self.optimizer.param_groups if "capturable" in group]  # SGD has nothing to ask
         for group in asking:
             group["capturable"] = True
         with torch.cuda.graph(self.graph):
-            self.metrics = self.learn(self.images, self.labels, self.progress)
+            self.metrics = self.learn(given, self.progress)
         for group in asking:
             group["capturable"] = False
 

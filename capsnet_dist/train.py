@@ -15,7 +15,7 @@ from capsnet_dist.data.order import derive
 from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.evaluate import Best, Evaluation, GivenUp, evaluate
-from capsnet_dist.graph import Learn, StepGraph, captures
+from capsnet_dist.graph import Given, Learn, StepGraph, captures
 from capsnet_dist.guard import Guard
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.launching import first_on_its_machine, make_accelerator, shortfall
@@ -116,7 +116,9 @@ class Trainer:
         captured = captures(run, accelerator.num_processes, accelerator.mixed_precision)
         compile_regions(self.model, run.compile, accelerator.device, whole=captured)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
-        self.learn: Learn = StepGraph(self._learn, optimizer, record.say) if captured else self._learn
+        self.learn: Learn = (
+            StepGraph(self._learn, optimizer, accelerator.device, record.say) if captured else self._learn
+        )
         saved = self.model.state_dict()  # not what a layer computes from its options
         self.statistics = [buffer for name, buffer in self.model.named_buffers() if name in saved]
         self.meter = Meter(accelerator)
@@ -135,24 +137,7 @@ class Trainer:
 
     def step(self, step: int) -> None:
         """Follow the gradient of one global batch."""
-        lr = self._learning_rate(step)
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
-        kept = [buffer.clone() for buffer in self.statistics]
-        totals: dict[str, Tensor] = {}
-        for micro in range(self.run.accumulation):
-            for name, value in self._micro_batch(step, micro).items():
-                totals[name] = totals.get(name, torch.zeros_like(value)) + value
-        values = {name: total / self.run.accumulation for name, total in totals.items()}
-        values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
-        values["skipped"] = totals["skipped"]
-        values["interrupted"] = values["loss"].new_tensor(float(self.interrupted.is_set))
-        take_back(self.statistics, kept, values["skipped"])
-        if self.average is not None:
-            self.average.update(self.model, step)
+        values = self.learn(self._given(step), step / self.num_steps)
         self.done, self.evaluation_due = step + 1, self.is_evaluation_due(step)
         self._record(self.meter.add(step, values))
 
@@ -205,17 +190,40 @@ class Trainer:
     def _learning_rate(self, step: int) -> float:
         return self.run.lr * self.schedule(step)
 
-    def _micro_batch(self, step: int, micro: int) -> dict[str, Tensor]:
-        """One forward and backward pass; with the last micro-batch of a step also the optimizer's."""
-        beat(step)
-        processes = self.accelerator.num_processes
-        part = micro * processes + self.accelerator.process_index
-        images, labels = self.batches.shard(step, part, self.run.accumulation * processes)
-        return self.learn(images, labels, step / self.num_steps)
+    def _given(self, step: int) -> Given:
+        """What tells a step from others."""
+        processes, rank, micros = self.accelerator.num_processes, self.accelerator.process_index, self.run.accumulation
+        shards = [
+            self.batches.order.shard(step, micro * processes + rank, micros * processes) for micro in range(micros)
+        ]
+        share = 0.0 if self.average is None else self.average.share(step)
+        interrupted = float(self.interrupted.is_set)
+        return Given(step, torch.stack(shards), self.batches.key(step), self._learning_rate(step), share, interrupted)
 
-    def _learn(self, images: Tensor, labels: Tensor, progress: float) -> dict[str, Tensor]:
-        """What a captured step repeats."""
+    def _learn(self, given: Given, progress: float) -> dict[str, Tensor]:
+        """One step on the device, which the host need not wait for."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = given.lr
+        device, kept = self.accelerator.device, [buffer.clone() for buffer in self.statistics]
+        given = given._replace(indices=given.indices.to(device), key=given.key.to(device))
+        totals: dict[str, Tensor] = {}
+        for micro in range(self.run.accumulation):
+            for name, value in self._micro_batch(given, micro, progress).items():
+                totals[name] = totals[name] + value if name in totals else value
+        values = {name: total / self.run.accumulation for name, total in totals.items()}
+        values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
+        values["skipped"] = totals["skipped"]
+        values["interrupted"] = torch.as_tensor(given.interrupted, dtype=values["loss"].dtype, device=device)
+        take_back(self.statistics, kept, values["skipped"])
+        if self.average is not None:
+            self.average.update(self.model, given.share)
+        return values
+
+    def _micro_batch(self, given: Given, micro: int, progress: float) -> dict[str, Tensor]:
+        """One forward and backward pass; with the last micro-batch of a step also the optimizer's."""
+        beat(given.step)
         limit = self.run.clip_norm
+        images, labels = self.batches.make(given.indices[micro], given.key)
         norm = skipped = torch.zeros((), device=images.device, dtype=images.dtype)
         with self.accelerator.accumulate(self.replica):
             output: Output = self.replica(images, labels)

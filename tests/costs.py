@@ -15,6 +15,7 @@ from torch import Tensor
 
 from capsnet_dist import augmentations, checkpoint, command_line, datasets, losses, models
 from capsnet_dist.bench.measure import Spread
+from capsnet_dist.graph import Given
 from capsnet_dist.guard import Guard
 from capsnet_dist.objective import loss_terms
 from capsnet_dist.record import open_record
@@ -36,10 +37,10 @@ PAPER = Run(
 class Unwatched(Trainer):
     """Neither beats for the watchdog nor looks whether the gradient is finite."""
 
-    def _micro_batch(self, step: int, micro: int) -> dict[str, Tensor]:
-        images, labels = self.batches.shard(step, micro, self.run.accumulation)
+    def _micro_batch(self, given: Given, micro: int, progress: float) -> dict[str, Tensor]:
+        images, labels = self.batches.make(given.indices[micro], given.key)
         output = self.replica(images, labels)
-        terms = loss_terms(self.criteria, output, images, labels, step / self.num_steps)
+        terms = loss_terms(self.criteria, output, images, labels, progress)
         self.accelerator.backward(terms["loss"])
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -3,7 +3,7 @@
 import torch
 
 from capsnet_dist import augmentations, datasets
-from capsnet_dist.data.order import Order, draws, hold_out
+from capsnet_dist.data.order import Order, draws, hold_out, key
 
 
 def test_an_epoch_visits_every_sample_at_most_once_and_shards_make_up_the_batch():
@@ -15,14 +15,14 @@ def test_an_epoch_visits_every_sample_at_most_once_and_shards_make_up_the_batch(
 
 
 def test_draws_are_uniform_and_belong_to_the_sample():
-    numbers = draws(0, 0, torch.arange(100_000), 2)
+    numbers = draws(key(0, 0), torch.arange(100_000), 2)
     assert numbers.min() >= 0 and numbers.max() < 1
     histogram = torch.histc(numbers, bins=50)
     assert ((histogram - 4000).square() / 4000).sum() < 100  # chi-squared, 49 degrees of freedom
     assert torch.corrcoef(numbers.T)[0, 1].abs() < 0.02
-    torch.testing.assert_close(draws(0, 0, torch.tensor([77, 5]), 2), numbers[[77, 5]])
-    assert not torch.equal(draws(0, 1, torch.arange(9), 2), draws(0, 0, torch.arange(9), 2))
-    assert not torch.equal(draws(1, 0, torch.arange(9), 2), draws(0, 0, torch.arange(9), 2))
+    torch.testing.assert_close(draws(key(0, 0), torch.tensor([77, 5]), 2), numbers[[77, 5]])
+    assert not torch.equal(draws(key(0, 1), torch.arange(9), 2), draws(key(0, 0), torch.arange(9), 2))
+    assert not torch.equal(draws(key(1, 0), torch.arange(9), 2), draws(key(0, 0), torch.arange(9), 2))
 
 
 def test_shift_moves_whole_images_and_brings_in_zeros():

@@ -33,13 +33,13 @@ from capsnet_dist.train import Trainer
 
 original = Trainer._micro_batch
 
-def faulty(self, step, micro):
+def faulty(self, given, micro, progress):
     time.sleep(float(os.environ.get("PAUSE", "0")))
     chosen = "VICTIM" in os.environ and os.environ["RANK"] == os.environ["VICTIM"]
-    if chosen and step == 6 and not Path("killed").exists():
+    if chosen and given.step == 6 and not Path("killed").exists():
         Path("killed").touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, step, micro)
+    return original(self, given, micro, progress)
 
 Trainer._micro_batch = faulty
 runpy.run_path("{ROOT}/recipes/digits.py", run_name="__main__")

@@ -28,17 +28,17 @@ def train_with(fault, rank, run, timeout=None):
     """Train, and let one rank do something else in the middle of a step; from there on wait no longer than this."""
     original = Trainer._micro_batch
 
-    def faulty(self, step, micro):
-        watchdog.beat(step)
-        if step == STEP and timeout is not None:
+    def faulty(self, given, micro, progress):
+        watchdog.beat(given.step)
+        if given.step == STEP and timeout is not None:
             watchdog._current._limit = timeout + 1.0
             if self.accelerator.num_processes > 1:
                 distributed.set_timeout(timedelta(seconds=timeout))
             time.sleep(0.3)  # the watchdog looks
-        if step == STEP and self.accelerator.process_index == rank:
+        if given.step == STEP and self.accelerator.process_index == rank:
             fault()
             watchdog._current._limit = run.timeout
-        return original(self, step, micro)
+        return original(self, given, micro, progress)
 
     Trainer._micro_batch, watchdog.LOOK = faulty, 0.1
     command_line.parse = lambda default: default

@@ -605,9 +605,9 @@ def forbid(folder):
 def train_while(happens, run):
     original = Trainer._micro_batch
 
-    def micro_batch(self, step, micro):
+    def micro_batch(self, given, micro, progress):
         happens(run.run_dir)
-        return original(self, step, micro)
+        return original(self, given, micro, progress)
 
     Trainer._micro_batch = micro_batch
     train(run)

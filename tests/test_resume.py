@@ -58,11 +58,11 @@ def train_until(run, last, number, ranks=(0, 1, 2, 3)):
     """Train, and send a signal to ranks in the middle of a step."""
     original = Trainer._micro_batch
 
-    def kill(self, step, micro):
-        if step == last and self.accelerator.process_index in ranks:
+    def kill(self, given, micro, progress):
+        if given.step == last and self.accelerator.process_index in ranks:
             os.kill(os.getpid(), number)
             time.sleep(0.01)
-        return original(self, step, micro)
+        return original(self, given, micro, progress)
 
     Trainer._micro_batch = kill
     train(run)
@@ -131,10 +131,10 @@ def interrupted_twice(run):
     """Train, and press Ctrl-C twice in the middle of a step."""
     original = Trainer._micro_batch
 
-    def press(self, step, micro):
-        for _ in range(2 if step == 5 else 0):
+    def press(self, given, micro, progress):
+        for _ in range(2 if given.step == 5 else 0):
             os.kill(os.getpid(), signal.SIGINT)
-        return original(self, step, micro)
+        return original(self, given, micro, progress)
 
     Trainer._micro_batch = press
     train(run)
@@ -487,14 +487,14 @@ def poisoned(run, bad):
     """Train with batches, on one rank, whose loss is no number."""
     original = Trainer._micro_batch
 
-    def poison(self, step, micro):
-        if step in bad and self.accelerator.process_index == self.accelerator.num_processes - 1:
+    def poison(self, given, micro, progress):
+        if given.step in bad and self.accelerator.process_index == self.accelerator.num_processes - 1:
             criteria, self.criteria = self.criteria, [NotANumber()]
-            measured = original(self, step, micro)
+            measured = original(self, given, micro, progress)
             self.criteria = criteria
             missing = {"reconstruction"} - measured.keys()
             return measured | {name: measured["loss"] for name in missing}
-        return original(self, step, micro)
+        return original(self, given, micro, progress)
 
     Trainer._micro_batch = poison
     train(run)
@@ -504,17 +504,17 @@ def images_without_numbers(run, rank):
     """Train with a batch, on one rank, in which one pixel is no number."""
     original = Trainer._micro_batch
 
-    def poison(self, step, micro):
-        shard, is_bad = self.batches.shard, step == 3 and self.accelerator.process_index == rank
+    def poison(self, given, micro, progress):
+        make, is_bad = self.batches.make, given.step == 3 and self.accelerator.process_index == rank
 
         def bad(*arguments):
-            images, labels = shard(*arguments)
+            images, labels = make(*arguments)
             images[0, 0, 0, 0] = torch.nan
             return images, labels
 
-        self.batches.shard = bad if is_bad else shard
-        measured = original(self, step, micro)
-        self.batches.shard = shard
+        self.batches.make = bad if is_bad else make
+        measured = original(self, given, micro, progress)
+        self.batches.make = make
         return measured
 
     Trainer._micro_batch = poison

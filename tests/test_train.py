@@ -39,6 +39,8 @@ RUN = Run(
 
 def trained(run):
     train(run)
+    if os.environ.get("RANK", "0") != "0":  # rank 0 may still be writing
+        return None
     lines = [json.loads(line) for line in (run.run_dir / "metrics.jsonl").read_text().splitlines()]
     (selected,) = (line for line in lines if line.get("weights") == "selected")
     return [(line["loss"], line["lr"], line["gradient_norm"]) for line in lines if line["split"] == "train"], selected

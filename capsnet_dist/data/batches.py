@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from capsnet_dist.data.order import Order, draws
+from capsnet_dist.data.order import Order, draws, key
 from capsnet_dist.plugins import Augmentation, Split, to_unit
 
 
@@ -25,9 +25,18 @@ class Batches:
         self.training, self.augmentation, self.seed, self.dtype = training, augmentation, seed, dtype
         self.order = Order(len(training.labels), batch_size, seed)
 
-    def shard(self, step: int, part: int, parts: int) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
-        """Images in [0, 1] and labels of the part-th of equal parts of a step's global batch."""
-        indices = self.order.shard(step, part, parts).to(self.training.labels.device)
+    def key(self, step: int) -> Int64[Tensor, ""]:
+        """What the random numbers of a step's epoch are made from."""
+        return key(self.seed, self.order.epoch(step))
+
+    def make(
+        self, indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
+    ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
+        """Images in [0, 1] and labels of some samples, all on the device; waits for nothing."""
         images, labels = self.training.select(indices)
-        numbers = draws(self.seed, self.order.epoch(step), indices, self.augmentation.num_draws)
-        return to_unit(self.augmentation(images, numbers), self.dtype), labels
+        return to_unit(self.augmentation(images, draws(key, indices, self.augmentation.num_draws)), self.dtype), labels
+
+    def shard(self, step: int, part: int, parts: int) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
+        """Images and labels of the part-th of equal parts of a step's global batch."""
+        device = self.training.labels.device
+        return self.make(self.order.shard(step, part, parts).to(device), self.key(step).to(device))

@@ -66,12 +66,21 @@ def derive(seed: int, *purpose: str | int) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=7).digest(), "big")
 
 
-def draws(seed: int, epoch: int, indices: Int64[Tensor, " b"], num_draws: int) -> Float32[Tensor, "b k"]:
+def key(seed: int, epoch: int) -> Int64[Tensor, ""]:
+    """What the random numbers of an epoch are made from."""
+    return torch.tensor(derive(seed, "augment", epoch))
+
+
+def draws(key: Int64[Tensor, ""], indices: Int64[Tensor, " b"], num_draws: int) -> Float32[Tensor, "b k"]:
     """Uniform numbers in [0, 1) for samples of an epoch, the same on every device and in every batch.
 
     A counter-based generator: the finalizer of SplitMix64 (Steele et al., 2014) on a counter made of index and draw.
+
+    Args:
+        key: That of the epoch, where the indices are.
+        indices: Which samples.
+        num_draws: Numbers for each of them.
     """
-    key = torch.tensor(derive(seed, "augment", epoch), device=indices.device)
     counter = rearrange(indices, "b -> b 1") * num_draws + torch.arange(num_draws, device=indices.device)
     bits = _mix(_mix(key + counter) + key)
     return _shift_right(bits, 64 - _DRAW_BITS).float() / 2**_DRAW_BITS

@@ -19,18 +19,23 @@ CLASSES = 10
 SIZES: dict[str, dict[str, int]] = {"paper": {}, "small": {"channels": 32, "primary_types": 8}}
 """CapsNet as in the paper, and one of 1/60 of the multiplications."""
 
-IMPLEMENTATIONS = ("naive", "einsum", "exact", "ours")
-"""What public implementations do, the same with the fastest plain votes, this package with `--exact`, and as it is."""
+IMPLEMENTATIONS = ("naive", "einsum", "exact", "ours", "graphs")
+"""What public implementations do, the same with the fastest plain votes, this package with `--exact`, as it is, and
+on a GPU with each step replayed as a CUDA graph, as `--compile graphs` trains."""
 
 DTYPES = ("float32", "tf32", "bfloat16", "float64")
 """Precisions: float32 is exact on a GPU too, bfloat16 is autocast."""
+
+
+PACKAGE = ("exact", "ours", "graphs")
+"""Those of this package, which has more networks and routings."""
 
 
 class Candidate(NamedTuple):
     """One way to compute a step."""
 
     implementation: str
-    """"naive", "einsum", "exact" or "ours"."""
+    """"naive", "einsum", "exact", "ours" or "graphs"."""
     routing: str
     """Name of the routing; empty where the network has its own."""
     gradient: str
@@ -46,7 +51,7 @@ class Candidate(NamedTuple):
     @property
     def of_package(self) -> bool:
         """Whether it is this package's, with fast paths or without."""
-        return self.implementation in ("exact", "ours")
+        return self.implementation in PACKAGE
 
     def context(self) -> AbstractContextManager[None]:
         """Whether fast paths are taken."""
@@ -120,6 +125,8 @@ class Options:
             )
         if self.where == "cuda" and self.processes > torch.cuda.device_count():
             raise UserError(f"processes={self.processes}: there are only {torch.cuda.device_count()} GPUs.")
+        if "graphs" in self.implementations and self.where == "cpu":
+            raise UserError("implementations: 'graphs' replays CUDA graphs and needs a GPU.")
         for network in self.networks:
             if not self.candidates(network):
                 raise UserError(f"{network}: no other implementations than 'exact' and 'ours' have it, or its routing.")
@@ -139,14 +146,14 @@ class Options:
     def candidates(self, network: str) -> list[Candidate]:
         """The rows of a table, in the order in which they take turns."""
         if network not in SIZES:
-            found = [Candidate(each, "", "") for each in self.implementations if each in ("exact", "ours")]
+            found = [Candidate(each, "", "") for each in self.implementations if each in PACKAGE]
         else:
             found = [
                 Candidate(implementation, routing, gradient)
                 for routing in self.routings
                 for gradient in (self.gradients if routing == "dynamic" else ("",))
                 for implementation in self.implementations
-                if routing == "dynamic" or implementation in ("exact", "ours")
+                if routing == "dynamic" or implementation in PACKAGE
             ]
         return found + [candidate._replace(compiled=True) for candidate in found if self.compile]
 

@@ -37,6 +37,7 @@ class Subject:
         self.images, self.labels, self.half = images, labels, case.dtype == "bfloat16"
         self.model = _build(candidate, case.network).to(device, dtype)
         self.candidate, parameters = candidate, list(self.model.parameters())
+        self._graphs: dict[str, torch.cuda.CUDAGraph] = {}
         with candidate.context():
             self.optimizer = (
                 optimizers("adam").build(parameters, LR)
@@ -47,8 +48,15 @@ class Subject:
         replica: Any = torch.compile(self.model) if candidate.compiled else self.model
         self.replica = nn.parallel.DistributedDataParallel(replica) if processes > 1 else replica
 
-    def train(self, mark: Callable[[str], object] = lambda stage: None) -> None:
+    def train(self, mark: Callable[[str], object] | None = None) -> None:
         """One step of training; `mark` hears of each stage that is done."""
+        if self.candidate.implementation == "graphs" and mark is None:
+            self._replay("train", self.train_eagerly)
+        else:
+            self.train_eagerly(mark or (lambda stage: None))
+
+    def train_eagerly(self, mark: Callable[[str], object] = lambda stage: None) -> None:
+        """The same, not as a graph."""
         with self.candidate.context():
             with self._precision():
                 output = self.replica(self.images, self.labels)
@@ -61,9 +69,16 @@ class Subject:
             self.optimizer.zero_grad()
             mark("optimizer")
 
-    @torch.no_grad()
-    def infer(self) -> Output:
+    def infer(self) -> None:
         """One step of inference, reconstruction included."""
+        if self.candidate.implementation == "graphs":
+            self._replay("infer", self.infer_eagerly)
+        else:
+            self.infer_eagerly()
+
+    @torch.no_grad()
+    def infer_eagerly(self) -> Output:
+        """The same, not as a graph."""
         with self.candidate.context(), self._precision():
             return self.replica(self.images)
 
@@ -74,6 +89,22 @@ class Subject:
         wanted = self.criteria if output.reconstruction is not None else self.criteria[:1]
         terms = [term for c in wanted for term in c(output, self.images, self.labels, 0.0).values()]
         return torch.stack(terms).sum()
+
+    def _replay(self, kind: str, action: Callable[[], object]) -> None:
+        """The action as a CUDA graph, captured when it was done a few times."""
+        if kind not in self._graphs:
+            here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
+            beside.wait_stream(here)
+            with torch.cuda.stream(beside):
+                for _ in range(3):
+                    action()
+            here.wait_stream(beside)
+            for group in self.optimizer.param_groups:
+                group["capturable"] = True
+            self._graphs[kind] = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graphs[kind]):
+                action()
+        self._graphs[kind].replay()
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.images.device.type, torch.bfloat16) if self.half else nullcontext()

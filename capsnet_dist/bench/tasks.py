@@ -58,7 +58,7 @@ class Tasks:
         parameters = sum(parameter.numel() for parameter in self.subject.model.parameters())
         moved = compulsory_bytes(parameters, stages.numbers, self.subject.images.itemsize)
         for kind in ("infer", "train"):
-            found[kind] = {"operations": operations(getattr(self.subject, kind)), "bytes": moved[kind]}
+            found[kind] = {"operations": operations(getattr(self.subject, f"{kind}_eagerly")), "bytes": moved[kind]}
         return found
 
     def rates(self, dtype: str) -> dict[str, float]:

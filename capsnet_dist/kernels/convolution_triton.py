@@ -17,6 +17,7 @@ from capsnet_dist.kernels.launch_triton import empty, power_of_two
 kernels: Any = loops_convolution_triton  # a launch has no types
 
 PROGRAMS = 132  # that keep a large GPU busy
+PACKED = 64  # filters that a program brings into order
 LARGE = 512  # samples from which programs are busy enough with large tiles
 
 
@@ -159,8 +160,12 @@ def _weight_gradient(maps: Tensor, gradient: Tensor, weight: Tensor, g: Geometry
         kernels.weight_gradient_kernel[grid](
             maps, gradient, found, g.batch, g.height, g.width, width, height * width, pieces, **sizes, **tile
         )
-    total = rearrange(found.sum(dim=0), "(k l) c n -> n c k l", k=g.rows)
-    return total.to(weight.dtype, memory_format=torch.contiguous_format)
+    total = empty(weight, *weight.shape)
+    with torch.cuda.device_of(maps):
+        kernels.unpack_kernel[g.channels, -(-g.filters // PACKED)](
+            found, total, pieces, taps, g.channels, g.filters, PACKED, power_of_two(taps)
+        )
+    return total.to(weight.dtype)
 
 
 def _narrow_gradients(
@@ -183,8 +188,15 @@ def _narrow_gradients(
 
 def _matrix(weight: Float[Tensor, "n c k l"], dtype: torch.dtype, g: Geometry) -> Tensor:
     """The kernels as columns."""
-    order = "n c k l -> (c k l) n" if g.narrow else "n c k l -> (k l c) n"
-    return rearrange(weight, order).to(dtype).contiguous()
+    if g.narrow:
+        return rearrange(weight, "n c k l -> (c k l) n").to(dtype).contiguous()
+    taps = g.rows * g.columns
+    matrix = torch.empty(taps * g.channels, g.filters, dtype=dtype, device=weight.device)
+    with torch.cuda.device_of(weight):
+        kernels.pack_kernel[g.channels, -(-g.filters // PACKED)](
+            weight.contiguous(), matrix, taps, g.channels, g.filters, PACKED, power_of_two(taps)
+        )
+    return matrix
 
 
 def _tile(shapes: dict[str, Shape], batch: int, columns: int, summed: int) -> dict[str, int]:

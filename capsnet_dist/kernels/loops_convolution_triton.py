@@ -86,6 +86,27 @@ def weight_gradient_kernel(
 
 @triton.jit
 @no_type_check
+def pack_kernel(weight, W, TAPS, C, N, BN: tl.constexpr, BT: tl.constexpr):
+    """Write W[t, c, n] = weight[n, c, t] of one c."""
+    c, n, t = tl.program_id(0), (tl.program_id(1) * BN + tl.arange(0, BN))[:, None], tl.arange(0, BT)
+    inside = (n < N) & (t < TAPS)
+    tl.store(W + (t * C + c) * N + n, tl.load(weight + (n * C + c) * TAPS + t, inside, 0.0), inside)
+
+
+@triton.jit
+@no_type_check
+def unpack_kernel(gW, gradient, PIECES, TAPS, C, N, BN: tl.constexpr, BT: tl.constexpr):
+    """Write gradient[n, c, t] = sum over the pieces of gW[t, c, n], of one c."""
+    c, n, t = tl.program_id(0), (tl.program_id(1) * BN + tl.arange(0, BN))[:, None], tl.arange(0, BT)
+    inside = (n < N) & (t < TAPS)
+    total = tl.zeros([BN, BT], tl.float32)
+    for piece in range(PIECES):
+        total += tl.load(gW + ((piece * TAPS + t) * C + c) * N + n, inside, 0.0)
+    tl.store(gradient + (n * C + c) * TAPS + t, total, inside)
+
+
+@triton.jit
+@no_type_check
 def patches_forward_kernel(
     x, W, bias, out, ROWS, H, WIDE, OX, POSITIONS, S: tl.constexpr, KY: tl.constexpr, KX: tl.constexpr,
     C: tl.constexpr, N: tl.constexpr, RECTIFY: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,

@@ -34,20 +34,21 @@ Learn = Callable[[Given, Any], dict[str, Tensor]]
 EAGER = 3  # steps before the capture: they compile kernels, and make the optimizer's state
 
 
-def captures(run: Run, processes: int, precision: str) -> bool:
-    """Whether `--compile graphs` can capture the whole step: with one process, in one go, and without a scaler."""
-    return run.compile == "graphs" and processes == 1 and run.accumulation == 1 and precision != "fp16"
+def captures(run: Run, processes: int, device: torch.device, precision: str) -> bool:
+    """Whether the whole step is captured: on a GPU, with one process, in one go, and without a scaler."""
+    wanted = run.compile == "graphs" or (run.compile == "auto" and not run.exact)
+    return wanted and device.type == "cuda" and processes == run.accumulation == 1 and precision != "fp16"
 
 
 class StepGraph:
     """A step that is taken a few times as it is, then captured, and from then on replayed.
 
     A replay sees other samples, random numbers and rates; everything else that the host has decided stays as it was at
-    the capture. Where a loss compares the progress, and the outcome has changed, the step is captured anew; where it
-    does anything else with the progress, no step is captured.
+    the capture. Where a loss compares the progress, and the outcome has changed, the step is captured anew. Where it
+    does anything else with the progress, or something in the step waits for the GPU, steps are taken as they are.
 
     Args:
-        learn: The step; must not wait for the GPU.
+        learn: The step.
         optimizer: That of the step.
         device: Where it is taken.
         say: Tells the user.
@@ -57,7 +58,7 @@ class StepGraph:
         self, learn: Learn, optimizer: torch.optim.Optimizer, device: torch.device, say: Callable[[str], object]
     ) -> None:
         self.learn, self.optimizer, self.device, self.say = learn, optimizer, device, say
-        self.eager = EAGER
+        self.eager, self.given_up = EAGER, False
         self.graph: torch.cuda.CUDAGraph | None = None
         self.progress = Watched(0.0)
         self.integers = self.numbers = torch.empty(0)
@@ -65,7 +66,7 @@ class StepGraph:
 
     def __call__(self, given: Given, progress: float) -> dict[str, Tensor]:
         """Take the step; the metrics hold until the next one."""
-        if self.progress.is_used:
+        if self.given_up:
             return self.learn(given, progress)
         if self.eager == EAGER:
             self.integers = torch.empty(given.indices.numel() + 1, dtype=torch.int64, device=self.device)
@@ -77,8 +78,9 @@ class StepGraph:
         if self.eager:
             return self._as_it_is(held, progress)
         if self.graph is None or not self.progress.is_like(progress):
-            self._capture(held, progress)
-        assert self.graph is not None
+            self.graph = self._capture(held, progress)
+        if self.graph is None:
+            return self.learn(given, progress)
         self.graph.replay()
         return self.metrics
 
@@ -92,18 +94,29 @@ class StepGraph:
             metrics = self.learn(given, self.progress)
         here.wait_stream(beside)
         if self.progress.is_used:
-            self.say("A loss changes from step to step, so that steps are not captured as a CUDA graph.")
+            self._give_up("a loss changes from step to step")
         return metrics
 
-    def _capture(self, given: Given, progress: float) -> None:
-        self.progress, self.graph = Watched(progress), torch.cuda.CUDAGraph()
+    def _capture(self, given: Given, progress: float) -> torch.cuda.CUDAGraph | None:
+        self.progress, graph = Watched(progress), torch.cuda.CUDAGraph()
         asking = [group for group in self.optimizer.param_groups if "capturable" in group]  # SGD has nothing to ask
         for group in asking:
             group["capturable"] = True
-        with torch.cuda.graph(self.graph):
-            self.metrics = self.learn(given, self.progress)
-        for group in asking:
-            group["capturable"] = False
+        try:
+            with torch.cuda.graph(graph):
+                self.metrics = self.learn(given, self.progress)
+        except RuntimeError as error:  # nothing was computed yet
+            self.optimizer.zero_grad()
+            self._give_up(str(error).split("\n", maxsplit=1)[0])
+            return None
+        finally:
+            for group in asking:
+                group["capturable"] = False
+        return graph
+
+    def _give_up(self, why: str) -> None:
+        self.given_up = True
+        self.say(f"Steps are not replayed as a CUDA graph, which would be faster: {why}")
 
 
 class Watched:

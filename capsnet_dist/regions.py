@@ -9,8 +9,8 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import FastConv2d
 from capsnet_dist.plugins import Routing
 
-Compile = Literal["no", "regions", "graphs"]
-"""Whether parts of the network are compiled, and whether they are replayed as CUDA graphs."""
+Compile = Literal["auto", "no", "regions", "graphs"]
+"""Whether parts of the network are compiled, and what is replayed as CUDA graphs."""
 
 
 def compile_regions(model: nn.Module, how: Compile, device: torch.device, *, whole: bool = False) -> list[str]:
@@ -21,15 +21,15 @@ def compile_regions(model: nn.Module, how: Compile, device: torch.device, *, who
 
     Args:
         model: The network, compiled in place.
-        how: "regions" compiles; "graphs" also replays kernels without the host, for small batches on a GPU; "no"
-            leaves all as it is.
+        how: "regions" compiles; "graphs" also replays kernels without the host, for small batches on a GPU; "no" and
+            "auto" leave all as it is.
         device: Where the network lies.
         whole: Whether graphs are made of the whole step, so that there is nothing to do here.
 
     Raises:
         UserError: graphs, without a GPU.
     """
-    if how == "no":
+    if how in ("no", "auto"):
         return []
     if how == "graphs" and device.type != "cuda":
         raise UserError("--compile graphs replays CUDA graphs and needs a GPU; --compile regions works on a CPU too.")

@@ -80,8 +80,9 @@ class Run:
     """Type of the weights."""
     mixed_precision: Literal["launcher", "no", "bf16", "fp16"] = "launcher"
     """Autocast type; "launcher" leaves it to the launcher's configuration."""
-    compile: Compile = "no"
-    """torch.compile for the parts of the network that do not route; "graphs": and CUDA graphs, for small batches."""
+    compile: Compile = "auto"
+    """"auto": one process on a GPU replays its steps as a CUDA graph, where it can. "graphs": several processes those
+    parts of the network that do not route. "regions": torch.compile for these parts. "no": none of it."""
     exact: bool = False
     """Compute everything as it is defined: no fast path of routing, convolution or optimizer."""
     deterministic: bool = False
@@ -121,7 +122,7 @@ def check(run: Run, processes: int) -> None:
         raise UserError(f"--processes {run.processes}: the launcher started {processes}.")
     if run.resume == "auto" and run.run_dir is None:
         raise UserError("--resume auto looks in --run-dir FOLDER: name it.")
-    if run.exact and run.compile != "no":
+    if run.exact and run.compile not in ("auto", "no"):
         raise UserError(f"--exact leaves out what --compile {run.compile} does: give one of them.")
     shards = processes * run.accumulation
     if run.batch_size % shards:

@@ -138,10 +138,12 @@ def test_whatever_else_is_done_with_the_progress_is_noticed(use):
 
 
 def test_whole_steps_are_captured_only_where_a_graph_can_hold_them():
-    graphs = replace(RUN, compile="graphs")
-    assert captures(graphs, 1, "no") and captures(graphs, 1, "bf16")
-    assert not captures(graphs, 1, "fp16")  # the scaler waits for the GPU
-    assert not captures(graphs, 2, "bf16")
-    assert not captures(replace(graphs, accumulation=2), 1, "no")
-    assert not captures(replace(RUN, compile="regions"), 1, "no")
-    assert compile_regions(RUN.model.build((1, 8, 8), 10), "graphs", torch.device("cuda"), whole=True) == []
+    graphs, gpu = replace(RUN, compile="graphs"), torch.device("cuda")
+    assert captures(RUN, 1, gpu, "no") and captures(graphs, 1, gpu, "bf16")
+    assert not captures(RUN, 1, torch.device("cpu"), "no")
+    assert not captures(graphs, 1, gpu, "fp16")  # the scaler waits for the GPU
+    assert not captures(graphs, 2, gpu, "no")
+    assert not captures(replace(graphs, accumulation=2), 1, gpu, "no")
+    assert not captures(replace(RUN, compile="regions"), 1, gpu, "no")
+    assert not captures(replace(RUN, exact=True), 1, gpu, "no")
+    assert compile_regions(RUN.model.build((1, 8, 8), 10), "graphs", gpu, whole=True) == []

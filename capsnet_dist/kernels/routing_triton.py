@@ -12,7 +12,7 @@ from torch import Tensor
 from capsnet_dist.kernels.launch_triton import empty
 from capsnet_dist.kernels.products_triton import add_gradients, agreement, combine, couple
 
-ROOM = 2**25  # numbers in the couplings that live at a time, 128 MB, unless a sample has more
+ROOM = 2**27  # numbers in the couplings that live at a time, 512 MB, unless a sample has more
 
 
 class Kept:

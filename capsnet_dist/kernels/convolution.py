@@ -87,6 +87,7 @@ class FastConv2d(nn.Conv2d):
             or not fast_paths_allowed()
             or not backends.fits_triton(maps)
             or torch.compiler.is_compiling()
+            or (maps.is_cuda and torch.cuda.get_device_capability(maps.device) < (8, 0))
             or maps.ndim != 4
             or maps.shape[1] != self.in_channels
             or not (SHORTEST <= rows <= maps.shape[2] and SHORTEST <= columns <= maps.shape[3])

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.kernels import loops_convolution_triton
-from capsnet_dist.kernels.launch_triton import empty, power_of_two
+from capsnet_dist.kernels.launch_triton import empty, fitting, power_of_two, shared_memory
 
 kernels: Any = loops_convolution_triton  # a launch has no types
 
@@ -102,11 +102,12 @@ class HalfConvolution(torch.autograd.Function):
             if g.narrow:
                 rows = g.batch * positions
                 tile = {"BM": 128, "BN": min(128, power_of_two(g.filters)), "BK": _covered(g), "num_warps": 4}
+                tile = _fitting(tile | {"num_stages": 1}, maps)
                 kernels.patches_forward_kernel[-(-rows // tile["BM"]), -(-g.filters // tile["BN"])](
                     maps, matrix, bias, out, rows, g.height, g.width, width, positions, KY=g.rows, **sizes, **tile
                 )
             else:
-                tile = _tile(FORWARD, g.batch, g.filters, g.channels)
+                tile = _fitting(_tile(FORWARD, g.batch, g.filters, g.channels), maps)
                 kernels.forward_kernel[-(-g.batch // tile["BM"]) * positions, -(-g.filters // tile["BN"])](
                     maps, matrix, bias, out, g.batch, g.height, g.width, width, positions,
                     TAPS=g.rows * g.columns, **sizes, **tile,
@@ -139,7 +140,7 @@ class HalfConvolution(torch.autograd.Function):
 
 def _input_gradient(maps: Tensor, gradient: Tensor, matrix: Tensor, g: Geometry) -> Tensor:
     found, (height, width) = torch.empty_like(maps), g.outputs
-    tile = _tile(BACKWARD, g.batch, g.channels, g.filters)
+    tile = _fitting(_tile(BACKWARD, g.batch, g.channels, g.filters), maps)
     sizes = {"S": g.stride, "KY": g.rows, "KX": g.columns, "C": g.channels, "N": g.filters}
     with torch.cuda.device_of(maps):
         kernels.input_gradient_kernel[-(-g.batch // tile["BM"]) * g.height * g.width, -(-g.channels // tile["BN"])](
@@ -153,7 +154,7 @@ def _weight_gradient(maps: Tensor, gradient: Tensor, weight: Tensor, g: Geometry
     pieces = min(4, height * width)
     found = empty(maps, pieces, taps, g.channels, g.filters)
     tile = {"BM": min(128, power_of_two(g.channels)), "BN": min(256, power_of_two(g.filters)), "BK": 64}
-    tile |= {"num_warps": 8, "num_stages": 4}
+    tile = _fitting(tile | {"num_warps": 8, "num_stages": 4}, maps)
     sizes = {"S": g.stride, "KX": g.columns, "TAPS": taps, "C": g.channels, "N": g.filters}
     grid = taps * pieces, -(-g.channels // tile["BM"]), -(-g.filters // tile["BN"])
     with torch.cuda.device_of(maps):
@@ -176,6 +177,7 @@ def _narrow_gradients(
     rows, pieces, covered = g.batch * height * width, PROGRAMS, g.channels * g.rows * g.columns
     by_weight, by_bias = empty(maps, pieces, covered, g.filters), empty(maps, pieces, g.filters)
     tile = {"BM": 64, "BN": min(256, power_of_two(g.filters)), "BK": _covered(g), "num_warps": 8}
+    tile = fitting(tile | {"num_stages": 3}, shared_memory(maps.device), 4 * tile["BM"] * tile["BN"])
     sizes = {"S": g.stride, "KY": g.rows, "KX": g.columns, "C": g.channels, "N": g.filters}
     with torch.cuda.device_of(maps):
         kernels.patches_gradient_kernel[pieces, -(-g.filters // tile["BN"])](
@@ -204,6 +206,11 @@ def _tile(shapes: dict[str, Shape], batch: int, columns: int, summed: int) -> di
     shape = shapes["large" if batch >= LARGE else "small"]
     step = min(64, summed & -summed)
     return shape._asdict() | {"BN": min(shape.BN, power_of_two(columns, least=16)), "BK": step}
+
+
+def _fitting(tile: dict[str, int], maps: Tensor) -> dict[str, int]:
+    """The same, or less, so that its stages fit into shared memory: two factors of 16 bits each."""
+    return fitting(tile, shared_memory(maps.device), 2 * tile["BK"] * (tile["BM"] + tile["BN"]))
 
 
 def _covered(g: Geometry) -> int:

@@ -1,9 +1,13 @@
 """How Triton's kernels are started: which programs there are, and what each holds."""
 
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from triton import runtime as triton_runtime
+
+runtime: Any = triton_runtime  # has no types
 
 REGISTERS = 2**12  # numbers in the votes that a program holds
 PROGRAMS = 2**9  # as many as keep a large GPU busy; a constant, so that sums are the same on any
@@ -49,6 +53,29 @@ def sizes(poses: Tensor, weight: Tensor) -> Sizes:
 def empty(like: Tensor, *shape: int) -> Tensor:
     """Room for float32, in which all sums are."""
     return torch.empty(shape, dtype=torch.float32, device=like.device)
+
+
+@cache
+def shared_memory(device: torch.device) -> int:
+    """Bytes of shared memory that a program may have."""
+    if device.type == "cpu":  # interpreted
+        return 2**18
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return runtime.driver.active.utils.get_device_properties(index)["max_shared_mem"]
+
+
+def fitting(tile: dict[str, int], available: int, stage: int) -> dict[str, int]:
+    """The tile with as many stages, or with half the columns, as fit into shared memory.
+
+    Args:
+        tile: With BN, the columns, and num_stages.
+        available: Bytes of shared memory.
+        stage: Bytes that a stage of the tile takes.
+    """
+    stages = min(tile["num_stages"], available // stage)
+    if stages < min(2, tile["num_stages"]) and tile["BN"] > 16:
+        return fitting(tile | {"BN": tile["BN"] // 2}, available, -(-stage // 2))
+    return tile | {"num_stages": max(1, stages)}
 
 
 def power_of_two(number: int, least: int = 1) -> int:

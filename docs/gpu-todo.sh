@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# What docs/gpu-todo.md lists, in one call of at most ten minutes, from the root of the repository:
-#   docs/gpu-todo.sh DATA OUT          DATA holds MNIST (MNIST/raw); results and logs go to OUT
-# Each part has its own time and log, and the next one runs whatever became of it. Wheels of what is not installed may
-# lie in wheels/: nothing is fetched.
+# What docs/gpu-todo.md lists, from the root of the repository:
+#   docs/gpu-todo.sh DATA OUT [PART ...]      DATA holds MNIST (MNIST/raw); results and logs go to OUT
+# Parts: tests bench table1 profile; all of them if none is named, in at most ten minutes. Each has its own time and log,
+# and the next one runs whatever became of it. Wheels of what is not installed may lie in wheels/: nothing is fetched.
 set -u
 data=$(realpath "$1") && mkdir -p "$2" && out=$(realpath "$2")
+shift 2
+[ $# -gt 0 ] || set -- tests bench table1 profile
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
-steps=${STEPS:-850}   # two epochs of MNIST at batch 128
 rounds=${ROUNDS:-10}
+epochs=${EPOCHS:-20}
 [ -d wheels ] && pip install --quiet --no-index --find-links wheels --no-deps wheels/*.whl
 nvidia-smi --query-gpu=name,memory.total --format=csv || true
 
@@ -19,27 +21,42 @@ part() { # name, seconds, command
   tail -n "${LINES_SHOWN:-25}" "$out/$name.log"
 }
 
-# 1. Correctness of the kernels, training, exact resume.
-part tests 150 python -m pytest -q -m gpu
-# 2. Images/s and memory against plain PyTorch.
-part bench 150 python -c "
+tests() { # side by side where pytest-xdist is there, which pytest-benchmark does not go with
+  local beside=()
+  python -c "import xdist" 2>/dev/null && beside=(-n 12 -p no:benchmark)
+  part tests 150 python -m pytest -q -m gpu "${beside[@]}" tests/test_gpu.py tests/test_kernels.py tests/test_convolution.py
+}
+
+bench() { # images/s and memory against plain PyTorch; a table at a time, since a table takes a minute and more
+  for batch in 2048 128; do
+    part "bench-$batch" 110 python -c "
 from pathlib import Path
 from capsnet_dist.bench import Options, bench, save
-save(bench(Options(batches=(128, 2048), dtypes=('float32', 'bfloat16'), gradients=('full',), rounds=$rounds, scaling=False)), Path('$out/bench'))
-print(Path('$out/bench/bench.md').read_text())"
-# 3. Two epochs of MNIST at batch 128: seconds an epoch, and with a CUDA graph.
-for how in no regions graphs; do
-  part "mnist-$how" 60 python recipes/mnist.py --steps "$steps" --data.root "$data" --run-dir "$out/mnist-$how" \
-    --mixed-precision bf16 --compile $how --progress plain
-done
-# 4. Where the time of a step goes.
-part profile 60 python - <<PROFILE
+kinds = 'naive', 'ours', 'graphs'
+options = Options(kinds, batches=($batch,), dtypes=('bfloat16',), gradients=('full',), rounds=$rounds, scaling=False)
+save(bench(options), Path('$out/bench-$batch'))
+print(Path('$out/bench-$batch/bench.md').read_text())"
+  done
+}
+
+table1() { # three iterations with reconstruction: the cell of the best result
+  for seed in ${SEEDS:-0 1 2}; do
+    part "mnist-$seed" 100 python recipes/mnist.py --epochs "$epochs" --seed "$seed" --data.root "$data" \
+      --run-dir "$out/mnist-$seed" --mixed-precision bf16 --progress plain
+  done
+}
+
+profile() {
+  part profile 60 python - <<PROFILE
 import runpy, sys
 from torch.profiler import profile
 sys.argv = ["recipes/mnist.py", "--steps", "20", "--validation", "0", "--data.root", "$data", "--run-dir", "$out/profiled"]
+sys.argv += ["--compile", "no", "--mixed-precision", "bf16"]
 with profile() as profiler:
     runpy.run_path("recipes/mnist.py", run_name="__main__")
-profiler.export_chrome_trace("$out/trace.json")
 print(profiler.key_averages().table(sort_by="self_device_time_total", row_limit=25))
 PROFILE
+}
+
+for name; do "$name"; done
 rm -rf "$out"/*/checkpoints

@@ -74,7 +74,7 @@ class Options:
     """What to measure."""
 
     implementations: tuple[str, ...] = ("naive", "ours")
-    """"naive", "einsum", "exact" and "ours"."""
+    """"naive", "einsum", "exact", "ours" and, on a GPU, "graphs"."""
     gradients: tuple[str, ...] = ("full", "last")
     """Through which rounds of dynamic routing gradients go."""
     routings: tuple[str, ...] = ("dynamic",)

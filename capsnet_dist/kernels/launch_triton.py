@@ -60,8 +60,7 @@ def shared_memory(device: torch.device) -> int:
     """Bytes of shared memory that a program may have."""
     if device.type == "cpu":  # interpreted
         return 2**18
-    index = torch.cuda.current_device() if device.index is None else device.index
-    return runtime.driver.active.utils.get_device_properties(index)["max_shared_mem"]
+    return runtime.driver.active.utils.get_device_properties(device.index)["max_shared_mem"]
 
 
 def fitting(tile: dict[str, int], available: int, stage: int) -> dict[str, int]:

@@ -16,8 +16,8 @@ Compile = Literal["auto", "no", "regions", "graphs"]
 def compile_regions(model: nn.Module, how: Compile, device: torch.device, *, whole: bool = False) -> list[str]:
     """Compile, for the sizes they meet, the largest parts in which nothing routes; return their names.
 
-    Routings stay as they are, and so, on a CPU, do convolutions by the bilinear algorithm: compiled, they would be
-    slower. Names and values of the weights do not change.
+    Routings stay as they are, and so do convolutions of our own: compiled, they would be slower. Names and values of
+    the weights do not change.
 
     Args:
         model: The network, compiled in place.
@@ -35,22 +35,22 @@ def compile_regions(model: nn.Module, how: Compile, device: torch.device, *, who
         raise UserError("--compile graphs replays CUDA graphs and needs a GPU; --compile regions works on a CPU too.")
     if whole:
         return []
-    regions = _regions(model, "", device)
+    regions = _regions(model, "")
     for region in regions.values():
         region.compile(dynamic=False, mode="reduce-overhead" if how == "graphs" else None)
     return list(regions)
 
 
-def _regions(module: nn.Module, name: str, device: torch.device) -> dict[str, nn.Module]:
+def _regions(module: nn.Module, name: str) -> dict[str, nn.Module]:
     """The parts to compile, by name."""
-    if not any(_is_opaque(part, device) for part in module.modules()):
+    if not any(_is_opaque(part) for part in module.modules()):
         return {name: module} if any(True for _ in module.parameters()) else {}
     children = ((f"{name}.{key}" if name else key, child) for key, child in module.named_children())
-    return {key: region for name, child in children for key, region in _regions(child, name, device).items()}
+    return {key: region for name, child in children for key, region in _regions(child, name).items()}
 
 
-def _is_opaque(module: nn.Module, device: torch.device) -> bool:
+def _is_opaque(module: nn.Module) -> bool:
     """Whether compiling would take a faster way from it."""
     if isinstance(module, FastConv2d):
-        return module.algorithm.startswith("bilinear") or (module.algorithm == "auto" and device.type == "cpu")
+        return module.algorithm != "direct"
     return isinstance(module, Routing)

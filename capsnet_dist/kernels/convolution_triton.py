@@ -84,7 +84,7 @@ def convolve(
     rows, columns = weight.shape[2:]
     geometry = Geometry(batch, channels, height, width, len(weight), rows, columns, stride)
     layout = torch.contiguous_format if geometry.narrow else torch.channels_last
-    return HalfConvolution.apply(maps.to(dtype, memory_format=layout), weight, bias, geometry, rectify)[0]
+    return HalfConvolution.apply(maps.to(dtype).contiguous(memory_format=layout), weight, bias, geometry, rectify)[0]
 
 
 class HalfConvolution(torch.autograd.Function):

@@ -2,7 +2,7 @@
 
 import ctypes
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
 LARGEST = 2**31 - 1  # what an int holds
 
 
@@ -10,9 +10,10 @@ def keep_freed_memory() -> bool:
     """From now on let glibc keep large blocks that were freed; False where the C library is another one.
 
     Every step of a training needs the same large blocks. glibc asks the kernel for each of them and gives it back when
-    it is freed, so that its pages are cleared anew a moment later. Memory does not grow beyond its peak.
+    it is freed, so that its pages are cleared anew a moment later. Memory does not grow beyond its peak. Threads share
+    what was freed, instead of each keeping its own.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, LARGEST))
+    return all(mallopt(*pair) for pair in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST), (M_ARENA_MAX, 1)))

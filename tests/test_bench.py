@@ -207,6 +207,7 @@ def test_exact_takes_no_fast_path(implementation):
         (["--rounds", "1"], "rounds=1"),
         (["--networks", "cnn", "--impl", "naive"], "cnn: no other implementations than 'exact' and 'ours' have it"),
         (["--device", "tpu"], "device='tpu'"),
+        (["--impl", "naive,graphs", "--device", "cpu"], "'graphs' replays CUDA graphs and needs a GPU"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(words, message):

@@ -93,8 +93,7 @@ class StepGraph:
         with torch.cuda.stream(beside):
             metrics = self.learn(given, self.progress)
         here.wait_stream(beside)
-        if self.progress.is_used:
-            self._give_up("a loss changes from step to step")
+        self._look_at_progress()
         return metrics
 
     def _capture(self, given: Given, progress: float) -> torch.cuda.CUDAGraph | None:
@@ -112,7 +111,12 @@ class StepGraph:
         finally:
             for group in asking:
                 group["capturable"] = False
-        return graph
+        self._look_at_progress()
+        return None if self.given_up else graph
+
+    def _look_at_progress(self) -> None:
+        if self.progress.is_used:
+            self._give_up("a loss changes from step to step")
 
     def _give_up(self, why: str) -> None:
         self.given_up = True

@@ -1,5 +1,6 @@
 """--compile and --exact: the same losses, with what was asked for and with nothing else."""
 
+import contextlib
 import json
 import math
 import os
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from conftest import run_ranks
 from test_train import RECIPES, RUN
 
 from capsnet_dist import UserError, losses, models, routings, votes
-from capsnet_dist.graph import Watched, captures
+from capsnet_dist.graph import Given, StepGraph, Watched, captures
 from capsnet_dist.kernels import FastConv2d, bilinear_function, dynamic, fast_paths
 from capsnet_dist.optim.optimizers import adam, sgd
 from capsnet_dist.plugins import Output
@@ -143,3 +145,64 @@ def test_whole_steps_are_captured_only_where_a_graph_can_hold_them():
     assert not captures(replace(RUN, compile="regions"), 1, gpu, "no")
     assert not captures(replace(RUN, exact=True), 1, gpu, "no")
     assert compile_regions(RUN.model.build((1, 8, 8), 10), "graphs", gpu, whole=True) == []
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """What a step graph needs of a GPU, done nowhere; what is captured."""
+    captured = []
+
+    class Graph:
+        __class__ = torch.cuda.CUDAGraph  # says isinstance
+
+        def replay(self):
+            captured.append("replay")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: contextlib.nullcontext(captured.append("capture")))
+    for name in ("Stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda: SimpleNamespace(wait_stream=lambda other: None))
+    monkeypatch.setattr(torch.cuda, "stream", contextlib.nullcontext)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    return captured
+
+
+def step_graph(learn):
+    """A graph of such steps, what it does for one at some progress, and what it has said."""
+    said = []
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
+    graph = StepGraph(learn, optimizer, torch.device("cpu"), said.append)
+    given = Given(0, torch.arange(4)[None], torch.tensor(7), 0.5, 0.25, 0.0)
+    return lambda progress: graph(given, progress), said
+
+
+def test_a_step_is_taken_captured_and_replayed(no_gpu):
+    def learn(given, progress):
+        assert given.indices.tolist() == [[0, 1, 2, 3]] and (given.key, given.lr, given.share) == (7, 0.5, 0.25)
+        no_gpu.append("taken")
+        return {"late": torch.tensor(float(progress > 0.5))}
+
+    take, said = step_graph(learn)
+    assert [take(progress)["late"].item() for progress in (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7)] == [0] * 5 + [1] * 2
+    assert no_gpu == ["taken"] * 3 + 2 * ["capture", "taken", "replay", "replay"] and said == []
+
+
+@pytest.mark.parametrize("late", [0.0, 0.5])
+def test_no_step_is_replayed_that_changes_all_the_time(late, no_gpu):
+    take, said = step_graph(lambda given, progress: {"loss": torch.tensor(progress + 1 if progress >= late else 0.0)})
+    progresses = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8)
+    expected = [progress + 1 if progress >= late else 0.0 for progress in progresses]
+    torch.testing.assert_close([take(progress)["loss"].item() for progress in progresses], expected)
+    assert said == ["Steps are not replayed as a CUDA graph, which would be faster: a loss changes from step to step"]
+
+
+def test_a_step_that_cannot_be_captured_is_taken_as_it_is(no_gpu):
+    def learn(given, progress):
+        if "capture" in no_gpu and said == []:
+            raise RuntimeError("operation not permitted when stream is capturing\nand more")
+        return {"lr": torch.as_tensor(given.lr)}
+
+    take, said = step_graph(learn)
+    assert [take(progress)["lr"].item() for progress in (0.0, 0.1, 0.2, 0.3, 0.4)] == [0.5] * 5
+    (message,) = said
+    assert message.endswith("faster: operation not permitted when stream is capturing")

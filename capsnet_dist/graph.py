@@ -1,7 +1,7 @@
 """A training step as one CUDA graph: for small batches, whose steps take the host longer than the GPU."""
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -34,9 +34,22 @@ Learn = Callable[[Given, Any], dict[str, Tensor]]
 EAGER = 3  # steps before the capture: they compile kernels, and make the optimizer's state
 
 
-def captures(run: Run, processes: int, device: torch.device, precision: str) -> bool:
-    """Whether the whole step is captured: on a GPU, with one process, in one go, and without a scaler."""
-    wanted = run.compile == "graphs" or (run.compile == "auto" and not run.exact)
+KNOWN = ("capsnet_dist", "torch")  # packages whose code decides nothing anew from call to call
+
+
+def captures(run: Run, parts: Iterable[object], processes: int, device: torch.device, precision: str) -> bool:
+    """Whether the whole step is captured: on a GPU, with one process, in one go, and without a scaler.
+
+    Args:
+        run: The configuration; "auto" leaves out parts from elsewhere, since what such a part counts or draws on the
+            host, from call to call, would stay as it was at the capture, and nobody would notice.
+        parts: Modules, losses and whatever else has code in the step.
+        processes: How many train together.
+        device: Where.
+        precision: Accelerate's mixed precision.
+    """
+    known = all(type(part).__module__.partition(".")[0] in KNOWN for part in parts)
+    wanted = run.compile == "graphs" or (run.compile == "auto" and not run.exact and known)
     return wanted and device.type == "cuda" and processes == run.accumulation == 1 and precision != "fp16"
 
 

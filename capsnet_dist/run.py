@@ -81,8 +81,8 @@ class Run:
     mixed_precision: Literal["launcher", "no", "bf16", "fp16"] = "launcher"
     """Autocast type; "launcher" leaves it to the launcher's configuration."""
     compile: Compile = "auto"
-    """"auto": one process on a GPU replays its steps as a CUDA graph, where it can. "graphs": several processes those
-    parts of the network that do not route. "regions": torch.compile for these parts. "no": none of it."""
+    """"auto": one process on a GPU replays its steps as a CUDA graph, if all parts are the package's own. "graphs":
+    with other parts too; several processes what does not route. "regions": torch.compile for the latter. "no": neither."""
     exact: bool = False
     """Compute everything as it is defined: no fast path of routing, convolution or optimizer."""
     deterministic: bool = False

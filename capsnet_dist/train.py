@@ -113,7 +113,8 @@ class Trainer:
         if missing := shortfall(accelerator.num_processes):
             record.say(missing)
         self._restore(found, optimizer, wanted)
-        captured = captures(run, accelerator.num_processes, accelerator.device, accelerator.mixed_precision)
+        parts = [*self.model.modules(), *self.criteria, self.batches.augmentation, optimizer]
+        captured = captures(run, parts, accelerator.num_processes, accelerator.device, accelerator.mixed_precision)
         compile_regions(self.model, run.compile, accelerator.device, whole=captured)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
         self.learn: Learn = (

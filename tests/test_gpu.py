@@ -84,7 +84,7 @@ WAITING = """
 
 def test_a_step_that_waits_for_the_gpu_is_trained_without_a_graph():
     Path("waiting.py").write_text(textwrap.dedent(WAITING), encoding="utf-8")
-    command = [sys.executable, "waiting.py", "--run-dir", "run", "--progress", "plain"]
+    command = [sys.executable, "waiting.py", "--run-dir", "run", "--progress", "plain", "--compile", "graphs"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("Steps are not replayed as a CUDA graph") == 1

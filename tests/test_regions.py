@@ -15,7 +15,7 @@ import torch
 from conftest import run_ranks
 from test_train import RECIPES, RUN
 
-from capsnet_dist import UserError, losses, models, routings, votes
+from capsnet_dist import UserError, augmentations, losses, models, routings, votes
 from capsnet_dist.graph import Given, StepGraph, Watched, captures
 from capsnet_dist.kernels import FastConv2d, bilinear_function, dynamic, fast_paths
 from capsnet_dist.optim.optimizers import adam, sgd
@@ -137,14 +137,24 @@ def test_whatever_else_is_done_with_the_progress_is_noticed(use):
 
 def test_whole_steps_are_captured_only_where_a_graph_can_hold_them():
     graphs, gpu = replace(RUN, compile="graphs"), torch.device("cuda")
-    assert captures(RUN, 1, gpu, "no") and captures(graphs, 1, gpu, "bf16")
-    assert not captures(RUN, 1, torch.device("cpu"), "no")
-    assert not captures(graphs, 1, gpu, "fp16")  # the scaler waits for the GPU
-    assert not captures(graphs, 2, gpu, "no")
-    assert not captures(replace(graphs, accumulation=2), 1, gpu, "no")
-    assert not captures(replace(RUN, compile="regions"), 1, gpu, "no")
-    assert not captures(replace(RUN, exact=True), 1, gpu, "no")
+    parts = [*RUN.model.build((1, 8, 8), 10).modules(), losses("margin").build(), augmentations("shift").build()]
+    assert captures(RUN, parts, 1, gpu, "no") and captures(graphs, parts, 1, gpu, "bf16")
+    assert not captures(RUN, parts, 1, torch.device("cpu"), "no")
+    assert not captures(graphs, parts, 1, gpu, "fp16")  # the scaler waits for the GPU
+    assert not captures(graphs, parts, 2, gpu, "no")
+    assert not captures(replace(graphs, accumulation=2), parts, 1, gpu, "no")
+    assert not captures(replace(RUN, compile="regions"), parts, 1, gpu, "no")
+    assert not captures(replace(RUN, exact=True), parts, 1, gpu, "no")
     assert compile_regions(RUN.model.build((1, 8, 8), 10), "graphs", gpu, whole=True) == []
+
+
+def test_parts_from_elsewhere_are_captured_only_when_asked():
+    class Counting(torch.nn.Module):
+        """Counts its calls, which a graph would not repeat."""
+
+    gpu = torch.device("cuda")
+    assert not captures(RUN, [Counting()], 1, gpu, "no")
+    assert captures(replace(RUN, compile="graphs"), [Counting()], 1, gpu, "no")
 
 
 @pytest.fixture

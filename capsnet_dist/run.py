@@ -82,7 +82,7 @@ class Run:
     """Autocast type; "launcher" leaves it to the launcher's configuration."""
     compile: Compile = "auto"
     """"auto": one process on a GPU replays its steps as a CUDA graph, if all parts are the package's own. "graphs":
-    with other parts too; several processes what does not route. "regions": torch.compile for the latter. "no": neither."""
+    with other parts too; several processes what does not route. "regions": torch.compile of that. "no": neither."""
     exact: bool = False
     """Compute everything as it is defined: no fast path of routing, convolution or optimizer."""
     deterministic: bool = False

@@ -214,7 +214,9 @@ class Trainer:
         values = {name: total / self.run.accumulation for name, total in totals.items()}
         values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
         values["skipped"] = totals["skipped"]
-        values["interrupted"] = torch.as_tensor(given.interrupted, dtype=values["loss"].dtype, device=device)
+        captured = isinstance(given.interrupted, Tensor)  # else a signal counts in the very step that it comes in
+        interrupted = given.interrupted if captured else float(self.interrupted.is_set)
+        values["interrupted"] = torch.as_tensor(interrupted, dtype=values["loss"].dtype, device=device)
         take_back(self.statistics, kept, values["skipped"])
         if self.average is not None:
             self.average.update(self.model, given.share)

@@ -1,5 +1,6 @@
 """One thread, and ranks forked from the process that has imported everything."""
 
+import importlib
 import multiprocessing
 import os
 import socket
@@ -13,6 +14,9 @@ from accelerate.state import AcceleratorState
 
 os.environ["OMP_NUM_THREADS"] = "1"  # Accelerate warns where it is not set
 torch.set_num_threads(1)
+
+LATE = ("sklearn.datasets", "matplotlib.figure", "matplotlib.backends.backend_agg")
+"""What a run imports when it needs it, which every rank would do anew."""
 
 
 def _rank(
@@ -54,6 +58,8 @@ def run_ranks(world: int, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _fork(world: int, function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[list[Any], Any]:
+    for name in LATE:
+        importlib.import_module(name)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

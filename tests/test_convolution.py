@@ -70,6 +70,7 @@ def shapes(draw):
 @settings(max_examples=60, deadline=None)
 @given(shapes(), st.integers(1, 3), st.sampled_from(BILINEAR), st.booleans())
 @example(Shape((8, 1), (1, 1), (1, 0), (17, 1)), 2, "bilinear_loose", False)  # lost six digits to an inverted V_n
+@example(Shape((1, 2), (1, 1), (0, 2), (1, 2)), 1, "bilinear", False)  # tiles one column wide, which overlap
 def test_values_and_gradients_are_those_of_the_library(shape, batch, algorithm, bias):
     fast, slow = pair(
         2, 3, shape.kernel, shape.stride, padding=shape.padding, bias=bias, algorithm=algorithm, dtype=torch.float64

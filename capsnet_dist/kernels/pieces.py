@@ -83,7 +83,7 @@ class Piece(NamedTuple):
     def set_inputs(self, values: Float[Tensor, "o x k"], maps: Float[Tensor, "h w b c"]) -> None:
         """Add A^T of the values to the maps, each window where it was cut out; where there is one, overwrite it."""
         windows = self.windows(maps)
-        if windows[0, 0].is_contiguous():
+        if self.tiling.tiles == 1 and windows[0, 0].is_contiguous():
             self.algorithm.inputs.tiles(values, windows.flatten(2))
             return
         tiles = scratch("tiles", maps, *windows.shape)

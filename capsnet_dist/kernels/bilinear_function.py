@@ -164,7 +164,7 @@ def _gradients(
     w = positions_first("weight", weight.contiguous())  # a copy, which becomes the gradient piece by piece
     x = padded(maps, tiling) if wanted[1] and not kept else None
     sides = [side.padding + side.length + side.missing for side in (rows, columns)]
-    by_maps = maps.new_zeros(*sides, *maps.shape[:2]) if wanted[0] else None
+    by_maps = _empty_where_written(maps.new_empty(*sides, *maps.shape[:2]), tiling) if wanted[0] else None
     for piece in parts:
         slots = piece.slots(products, parts[0].algorithm)
         to_maps, to_weight = piece.algorithm.inputs, piece.algorithm.taps
@@ -191,6 +191,14 @@ def _gradients(
     by_weight = weight.new_empty(weight[:, :, 0, 0].numel(), weight[0, 0].numel())
     by_weight.copy_(rearrange(w, "k l n c -> (n c) (k l)"))  # of two axes: PyTorch is fast at transposing a matrix
     return by_maps, by_weight.view(weight.shape)
+
+
+def _empty_where_written(maps: Float[Tensor, "h w b c"], tiling: Tiling) -> Float[Tensor, "h w b c"]:
+    """Zeros, but where the windows of a single tile are, which are written and not added."""
+    inner = [side.kernel + side.stride * (side.tile - 1) if tiling.tiles == 1 else 0 for side in tiling[:2]]
+    maps[inner[0] :] = 0
+    maps[: inner[0], inner[1] :] = 0
+    return maps
 
 
 def _library_gradients(

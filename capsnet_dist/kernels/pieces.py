@@ -81,13 +81,16 @@ class Piece(NamedTuple):
         return self._factors(self.algorithm.taps, phases, "tap", keep)
 
     def set_inputs(self, values: Float[Tensor, "o x k"], maps: Float[Tensor, "h w b c"]) -> None:
-        """Add A^T of the values to the maps, each window where it was cut out; where there is one, overwrite it."""
+        """Add A^T of the values to the maps, each window where it was cut out; that of a single tile is overwritten."""
         windows = self.windows(maps)
         if self.tiling.tiles == 1 and windows[0, 0].is_contiguous():
             self.algorithm.inputs.tiles(values, windows.flatten(2))
             return
         tiles = scratch("tiles", maps, *windows.shape)
         self.algorithm.inputs.tiles(values, tiles.flatten(2))
+        if self.tiling.tiles == 1:
+            windows.copy_(tiles)
+            return
         for at in itertools.product(range(self.tiling.rows.tiles), range(self.tiling.columns.tiles)):
             windows[:, :, *at] += tiles[:, :, *at]  # one after the other, for they overlap
 

@@ -24,8 +24,6 @@ class Given(NamedTuple):
     """Learning rate."""
     share: float | Tensor
     """How far the moving average of the weights moves."""
-    interrupted: float | Tensor
-    """1 if this process should save and end, else 0."""
 
 
 Learn = Callable[[Given, Any], dict[str, Tensor]]
@@ -83,7 +81,7 @@ class StepGraph:
             return self.learn(given, progress)
         if self.eager == EAGER:
             self.integers = torch.empty(given.indices.numel() + 1, dtype=torch.int64, device=self.device)
-            self.numbers = torch.empty(3, device=self.device)
+            self.numbers = torch.empty(2, device=self.device)
         integers = torch.cat([given.indices.flatten(), given.key[None]]).pin_memory()
         self.integers.copy_(integers, non_blocking=True)
         self.numbers.copy_(torch.tensor(given[3:]).pin_memory(), non_blocking=True)

@@ -139,8 +139,9 @@ class Trainer:
     def step(self, step: int) -> None:
         """Follow the gradient of one global batch."""
         values = self.learn(self._given(step), step / self.num_steps)
+        interrupted = values["loss"].new_full((), float(self.interrupted.is_set))  # waits for no GPU
         self.done, self.evaluation_due = step + 1, self.is_evaluation_due(step)
-        self._record(self.meter.add(step, values))
+        self._record(self.meter.add(step, values | {"interrupted": interrupted}))
 
     def is_evaluation_due(self, step: int) -> bool:
         """Whether an epoch to evaluate, or the training, ends with this step."""
@@ -198,8 +199,7 @@ class Trainer:
             self.batches.order.shard(step, micro * processes + rank, micros * processes) for micro in range(micros)
         ]
         share = 0.0 if self.average is None else self.average.share(step)
-        interrupted = float(self.interrupted.is_set)
-        return Given(step, torch.stack(shards), self.batches.key(step), self._learning_rate(step), share, interrupted)
+        return Given(step, torch.stack(shards), self.batches.key(step), self._learning_rate(step), share)
 
     def _learn(self, given: Given, progress: float) -> dict[str, Tensor]:
         """One step on the device, which the host need not wait for."""
@@ -214,9 +214,6 @@ class Trainer:
         values = {name: total / self.run.accumulation for name, total in totals.items()}
         values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
         values["skipped"] = totals["skipped"]
-        captured = isinstance(given.interrupted, Tensor)  # else a signal counts in the very step that it comes in
-        interrupted = given.interrupted if captured else float(self.interrupted.is_set)
-        values["interrupted"] = torch.as_tensor(interrupted, dtype=values["loss"].dtype, device=device)
         take_back(self.statistics, kept, values["skipped"])
         if self.average is not None:
             self.average.update(self.model, given.share)

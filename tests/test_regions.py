@@ -182,7 +182,7 @@ def step_graph(learn):
     said = []
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     graph = StepGraph(learn, optimizer, torch.device("cpu"), said.append)
-    given = Given(0, torch.arange(4)[None], torch.tensor(7), 0.5, 0.25, 0.0)
+    given = Given(0, torch.arange(4)[None], torch.tensor(7), 0.5, 0.25)
     return lambda progress: graph(given, progress), said
 
 

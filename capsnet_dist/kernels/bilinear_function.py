@@ -194,10 +194,10 @@ def _gradients(
 
 
 def _empty_where_written(maps: Float[Tensor, "h w b c"], tiling: Tiling) -> Float[Tensor, "h w b c"]:
-    """Zeros, but where the windows of a single tile are, which are written and not added."""
-    inner = [side.kernel + side.stride * (side.tile - 1) if tiling.tiles == 1 else 0 for side in tiling[:2]]
-    maps[inner[0] :] = 0
-    maps[: inner[0], inner[1] :] = 0
+    """Zeros, but for what a single tile sees: `Piece.set_inputs` writes that, and adds to all else."""
+    height, width = (tiling.rows.extent, tiling.columns.extent) if tiling.tiles == 1 else (0, 0)
+    maps[height:] = 0
+    maps[:height, width:] = 0
     return maps
 
 

@@ -83,26 +83,18 @@ class Piece(NamedTuple):
     def set_inputs(self, values: Float[Tensor, "o x k"], maps: Float[Tensor, "h w b c"]) -> None:
         """Add A^T of the values to the maps, each window where it was cut out; that of a single tile is overwritten."""
         windows = self.windows(maps)
-        if self.tiling.tiles == 1 and windows[0, 0].is_contiguous():
-            self.algorithm.inputs.tiles(values, windows.flatten(2))
+        if self.tiling.tiles == 1:
+            _write_tiles(self.algorithm.inputs, values, windows)
             return
         tiles = scratch("tiles", maps, *windows.shape)
         self.algorithm.inputs.tiles(values, tiles.flatten(2))
-        if self.tiling.tiles == 1:
-            windows.copy_(tiles)
-            return
         for at in itertools.product(range(self.tiling.rows.tiles), range(self.tiling.columns.tiles)):
             windows[:, :, *at] += tiles[:, :, *at]  # one after the other, for they overlap
 
     def set_taps(self, values: Float[Tensor, "o x k"], weight: Float[Tensor, "h w n c"]) -> None:
         """Write G^T of the values to the taps of these phases, which are no others'."""
         phases = rearrange(self.phases(weight), "t u n c p q -> t u n p q c")
-        if phases[0, 0].is_contiguous():
-            self.algorithm.taps.tiles(values, phases.flatten(2))
-            return
-        tiles = scratch("tiles", weight, *phases.shape)
-        self.algorithm.taps.tiles(values, tiles.flatten(2))
-        phases.copy_(tiles)
+        _write_tiles(self.algorithm.taps, values, phases)
 
     def phases(self, maps: Float[Tensor, "h w b c"]) -> Float[Tensor, "y x b c p q"]:
         """Every stride-th row and column, from each phase on: a view."""
@@ -122,6 +114,16 @@ class Piece(NamedTuple):
         flat = tiles.flatten(2)
         room = flat.new_empty(sum(transform.sizes), flat.shape[2]) if keep else None
         return Factors(transform, channels, flat, room, f"{use} factors")
+
+
+def _write_tiles(transform: Transform, values: Float[Tensor, "o x k"], target: Float[Tensor, "y x *sc"]) -> None:
+    """Write the tiles of the values where no two of them overlap."""
+    if target[0, 0].is_contiguous():
+        transform.tiles(values, target.flatten(2))
+        return
+    tiles = scratch("tiles", target, *target.shape)
+    transform.tiles(values, tiles.flatten(2))
+    target.copy_(tiles)
 
 
 def pieces(tiling: Tiling, like: Tensor) -> list[Piece]:

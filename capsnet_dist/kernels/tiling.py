@@ -66,10 +66,14 @@ class Side(NamedTuple):
         return -(-self.kernel // self.stride)
 
     @property
+    def extent(self) -> int:
+        """Inputs that full tiles see, the zeros around them included."""
+        return (self.tiles * self.tile - 1) * self.stride + self.kernel
+
+    @property
     def missing(self) -> int:
         """Zeros after the last input, for full tiles."""
-        extent = (self.tiles * self.tile - 1) * self.stride + self.kernel
-        return max(0, extent - self.padding - self.length)
+        return max(0, self.extent - self.padding - self.length)
 
     @property
     def phases(self) -> list[Phases]:

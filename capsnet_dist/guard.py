@@ -23,7 +23,8 @@ class Guard:
     def __init__(self, timeout: float) -> None:
         self._world, self._rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
         self._peers: Peers | None = None
-        self._watchdog = Watchdog(timeout, f"Rank {self._rank} (process {os.getpid()})", ends=self._world > 1)
+        label = f"Rank {self._rank} (process {os.getpid()})"
+        self._watchdog = Watchdog(timeout, label, ends=self._world > 1, each_look=self._look)
 
     def __enter__(self) -> "Guard":
         end_with_launcher()
@@ -34,6 +35,10 @@ class Guard:
         if self._world > 1:
             self._peers = Peers(record.path if self._rank == 0 else None)
         self._watchdog.__enter__()
+
+    def _look(self, is_at_work: bool) -> None:
+        if self._peers is not None:
+            self._peers.answer(is_at_work)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

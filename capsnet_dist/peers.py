@@ -12,8 +12,8 @@ from torch.distributed import PrefixStore, Store, TCPStore  # pyright: ignore[re
 
 from capsnet_dist.errors import ProcessLost
 
-PATIENCE = 2.0  # seconds for the others to say that they wait too: their timeouts end within milliseconds
-WAITS = "waits"
+PATIENCE = 2.0  # seconds for the others to answer: timeouts end within milliseconds, watchdogs look once a second
+WAITS, WORKS = "waits", "works"
 
 
 class Peers:
@@ -32,6 +32,7 @@ class Peers:
             self._store.set("folder", str(folder.resolve()))
         self._folder = Path(self._store.get("folder").decode())
         self._places = {rank: self._store.get(f"place/{rank}").decode() for rank in range(self.world)}
+        self._finding = ""
 
     def tell(self, error: BaseException) -> None:
         """Say why this process ends, for the others to repeat."""
@@ -44,23 +45,52 @@ class Peers:
             step: The step that was not finished, counted from 1.
             error: What the process group says.
         """
+        finding = self._finding or self._find(error)
+        lost = ProcessLost(f"Step {step} was not finished: {finding}. `--resume` goes on from the last checkpoint.")
+        if self._silence(0) in finding and self._folder.is_dir():
+            self._write_status(f"{type(lost).__name__}: {lost}")
+        if self.rank == 0:
+            time.sleep(PATIENCE)  # the others read from the store, which may live in this process
+        return lost
+
+    def answer(self, is_at_work: bool) -> None:
+        """Hear, beside the training, whether another process asks who is lost, and what was found.
+
+        A process that waits for one that knows of the loss would notice only when that one has ended.
+
+        Args:
+            is_at_work: Whether this process would not have given up waiting by now.
+        """
+        if self._finding:
+            return
+        try:
+            if self._store.check(["finding"]):
+                self._finding = self._store.get("finding").decode()
+            elif is_at_work and self._store.check(["asked"]):
+                self._store.compare_set(f"word/{self.rank}", "", WORKS)
+        except distributed.DistError:
+            pass  # the training will notice
+
+    def _find(self, error: BaseException) -> str:
+        """Which process is lost and why, the same in all that ask."""
         reached = self._say(WAITS)
         words = self._listen() if reached else {}
         silent = [rank for rank in range(self.world) if rank not in words] if reached else [0]
-        reasons = [f"{self._name(rank)} failed: {word}" for rank, word in sorted(words.items()) if word != WAITS]
-        reasons += [f"no word from {self._name(rank)}: it hangs, was killed or cannot be reached" for rank in silent]
-        reason = "; ".join(reasons) or f"the processes lost each other: {error}"
-        lost = ProcessLost(f"Step {step} was not finished: {reason}. `--resume` goes on from the last checkpoint.")
-        if 0 in silent and self._folder.is_dir():
-            self._write_status(f"{type(lost).__name__}: {lost}")
-        if self.rank == 0:
-            time.sleep(1)  # the others read from the store, which may live in this process
-        return lost
+        spoken = sorted(words.items())
+        reasons = [f"{self._name(rank)} failed: {word}" for rank, word in spoken if word not in (WAITS, WORKS)]
+        reasons += [f"{self._silence(rank)}: it hangs, was killed or cannot be reached" for rank in silent]
+        reasons = reasons or [f"{self._name(rank)} was still at work" for rank, word in spoken if word == WORKS]
+        finding = "; ".join(reasons) or f"the processes lost each other: {error}"
+        try:
+            return self._store.compare_set("finding", "", finding).decode() if reached else finding
+        except distributed.DistError:
+            return finding
 
     def _say(self, word: str) -> bool:
         """Whether the store could be reached."""
         try:
             self._store.set(f"word/{self.rank}", word)
+            self._store.set("asked", "")
             return self._store.check([f"word/{self.rank}"])
         except distributed.DistError:
             return False
@@ -81,6 +111,9 @@ class Peers:
 
     def _name(self, rank: int) -> str:
         return f"rank {rank} ({self._places[rank]})"
+
+    def _silence(self, rank: int) -> str:
+        return f"no word from {self._name(rank)}"
 
     def _write_status(self, reason: str) -> None:
         beside = self._folder / f".STATUS.json.{self.rank}"

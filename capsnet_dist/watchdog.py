@@ -4,6 +4,7 @@ import faulthandler
 import os
 import threading
 import time
+from collections.abc import Callable
 
 GRACE = 5.0  # the others give up after the timeout, and need two seconds to say who is missing
 LOOK = 1.0  # seconds between two looks; nothing that a training would feel
@@ -30,13 +31,16 @@ class Watchdog(threading.Thread):
         timeout: Seconds without a beat that the others would wait.
         label: Who this is.
         ends: Whether to end the process, or only to show where it hangs.
+        each_look: What else to do once a second, told whether the last beat was within the timeout.
     """
 
-    def __init__(self, timeout: float, label: str, *, ends: bool) -> None:
+    def __init__(
+        self, timeout: float, label: str, *, ends: bool, each_look: Callable[[bool], object] | None = None
+    ) -> None:
         super().__init__(name="watchdog", daemon=True)
         self.step = 0
         """The step that began last, counted from 0."""
-        self._limit, self._label, self._ends = timeout + GRACE, label, ends
+        self._timeout, self._label, self._ends, self._each_look = timeout, label, ends, each_look
         self._last = time.monotonic()
         self._stopped = threading.Event()
 
@@ -49,14 +53,17 @@ class Watchdog(threading.Thread):
     def run(self) -> None:
         """Look once a second."""
         while not self._stopped.wait(LOOK):
-            if time.monotonic() - self._last > self._limit:
-                self._bark()
-            faulthandler.dump_traceback_later(self._limit, exit=self._ends, file=2)
+            silence, limit = time.monotonic() - self._last, self._timeout + GRACE
+            faulthandler.dump_traceback_later(limit, exit=self._ends, file=2)
+            if silence > limit:
+                self._bark(limit)
+            if self._each_look is not None:
+                self._each_look(silence < self._timeout)
         faulthandler.cancel_dump_traceback_later()
 
-    def _bark(self) -> None:
+    def _bark(self, limit: float) -> None:
         after = "It ends now." if self._ends else "It trains alone and is left to it."
-        text = f"\n{self._label} hangs in step {self.step + 1}: no batch was finished for {self._limit:.0f} s. {after}"
+        text = f"\n{self._label} hangs in step {self.step + 1}: no batch was finished for {limit:.0f} s. {after}"
         os.write(2, f"{text} Its threads:\n".encode())
         faulthandler.dump_traceback(2, all_threads=True)
         if self._ends:

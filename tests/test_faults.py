@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import socket
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -24,23 +25,28 @@ STEP = 6  # in the middle of which something happens, after the checkpoint of st
 RUN = replace(RUN, run_dir=Path("run"), timeout=60.0)  # enough to start on a busy machine
 
 
-def train_with(fault, rank, run, timeout=None):
-    """Train, and let one rank do something else in the middle of a step; from there on wait no longer than this."""
+def train_with(fault, rank, run, timeout=None, slow=None, pause=0.0):
+    """Train, and let one rank do something else in the middle of a step; from there on wait no longer than this.
+
+    Another rank may be slow in that step.
+    """
     original = Trainer._micro_batch
 
     def faulty(self, given, micro, progress):
         watchdog.beat(given.step)
         if given.step == STEP and timeout is not None:
-            watchdog._current._limit = timeout + 1.0
+            watchdog._current._timeout = timeout
             if self.accelerator.num_processes > 1:
                 distributed.set_timeout(timedelta(seconds=timeout))
             time.sleep(0.3)  # the watchdog looks
         if given.step == STEP and self.accelerator.process_index == rank:
             fault()
-            watchdog._current._limit = run.timeout
+            watchdog._current._timeout = run.timeout
+        if given.step == STEP and self.accelerator.process_index == slow:
+            time.sleep(pause)
         return original(self, given, micro, progress)
 
-    Trainer._micro_batch, watchdog.LOOK = faulty, 0.1
+    Trainer._micro_batch, watchdog.LOOK, watchdog.GRACE = faulty, 0.1, 1.0
     command_line.parse = lambda default: default
     main(run)
 
@@ -96,14 +102,24 @@ def test_a_hung_rank_is_named_shows_its_stack_and_ends(fault, rank, world, capfd
     assert checkpoint.steps(Path("run/checkpoints")) == [4]
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_dead_rank_ends_the_others_with_a_message_and_no_checkpoint(rank, capfd):
+@pytest.mark.parametrize(
+    ("rank", "slow", "pause"),
+    [
+        (0, 1, 0.0),
+        (1, 0, 1.0),  # rank 2 waits for rank 0, not for rank 1
+        (1, 2, 3.5),  # rank 2 is still at work when rank 0 has asked
+    ],
+)
+def test_a_dead_rank_ends_the_others_with_a_message_and_no_checkpoint(rank, slow, pause, capfd):
     began = time.monotonic()
-    codes = ended(start_ranks(3, train_with, die, rank, replace(RUN, batch_size=36)), 40)
+    ranks = start_ranks(3, train_with, die, rank, replace(RUN, batch_size=36), None, slow, pause)
+    codes = ended(ranks, 40)
     assert codes == [-signal.SIGKILL if number == rank else 1 for number in range(3)]
     assert time.monotonic() - began < 40  # seen at once, not after the timeout
-    assert capfd.readouterr().err.count(f"Step {STEP + 1} was not finished: no word from rank {rank}") == 2
-    assert status()["state"] == "failed" and f"no word from rank {rank}" in status()["reason"]
+    silence = f"no word from rank {rank} (process {ranks[rank].pid} on {socket.gethostname()})"
+    message = f"Step {STEP + 1} was not finished: {silence}: it hangs, was killed or cannot be reached. `--resume`"
+    assert capfd.readouterr().err.count(message) == 2  # each names it, and nobody else
+    assert status()["state"] == "failed" and message in status()["reason"]
     assert checkpoint.steps(Path("run/checkpoints")) == [4]
 
 
@@ -126,8 +142,8 @@ def test_a_process_that_trains_alone_shows_where_it_waits_and_goes_on(capfd, und
 def test_work_that_goes_on_is_no_hang():
     """Twice as long as a hang may last, in batches that are short."""
     guard, ended = watchdog.Watchdog(0.0, "Rank 0", ends=True), []
-    guard._limit = 1.0
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(watchdog, "GRACE", 1.0)
         patch.setattr(watchdog, "LOOK", 0.05)
         patch.setattr(watchdog.os, "_exit", ended.append)
         patch.setattr(watchdog.faulthandler, "dump_traceback_later", lambda *_, **__: None)  # it would end the tests

@@ -90,7 +90,6 @@ class Peers:
         """Whether the store could be reached."""
         try:
             self._store.set(f"word/{self.rank}", word)
-            self._store.set("asked", "")
             return self._store.check([f"word/{self.rank}"])
         except distributed.DistError:
             return False
@@ -99,14 +98,15 @@ class Peers:
         """What each rank says; nothing from those that are hung or dead."""
         words: dict[int, str] = {}
         deadline = time.monotonic() + PATIENCE
-        while len(words) < self.world and time.monotonic() < deadline:
-            try:
+        try:
+            self._store.set("asked", "")
+            while len(words) < self.world and time.monotonic() < deadline:
                 for rank in range(self.world):
                     if rank not in words and self._store.check([f"word/{rank}"]):
                         words[rank] = self._store.get(f"word/{rank}").decode()
-            except distributed.DistError:
-                break
-            time.sleep(0.05)
+                time.sleep(0.05)
+        except distributed.DistError:
+            pass  # the store ended with its process, before all had spoken
         return words
 
     def _name(self, rank: int) -> str:

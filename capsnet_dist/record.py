@@ -3,8 +3,10 @@
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ from capsnet_dist.trackers import Tracker
 
 OF_THE_OCCASION = {"run_dir", "dry_run", "resume", "strict_resume", "max_time", "progress", "command", "started"}
 """What may differ when a run is repeated or resumed."""
+
+WRITE_BESIDE = {"cuda"}
+"""Devices that train on while a checkpoint is written; a CPU would share its cores."""
 
 
 class Record:
@@ -105,6 +110,8 @@ class MainRecord(Record):
         self._progress: Progress | None = None
         self._tracker: Tracker | None = None
         self._saved = time.monotonic()
+        self._saver: ThreadPoolExecutor | None = None
+        self._begun: tuple[int, Future[Path]] | None = None
         self._failed_saves = 0
         self._unsaved = self._interruption = ""
         self._is_full = False
@@ -116,6 +123,7 @@ class MainRecord(Record):
         return self.folder.path
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._await_checkpoint()
         if self._progress is not None:
             self._progress.__exit__(kind, *rest)
             reason = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
@@ -138,6 +146,7 @@ class MainRecord(Record):
         run, path = self.run, self.path
         described = weights.describe(run.model, model.image, model.classes) | {"run": _repeatable(run)}
         self._place = environment(device) | dict(place)
+        self._saver = ThreadPoolExecutor(1, "saver") if device.type in WRITE_BESIDE else None
         found = self._find(wanted) if self.folder.is_resumed else None
         if found is not None:
             self._compare(found)
@@ -168,16 +177,34 @@ class MainRecord(Record):
     ) -> None:
         if self.run.dry_run:
             return
+        self._await_checkpoint()
         whole = state() | {"run": _repeatable(self.run), "environment": self._place}
-        try:
+        save = partial(checkpoint.save, self.path / "checkpoints", step, state=whole, keep=self.run.checkpoint.keep)
+        with self._saving(step):
             self.folder.sync()  # no line before a checkpoint is lost with the power
-            checkpoint.save(self.path / "checkpoints", step, tensors(), whole, self.run.checkpoint.keep)
+            if self._saver is None:
+                save(tensors())
+            else:
+                self._begun = step, self._saver.submit(save, _copied(tensors()))
+        self._saved = time.monotonic()
+
+    @contextmanager
+    def _saving(self, step: int) -> Generator[None]:
+        """Say it where a checkpoint fails; the training goes on without."""
+        try:
+            yield
             self._unsaved = ""
         except OSError as error:
             self._failed_saves += 1
             self._unsaved = f"no checkpoint of step {step}: {error.strerror or error}"
             self.say(f"Warning: {self._unsaved} ({self._failed_saves} failed so far).")
-        self._saved = time.monotonic()
+
+    def _await_checkpoint(self) -> None:
+        """Wait for the checkpoint that is written beside the training, if there is one."""
+        if self._begun is not None:
+            (step, written), self._begun = self._begun, None
+            with self._saving(step):
+                written.result()
 
     @override
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
@@ -217,6 +244,7 @@ class MainRecord(Record):
         with self.folder.writing():
             self._illustrate(model, results, shown)
         self.folder.write("README.md", model_card(self.run, model, source, results, command(), self.path))
+        self._await_checkpoint()
         if self._interruption and self._unsaved:
             raise UserError(f"Interrupted with {self._unsaved}. Make room: --resume goes on from the one before.")
         self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {self.path}")
@@ -266,6 +294,14 @@ class MainRecord(Record):
 def open_record(run: Run) -> Record:
     """The record of this process: written by rank 0 alone."""
     return MainRecord(run) if int(os.environ.get("RANK", "0")) == 0 else Record(run)
+
+
+def _copied(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+    """As they are now, whatever the training makes of them."""
+    return {
+        kind: {name: tensor.detach().to("cpu", copy=True) for name, tensor in named.items()}
+        for kind, named in tensors.items()
+    }
 
 
 def _repeatable(run: Run) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from capsnet_dist.registry import Choice
 class Checkpoints:
     """When the exact state of the training is saved, to go on from."""
 
-    every: Count = 200
+    every: Count = 1000
     """Steps between checkpoints."""
     minutes: Positive = 5.0
     """Longest time between checkpoints."""

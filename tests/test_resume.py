@@ -19,7 +19,7 @@ from conftest import run_ranks, start_ranks
 from safetensors.torch import load_file
 from test_train import RECIPES, RUN
 
-from capsnet_dist import UserError, checkpoint, losses, models, optimizers
+from capsnet_dist import UserError, checkpoint, losses, models, optimizers, record
 from capsnet_dist import evaluate as evaluating
 from capsnet_dist.folder import RunFolder
 from capsnet_dist.kernels import fast_paths
@@ -345,6 +345,42 @@ def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(monkeypatch):
     assert after == ["checkpoints"]
 
 
+@pytest.fixture(params=["between", "beside"])
+def wherever_it_is_written(request, monkeypatch):
+    """Checkpoints between two steps, as on a CPU, and beside the training, as on a GPU."""
+    monkeypatch.setattr(record, "WRITE_BESIDE", {"cpu"} if request.param == "beside" else set())
+
+
+def save_slowly(run, began, ended):
+    """Train, and note between which lines of the metrics checkpoints are written."""
+    original = checkpoint.save
+
+    def save(folder, step, *rest, **options):
+        lines = folder.parent / "metrics.jsonl"
+        began[step] = len(lines.read_bytes())
+        time.sleep(0.5)
+        saved = original(folder, step, *rest, **options)
+        ended[step] = len(lines.read_bytes())
+        return saved
+
+    checkpoint.save = save
+    train(run)
+    return began, ended
+
+
+def test_checkpoints_written_beside_the_training_hold_the_state_of_their_step(monkeypatch):
+    run_ranks(1, train, replace(RUN, run_dir=Path("alone")))
+    monkeypatch.setattr(record, "WRITE_BESIDE", {"cpu"})
+    began, ended = run_ranks(1, save_slowly, replace(RUN, run_dir=Path("run")), {}, {})
+    assert all(began[step] < ended[step] for step in (4, 8))  # it did not wait
+    assert history(Path("run")) == history(Path("alone"))
+    for step in (8, 12):
+        one, other = (checkpoint.load(Path(name) / "checkpoints", step) for name in ("run", "alone"))
+        torch.testing.assert_close(one.tensors, other.tensors, rtol=0.0, atol=0.0)
+        assert {**one.state, "environment": {}} == {**other.state, "environment": {}}
+
+
+@pytest.mark.usefixtures("wherever_it_is_written")
 def test_a_full_disk_while_saving_does_not_end_the_run(undisturbed, capfd):
     run_ranks(1, full_disk, replace(RUN, run_dir=Path("run")))
     assert history(Path("run")) == undisturbed(1)
@@ -387,6 +423,7 @@ def no_room_at_the_end(run):
     train_until(run, 5, signal.SIGTERM)
 
 
+@pytest.mark.usefixtures("wherever_it_is_written")
 def test_a_full_disk_when_a_run_is_interrupted_is_a_failure(capfd):
     (process,) = start_ranks(1, no_room_at_the_end, replace(RUN, run_dir=Path("run")))
     process.join(60)

@@ -82,7 +82,10 @@ def save_curves(metrics: Path, file: Path) -> None:
             axes.plot(
                 [c["step"] for c in chosen], [c[quantity] for c in chosen], style, label=label, markersize=3, lw=1
             )
-        axes.set(xlabel="step", ylabel=quantity, yscale="log" if quantity == "loss" else "linear")
+        axes.set(xlabel="step", ylabel=quantity)
+        if quantity == "loss":
+            axes.set(yscale="log")
+            _number_plainly(axes.yaxis)
         axes.legend(frameon=False)
     figure.savefig(file, dpi=120)
 
@@ -101,7 +104,7 @@ def save_confusion(confusion: Int64[Tensor, "true predicted"], classes: tuple[st
             for column, count in enumerate(counts):
                 if count:
                     color = "white" if row == column else "black"
-                    axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=color)
+                    axes.text(column, row, count, ha="center", va="center", fontsize=7, color=color, in_layout=False)
     figure.savefig(file, dpi=120)
 
 
@@ -152,7 +155,20 @@ def _plot_power_laws(axes: Any, rows: Sequence[Mapping[str, Any]], key: str, law
             )
     sizes = sorted({size for row in rows for size in row["sizes"]})
     axes.set_xscale("log")
+    _number_plainly(axes.yaxis)
     axes.set_xticks(sizes, map(str, sizes))
     axes.set_xticks([], minor=True)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(title="exponent", frameon=False, fontsize=7, title_fontsize=7)
+
+
+def _number_plainly(axis: Any) -> None:
+    """Numbers of a logarithmic axis as 0.2 and not as a product with a power, for which a formula would be set."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain())

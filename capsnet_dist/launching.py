@@ -1,5 +1,6 @@
 """What stands between the launcher and a training: Accelerate, set up, and a check that all processes started."""
 
+import atexit
 import ctypes
 import itertools
 import os
@@ -16,6 +17,7 @@ import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.commands.config import config_args
+from accelerate.state import AcceleratorState
 from accelerate.utils import (
     DistributedDataParallelKwargs,
     GradientAccumulationPlugin,
@@ -35,9 +37,14 @@ LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "a
 def make_accelerator(run: Run) -> Accelerator:
     """Accelerate as a run wants it: precision, accumulation, DDP and how long to wait for another process.
 
+    Trainings that follow one another in the same processes may differ in all of that but the waiting.
+
     Raises:
         UserError: a precision that this machine does not have.
     """
+    atexit.unregister(_part)
+    # It keeps the precision of the training before, and has no public way to forget it. The processes stay joined.
+    AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
     precision = None if run.mixed_precision == "launcher" else run.mixed_precision
     wanted = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
     if wanted == "fp16" and not torch.cuda.is_available():
@@ -56,6 +63,16 @@ def make_accelerator(run: Run) -> Accelerator:
             InitProcessGroupKwargs(timeout=timedelta(seconds=run.timeout)),
         ],
     )
+
+
+def part_at_exit() -> None:
+    """A training has ended well: let the processes part when the program ends, since another one may follow."""
+    atexit.register(_part)
+
+
+def _part() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What the processes of a run tell each other when one of them fails, so that the message names it."""
 
+import itertools
 import json
 import os
 import socket
@@ -15,6 +16,8 @@ from capsnet_dist.errors import ProcessLost
 PATIENCE = 2.0  # seconds for the others to answer: timeouts end within milliseconds, watchdogs look once a second
 WAITS, WORKS = "waits", "works"
 
+_trainings = itertools.count()  # of these processes: each has words of its own in the store
+
 
 class Peers:
     """The processes of a run, by the store that the process group met in.
@@ -25,8 +28,7 @@ class Peers:
 
     def __init__(self, folder: Path | None) -> None:
         self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        self._store = PrefixStore("capsnet_dist", launcher_store(timedelta(seconds=60)))
-        self._store.delete_key(f"word/{self.rank}")
+        self._store = PrefixStore(f"capsnet_dist-{next(_trainings)}", launcher_store(timedelta(seconds=60)))
         self._store.set(f"place/{self.rank}", f"process {os.getpid()} on {socket.gethostname()}")
         if folder is not None:
             self._store.set("folder", str(folder.resolve()))

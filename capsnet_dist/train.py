@@ -18,7 +18,7 @@ from capsnet_dist.evaluate import Best, Evaluation, GivenUp, evaluate
 from capsnet_dist.graph import Given, Learn, StepGraph, captures
 from capsnet_dist.guard import Guard
 from capsnet_dist.kernels import fast_paths, follow_precision
-from capsnet_dist.launching import first_on_its_machine, make_accelerator, shortfall
+from capsnet_dist.launching import first_on_its_machine, make_accelerator, part_at_exit, shortfall
 from capsnet_dist.memory import keep_freed_memory
 from capsnet_dist.meter import Meter, sum_over_processes
 from capsnet_dist.objective import loss_terms, rehearse, step_if_finite, take_back, warm_up
@@ -186,7 +186,7 @@ class Trainer:
             self.record.evaluation(self.num_steps, "test", name, result)
         source = f"{self.best.name} weights of step {self.best.step or self.done}"
         self.record.finish(selected, source, results, self.shown)
-        self.accelerator.end_training()
+        part_at_exit()
         return results
 
     def _learning_rate(self, step: int) -> float:

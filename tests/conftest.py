@@ -1,5 +1,6 @@
 """One thread, and ranks forked from the process that has imported everything."""
 
+import gc
 import importlib
 import multiprocessing
 import os
@@ -68,8 +69,10 @@ def _fork(world: int, function: Callable[..., Any], arguments: tuple[Any, ...]) 
     ranks = [
         context.Process(target=_rank, args=(function, arguments, rank, world, port, queue)) for rank in range(world)
     ]
+    gc.freeze()  # or each rank would look for garbage among all that its parent has imported
     for process in ranks:
         process.start()
+    gc.unfreeze()
     return ranks, queue
 
 

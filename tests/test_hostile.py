@@ -263,7 +263,7 @@ BAD_STATES += [STATE | {"scaler": {"scale": 1.0}}, STATE | {"run": []}, STATE | 
 BAD_STATES += [{key: value for key, value in STATE.items() if key != missing} for missing in STATE]
 
 
-@pytest.mark.parametrize("state", BAD_STATES, ids=lambda state: str(hash(str(state)) % 1000))
+@pytest.mark.parametrize("state", BAD_STATES)
 def test_a_state_of_wrong_types_or_without_an_entry_names_its_file(saved, state):
     wanted, files = saved
     folder = write_checkpoint(seal(files | {"state.json": json.dumps(state).encode()}))

@@ -78,7 +78,7 @@ def batches(draw):
     return torch.tensor(rows, dtype=torch.float64), torch.tensor(labels)
 
 
-@pytest.mark.parametrize(("choice", "loop"), CASES, ids=str)
+@pytest.mark.parametrize(("choice", "loop"), CASES, ids=lambda value: getattr(value, "__name__", str(value)))
 @FEW
 @given(batch=batches(), progress=st.sampled_from([0.0, 0.1, 0.37, 1.0]))
 def test_a_loss_and_its_gradient_are_those_of_a_loop(choice, loop, batch, progress):

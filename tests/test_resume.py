@@ -467,8 +467,8 @@ def no_room_before_a_checkpoint(run):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, sizes)
 
-    def save_and_die(*arguments):
-        save(*arguments)
+    def save_and_die(*arguments, **options):
+        save(*arguments, **options)
         os.kill(os.getpid(), signal.SIGKILL)
 
     RunFolder.log, checkpoint.save = log, save_and_die
@@ -670,6 +670,7 @@ def test_a_real_launch_is_resumed_by_the_same_command():
         os.killpg(first.pid, signal.SIGKILL)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("parameters, 2 process(es)") == 1
     lines, _ = history(Path("run"))
     assert [line["step"] for line in lines if line["split"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert not multiprocessing.active_children()

@@ -46,12 +46,17 @@ def trained(run):
     return [(line["loss"], line["lr"], line["gradient_norm"]) for line in lines if line["split"] == "train"], selected
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
-def test_processes_and_accumulation_follow_one_trajectory(dtype, tolerance):
+SHARED = [(1, 2), (1, 4), (2, 1), (2, 2), (4, 1)]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance", "shared"), [("float64", 1e-12, SHARED), ("float32", 1e-5, SHARED[-2:])], ids=str
+)
+def test_processes_and_accumulation_follow_one_trajectory(dtype, tolerance, shared):
     run = replace(RUN, dtype=dtype)
     reference, evaluated = run_ranks(1, trained, run)
     assert len(reference) == 30 and reference[-1][0] < reference[0][0]
-    for world, accumulation in [(1, 2), (1, 4), (2, 1), (2, 2), (4, 1)]:
+    for world, accumulation in shared:
         folder = Path(f"run-{world}-{accumulation}")
         losses_, last = run_ranks(world, trained, replace(run, run_dir=folder, accumulation=accumulation))
         torch.testing.assert_close(losses_, reference, rtol=tolerance, atol=tolerance)
@@ -64,6 +69,19 @@ def test_two_runs_give_identical_weights():
         run_ranks(1, trained, replace(RUN, run_dir=folder, steps=5))
         digests.append(hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
     assert digests[0] == digests[1]
+
+
+def several(runs):
+    return [train(run) for run in runs]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_trainings_may_follow_one_another_in_the_same_processes(world):
+    runs = [replace(RUN, steps=3, run_dir=Path(name)) for name in ("a", "b", "c")]
+    runs[1] = replace(runs[1], mixed_precision="bf16", accumulation=2)
+    first, _, last = run_ranks(world, several, runs)
+    assert first == last
+    assert [json.loads(Path(f"{name}/STATUS.json").read_text())["state"] for name in "abc"] == ["done"] * 3
 
 
 def test_a_run_leaves_weights_that_load_and_a_configuration_that_repeats_it():
@@ -184,13 +202,6 @@ def launch(*arguments, processes=1):
     several = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1"] if processes == 2 else []
     command = [sys.executable, "-m", "accelerate.commands.launch", *several, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-
-
-def test_a_real_launch_of_two_processes_trains():
-    done = launch(RECIPES / "digits.py", "--steps", 2, "--run-dir", "run", processes=2)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(Path("run/environment.json").read_text())["processes"] == 2
-    assert done.stderr.count("parameters, 2 process(es)") == 1
 
 
 def test_a_mistake_is_said_once_and_ends_with_code_2():

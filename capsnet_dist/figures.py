@@ -1,4 +1,4 @@
-"""Pictures of a run: reconstructions, loss curves, confusion."""
+"""Pictures of a run: reconstructions, loss curves, confusion. What draws them is imported when there is one."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ import torch
 from einops import einsum, rearrange, repeat
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torchvision.utils import save_image
 
 from capsnet_dist.plugins import Model, Split, to_unit
 
@@ -63,6 +62,8 @@ def save_poses(model: Model, split: Split, file: Path, reach: float = 0.25) -> f
 
 def _save_sheet(images: Float[Tensor, "r m c h w"], file: Path) -> None:
     """Rows of images, as a PNG; channels beyond the colours are left out."""
+    from torchvision.utils import save_image
+
     factor = max(1, -(-SMALLEST_SIDE // images.shape[-1]))
     shown = images[:, :, :3] if images.shape[2] >= 3 else images[:, :, :1]
     tiles = repeat(shown, "r m c h w -> (r m) c (h y) (w x)", y=factor, x=factor)

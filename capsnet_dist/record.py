@@ -123,12 +123,19 @@ class MainRecord(Record):
         return self.folder.path
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        self._await_checkpoint()
+        try:
+            self._await_checkpoint()
+        finally:
+            self._close(kind, *rest)
+
+    def _close(self, kind: type[BaseException] | None, *rest: object) -> None:
         if self._progress is not None:
             self._progress.__exit__(kind, *rest)
             reason = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
             with suppress(UserError):  # where the folder has gone, that was said
                 self._status("failed" if kind else "done" if self._done else "preempted", reason)
+        if self._saver is not None:
+            self._saver.shutdown()
         if self._tracker is not None:
             self._tracker.close()
         refused = kind is not None and issubclass(kind, UserError) and self._progress is None

@@ -16,7 +16,7 @@ from accelerate.state import AcceleratorState
 os.environ["OMP_NUM_THREADS"] = "1"  # Accelerate warns where it is not set
 torch.set_num_threads(1)
 
-LATE = ("sklearn.datasets", "matplotlib.figure", "matplotlib.backends.backend_agg")
+LATE = ("sklearn.datasets", "torchvision.utils", "matplotlib.figure", "matplotlib.backends.backend_agg")
 """What a run imports when it needs it, which every rank would do anew."""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -59,7 +60,7 @@ def save(
     try:
         beside.mkdir()
         contents: dict[str, Callable[[], bytes]] = {
-            f"{name}.safetensors": lambda held=held: safetensors.torch.save(_on_cpu(held))
+            f"{name}.safetensors": lambda held=held: safetensors.torch.save(on_cpu(held))
             for name, held in tensors.items()
         }
         contents[STATE] = lambda: json.dumps({"format": FORMAT, "step": step, **state}, indent=2).encode()
@@ -192,8 +193,12 @@ def _read_tensors(path: Path, kind: str, entry: Any, wanted: Wanted | None) -> d
         raise UserError(f"{path / kind}.safetensors is damaged: {error}.") from error
 
 
-def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors as they are now, each with memory of its own, in order."""
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
 
 
 def _write(file: Path, data: bytes) -> None:

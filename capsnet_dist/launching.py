@@ -42,7 +42,7 @@ def make_accelerator(run: Run) -> Accelerator:
     Raises:
         UserError: a precision that this machine does not have.
     """
-    atexit.unregister(_part)
+    atexit.unregister(_part)  # should this training fail, who parts might wait for one that is lost
     # It keeps the precision of the training before, and has no public way to forget it. The processes stay joined.
     AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
     precision = None if run.mixed_precision == "launcher" else run.mixed_precision

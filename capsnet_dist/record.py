@@ -3,10 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +22,12 @@ from capsnet_dist.folder import RunFolder, command, environment, resumed_path, r
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.progress import Progress, progress, say
 from capsnet_dist.run import Run
+from capsnet_dist.saver import Saver
 from capsnet_dist.state import Wanted
 from capsnet_dist.trackers import Tracker
 
 OF_THE_OCCASION = {"run_dir", "dry_run", "resume", "strict_resume", "max_time", "progress", "command", "started"}
 """What may differ when a run is repeated or resumed."""
-
-WRITE_BESIDE = {"cuda"}
-"""Devices that train on while a checkpoint is written; a CPU would share its cores."""
 
 
 class Record:
@@ -110,10 +106,8 @@ class MainRecord(Record):
         self._progress: Progress | None = None
         self._tracker: Tracker | None = None
         self._saved = time.monotonic()
-        self._saver: ThreadPoolExecutor | None = None
-        self._begun: tuple[int, Future[Path]] | None = None
-        self._failed_saves = 0
-        self._unsaved = self._interruption = ""
+        self._saver: Saver | None = None
+        self._interruption = ""
         self._is_full = False
         self._done = False
 
@@ -124,7 +118,8 @@ class MainRecord(Record):
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
-            self._await_checkpoint()
+            if self._saver is not None:
+                self._saver.close()
         finally:
             self._close(kind, *rest)
 
@@ -134,8 +129,6 @@ class MainRecord(Record):
             reason = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
             with suppress(UserError):  # where the folder has gone, that was said
                 self._status("failed" if kind else "done" if self._done else "preempted", reason)
-        if self._saver is not None:
-            self._saver.shutdown()
         if self._tracker is not None:
             self._tracker.close()
         refused = kind is not None and issubclass(kind, UserError) and self._progress is None
@@ -153,7 +146,7 @@ class MainRecord(Record):
         run, path = self.run, self.path
         described = weights.describe(run.model, model.image, model.classes) | {"run": _repeatable(run)}
         self._place = environment(device) | dict(place)
-        self._saver = ThreadPoolExecutor(1, "saver") if device.type in WRITE_BESIDE else None
+        self._saver = Saver(self.folder, run.checkpoint.keep, device.type, self.say)
         found = self._find(wanted) if self.folder.is_resumed else None
         if found is not None:
             self._compare(found)
@@ -182,36 +175,10 @@ class MainRecord(Record):
     def checkpoint(
         self, step: int, tensors: Callable[[], Mapping[str, Mapping[str, Tensor]]], state: Callable[[], dict[str, Any]]
     ) -> None:
-        if self.run.dry_run:
-            return
-        self._await_checkpoint()
-        whole = state() | {"run": _repeatable(self.run), "environment": self._place}
-        save = partial(checkpoint.save, self.path / "checkpoints", step, state=whole, keep=self.run.checkpoint.keep)
-        with self._saving(step):
-            self.folder.sync()  # no line before a checkpoint is lost with the power
-            if self._saver is None:
-                save(tensors())
-            else:
-                self._begun = step, self._saver.submit(save, _copied(tensors()))
-        self._saved = time.monotonic()
-
-    @contextmanager
-    def _saving(self, step: int) -> Generator[None]:
-        """Say it where a checkpoint fails; the training goes on without."""
-        try:
-            yield
-            self._unsaved = ""
-        except OSError as error:
-            self._failed_saves += 1
-            self._unsaved = f"no checkpoint of step {step}: {error.strerror or error}"
-            self.say(f"Warning: {self._unsaved} ({self._failed_saves} failed so far).")
-
-    def _await_checkpoint(self) -> None:
-        """Wait for the checkpoint that is written beside the training, if there is one."""
-        if self._begun is not None:
-            (step, written), self._begun = self._begun, None
-            with self._saving(step):
-                written.result()
+        assert self._saver is not None
+        if not self.run.dry_run:
+            self._saver.save(step, tensors(), state() | {"run": _repeatable(self.run), "environment": self._place})
+            self._saved = time.monotonic()
 
     @override
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
@@ -251,9 +218,10 @@ class MainRecord(Record):
         with self.folder.writing():
             self._illustrate(model, results, shown)
         self.folder.write("README.md", model_card(self.run, model, source, results, command(), self.path))
-        self._await_checkpoint()
-        if self._interruption and self._unsaved:
-            raise UserError(f"Interrupted with {self._unsaved}. Make room: --resume goes on from the one before.")
+        assert self._saver is not None
+        self._saver.wait()
+        if self._interruption and self._saver.unsaved:
+            raise UserError(f"Interrupted with {self._saver.unsaved}. Make room: --resume goes on from the one before.")
         self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {self.path}")
 
     def _illustrate(self, model: Model, results: Mapping[str, Evaluation], shown: Split) -> None:
@@ -301,14 +269,6 @@ class MainRecord(Record):
 def open_record(run: Run) -> Record:
     """The record of this process: written by rank 0 alone."""
     return MainRecord(run) if int(os.environ.get("RANK", "0")) == 0 else Record(run)
-
-
-def _copied(tensors: Mapping[str, Mapping[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
-    """As they are now, whatever the training makes of them."""
-    return {
-        kind: {name: tensor.detach().to("cpu", copy=True) for name, tensor in named.items()}
-        for kind, named in tensors.items()
-    }
 
 
 def _repeatable(run: Run) -> dict[str, Any]:

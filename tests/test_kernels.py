@@ -137,8 +137,8 @@ def operations(poses, weight, coupling, means, precisions):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_gradients_of_all_operations_match_finite_differences(backend, sizes, rows):
     for function, inputs in operations(*operands(sizes, rows)):
-        assert torch.autograd.gradcheck(function, inputs, fast_mode=True)
-        assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
+        assert torch.autograd.gradcheck(function, inputs)
+        assert torch.autograd.gradgradcheck(function, inputs)
 
 
 @BACKENDS
@@ -415,7 +415,7 @@ INTERPRET = """
             torch.testing.assert_close(x.float(), y.float(), rtol=tolerance, atol=tolerance * scale)
         return fast[0]
     torch.manual_seed(0)
-    one, small, large = (1, 1, 1, 1, 1), (5, 3, 2, 4, 3), (20, 9, 8, 3, 2)  # large: several programs on each axis
+    one, small, large = (1, 1, 1, 1, 1), (5, 3, 2, 4, 3), (34, 9, 8, 3, 2)  # large: several programs on each axis
     cases = [(small, dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)]
     for (b, i, p, j, d), dtype in [(one, torch.float32), *cases, (large, torch.float32)]:
         shapes = [(b, i, p), (i, j, d, p), (i, j), (j, d), (b, i, j), (b, j, d)]
@@ -427,15 +427,15 @@ INTERPRET = """
             check(votes.combine, [poses, W, c])
             check(gaussian.distances, [poses, W, m, q])
             check(gaussian.spread, [poses, W, c, m])
-        exact = check(lambda *x: dynamic.route(*x, None, None, Rules(2 if b == 20 else 3)), [u, W])
+        exact = check(lambda *x: dynamic.route(*x, None, None, Rules(3)), [u, W])
         if dtype is torch.float32:
             check(lambda *x: dynamic.route(*x, Rules(2, True)), [u, W, prior, bias])
             check(lambda *x: dynamic.route(*x, Rules(2, False, False)), [u, W, prior, bias])
-    routing_triton.ROOM = 7 * 20 // 3 * 9 * 3  # for a third of the samples in backward
+    routing_triton.ROOM = 7 * 34 // 3 * 9 * 3  # for a third of the samples in backward
     assert len(routing_triton.samples(u, W, 7)) == 4
-    check(lambda *x: dynamic.route(*x, Rules(2)), [u, W, prior, bias])
+    check(lambda *x: dynamic.route(*x, Rules(3)), [u, W, prior, bias])
     torch.backends.cuda.matmul.allow_tf32 = True
-    loose = check(lambda *x: dynamic.route(*x, None, None, Rules(2)), [u, W], 5e-3)
+    loose = check(lambda *x: dynamic.route(*x, None, None, Rules(3)), [u, W], 5e-3)
     assert not torch.allclose(loose, exact, 1e-5, 1e-5)
     u, W, c = torch.randn(18, 2, 3), torch.randn(2, 1, 5, 3), torch.randn(18, 2, 1)
     m, q = torch.randn(18, 1, 5), torch.randn(18, 1, 5)

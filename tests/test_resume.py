@@ -19,7 +19,7 @@ from conftest import run_ranks, start_ranks
 from safetensors.torch import load_file
 from test_train import RECIPES, RUN
 
-from capsnet_dist import UserError, checkpoint, losses, models, optimizers, record
+from capsnet_dist import UserError, checkpoint, losses, models, optimizers, saver
 from capsnet_dist import evaluate as evaluating
 from capsnet_dist.folder import RunFolder
 from capsnet_dist.kernels import fast_paths
@@ -348,7 +348,7 @@ def test_a_checkpoint_gets_its_name_when_all_of_it_is_on_the_disk(monkeypatch):
 @pytest.fixture(params=["between", "beside"])
 def wherever_it_is_written(request, monkeypatch):
     """Checkpoints between two steps, as on a CPU, and beside the training, as on a GPU."""
-    monkeypatch.setattr(record, "WRITE_BESIDE", {"cpu"} if request.param == "beside" else set())
+    monkeypatch.setattr(saver, "WRITE_BESIDE", {"cpu"} if request.param == "beside" else set())
 
 
 def save_slowly(run, began, ended):
@@ -370,7 +370,7 @@ def save_slowly(run, began, ended):
 
 def test_checkpoints_written_beside_the_training_hold_the_state_of_their_step(monkeypatch):
     run_ranks(1, train, replace(RUN, run_dir=Path("alone")))
-    monkeypatch.setattr(record, "WRITE_BESIDE", {"cpu"})
+    monkeypatch.setattr(saver, "WRITE_BESIDE", {"cpu"})
     began, ended = run_ranks(1, save_slowly, replace(RUN, run_dir=Path("run")), {}, {})
     assert all(began[step] < ended[step] for step in (4, 8))  # it did not wait
     assert history(Path("run")) == history(Path("alone"))

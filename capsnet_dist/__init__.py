@@ -31,8 +31,8 @@ from capsnet_dist.plugins import (
     stems,
 )
 from capsnet_dist.registry import Choice, Registry
+from capsnet_dist.saved.weights import build, load, save
 from capsnet_dist.votes import Votes
-from capsnet_dist.weights import build, load, save
 
 __version__ = "0.1.0"
 

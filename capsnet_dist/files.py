@@ -1,13 +1,16 @@
 """Reading files that may be anything: only ordinary ones, and no more of them than was agreed."""
 
+import json
 import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from capsnet_dist.errors import UserError
+
+MAX_JSON = 1_000_000  # bytes: room for the names of some 20,000 classes
 
 
 @contextmanager
@@ -41,3 +44,16 @@ def read_bytes(file: Path, limit: int) -> bytes:
         if (found := size(data)) > limit:
             raise UserError(f"{file} has more than {limit:,} bytes: {found:,}.")
         return data.read(limit)
+
+
+def read_json(file: Path) -> Any:
+    """The contents of a JSON file.
+
+    Raises:
+        UserError: it cannot be read, is too large or is not JSON.
+    """
+    data = read_bytes(file, MAX_JSON)
+    try:
+        return json.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} cannot be read as JSON: {error}") from error

@@ -20,8 +20,10 @@ from capsnet_dist.plugins import (
     schedules,
 )
 from capsnet_dist.ranges import Count, Fraction, Positive
-from capsnet_dist.regions import Compile
 from capsnet_dist.registry import Choice
+
+Compile = Literal["auto", "no", "regions", "graphs"]
+"""Whether parts of the network are compiled, and what is replayed as CUDA graphs."""
 
 
 @dataclass(frozen=True, kw_only=True)

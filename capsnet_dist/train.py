@@ -8,28 +8,31 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from capsnet_dist import checkpoint, command_line, weights
-from capsnet_dist.checkpoint import Checkpoint
+from capsnet_dist.config import command_line
 from capsnet_dist.data.batches import Batches
 from capsnet_dist.data.order import derive
-from capsnet_dist.ema import MovingAverage
 from capsnet_dist.errors import UserError, user_errors
-from capsnet_dist.evaluate import Best, Evaluation, GivenUp, evaluate
-from capsnet_dist.graph import Given, Learn, StepGraph, captures
-from capsnet_dist.guard import Guard
 from capsnet_dist.kernels import fast_paths, follow_precision
-from capsnet_dist.launching import first_on_its_machine, make_accelerator, part_at_exit, shortfall
-from capsnet_dist.memory import keep_freed_memory
-from capsnet_dist.meter import Meter, sum_over_processes
-from capsnet_dist.objective import loss_terms, rehearse, step_if_finite, take_back, warm_up
 from capsnet_dist.plugins import Image, Model, Output, Split
-from capsnet_dist.record import Record, open_record
-from capsnet_dist.regions import compile_regions
+from capsnet_dist.processes.launching import first_on_its_machine, make_accelerator, part_at_exit, shortfall
+from capsnet_dist.processes.memory import keep_freed_memory
+from capsnet_dist.processes.signals import Interruption, interruption
+from capsnet_dist.processes.watchdog import beat
+from capsnet_dist.record.record import Record, open_record
+from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run, check
-from capsnet_dist.signals import Interruption, interruption
-from capsnet_dist.splits import separate
-from capsnet_dist.state import Wanted, optimizer_tensors, restore_optimizer, wanted_tensors
-from capsnet_dist.watchdog import beat
+from capsnet_dist.saved import checkpoint, weights
+from capsnet_dist.saved.checkpoint import Checkpoint
+from capsnet_dist.saved.state import Wanted, optimizer_tensors, restore_optimizer, wanted_tensors
+from capsnet_dist.training.cuda_graph import Given, Learn, StepGraph, captures
+from capsnet_dist.training.ema import MovingAverage
+from capsnet_dist.training.evaluation import GivenUp, evaluate
+from capsnet_dist.training.guard import Guard
+from capsnet_dist.training.objective import loss_terms, rehearse, step_if_finite, take_back, warm_up
+from capsnet_dist.training.regions import compile_regions
+from capsnet_dist.training.selection import Best
+from capsnet_dist.training.splits import separate
+from capsnet_dist.training.step_metrics import Meter, sum_over_processes
 
 __all__ = ["Run", "Trainer", "main", "train"]
 

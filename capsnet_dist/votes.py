@@ -8,8 +8,9 @@ from einops import einsum, rearrange, repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels import fast_paths_allowed, gaussian
-from capsnet_dist.kernels import votes as kernels
+from capsnet_dist.kernels import fast_paths_allowed
+from capsnet_dist.kernels.gaussian import function as gaussian
+from capsnet_dist.kernels.votes import function as kernels
 
 LARGE = 2**20
 """Numbers in the votes of a batch, from which on dynamic routing does all its rounds without them.

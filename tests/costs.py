@@ -13,15 +13,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from capsnet_dist import augmentations, checkpoint, command_line, datasets, losses, models
+from capsnet_dist import augmentations, datasets, losses, models
 from capsnet_dist.bench.measure import Spread
-from capsnet_dist.graph import Given
-from capsnet_dist.guard import Guard
-from capsnet_dist.objective import loss_terms
-from capsnet_dist.record import open_record
+from capsnet_dist.config import command_line
+from capsnet_dist.processes.signals import Interruption
+from capsnet_dist.record.record import open_record
 from capsnet_dist.run import Run
-from capsnet_dist.signals import Interruption
+from capsnet_dist.saved import checkpoint
 from capsnet_dist.train import Trainer
+from capsnet_dist.training.cuda_graph import Given
+from capsnet_dist.training.guard import Guard
+from capsnet_dist.training.objective import loss_terms
 
 ROUNDS = 80
 PAPER = Run(

@@ -18,7 +18,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from test_train import RUN, trained
 
-from capsnet_dist import build, cli, load, models, pictures, routings, save
+from capsnet_dist import build, load, models, routings, save
+from capsnet_dist.commands import main as cli
+from capsnet_dist.data import image_files as pictures
 from capsnet_dist.plugins import REGISTRIES
 
 
@@ -218,8 +220,10 @@ def test_a_package_that_fails_to_import_is_named_and_stops_nothing():
     (package / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-routing\nVersion: 1.2\n")
     (package / "entry_points.txt").write_text("[capsnet_dist.routings]\nbroken = broken_routing:Routing\n")
     Path("site/broken_routing.py").write_text("import a_module_that_is_not_there\n")
-    program = "import sys; sys.path.insert(0, 'site'); from capsnet_dist.cli import main; main(['plugins', 'routing'])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    program = "import sys; sys.path.insert(0, 'site'); from capsnet_dist.commands.main import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "plugins", "routing"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     line = next(line for line in done.stdout.splitlines() if " broken " in line)
     assert "broken-routing 1.2" in line and "failed to import" in line and "a_module_that_is_not_there" in line
@@ -257,7 +261,7 @@ def test_options_of_the_data_to_compare_on_are_flags():
 def test_a_reader_that_has_read_enough_is_no_mistake():
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "capsnet_dist.cli", "plugins"]
+    command = [sys.executable, "-m", "capsnet_dist.commands.main", "plugins"]
     ended = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, "")

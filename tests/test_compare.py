@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file
 from test_train import RUN
 
-import capsnet_dist.compare
+import capsnet_dist.commands.compare
 from capsnet_dist import Capsules, Routing, Split, UserError, datasets, models, routings
-from capsnet_dist.compare import Row, compare, main
+from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
+from capsnet_dist.commands.compare import Row, compare, main
 from capsnet_dist.config import import_plugins
-from capsnet_dist.diagnose import diagnose, peak_memory, watched_steps
+from capsnet_dist.processes.memory import peak_memory
 
 TINY = {"channels": 4, "kernel": 3, "primary_types": 2, "primary_kernel": 3}
 IMAGES = Split(torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
@@ -122,7 +123,7 @@ def test_peak_memory_remembers_what_was_freed():
 
 PLUGIN = """
 import os
-import capsnet_dist.compare
+import capsnet_dist.commands.compare
 from capsnet_dist import Capsules, Routing, UserError, lengths, routings, squash
 
 @routings.register("halved")
@@ -185,7 +186,7 @@ def tried(run, monkeypatch):
         measured = {"accuracy": 0.8 + run.seed / 10, "images_per_second": None, "memory": 100.0 + run.seed}
         return measured | {"parameters": 12345, "entropy": 0.5, "dead": 0.25}
 
-    monkeypatch.setattr(capsnet_dist.compare, "_try", pretend)
+    monkeypatch.setattr(capsnet_dist.commands.compare, "_try", pretend)
     return asked
 
 

@@ -11,7 +11,8 @@ import docstring_parser
 import pytest
 from test_train import RUN
 
-from capsnet_dist import UserError, command_line, config, routings
+from capsnet_dist import UserError, config, routings
+from capsnet_dist.config import command_line
 from capsnet_dist.errors import user_errors
 from capsnet_dist.plugins import REGISTRIES
 from capsnet_dist.ranges import require

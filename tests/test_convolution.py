@@ -20,9 +20,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from capsnet_dist import build, decoders, models, primaries
-from capsnet_dist.kernels import FastConv2d, bilinear, convolution, patches
-from capsnet_dist.kernels.bilinear_function import convolve
-from capsnet_dist.kernels.tiling import Side, Tiling, cheapest
+from capsnet_dist.kernels import FastConv2d
+from capsnet_dist.kernels.convolution import conv2d as convolution
+from capsnet_dist.kernels.convolution import patches
+from capsnet_dist.kernels.convolution import transforms as bilinear
+from capsnet_dist.kernels.convolution.function import convolve
+from capsnet_dist.kernels.convolution.tiling import Side, Tiling, cheapest
 
 BILINEAR = ("bilinear", "bilinear_loose")
 

@@ -21,7 +21,7 @@ import pytest
 import torch
 from test_resume import history
 
-from capsnet_dist import checkpoint
+from capsnet_dist.saved import checkpoint
 
 pytestmark = pytest.mark.slow
 

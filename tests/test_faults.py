@@ -17,9 +17,11 @@ from conftest import run_ranks, start_ranks
 from test_resume import RUN, history, undisturbed  # noqa: F401
 from torch import distributed
 
-from capsnet_dist import checkpoint, command_line, watchdog
-from capsnet_dist.guard import Guard
+from capsnet_dist.config import command_line
+from capsnet_dist.processes import watchdog
+from capsnet_dist.saved import checkpoint
 from capsnet_dist.train import Trainer, main, train
+from capsnet_dist.training.guard import Guard
 
 STEP = 6  # in the middle of which something happens, after the checkpoint of step 4
 RUN = replace(RUN, run_dir=Path("run"), timeout=60.0)  # enough to start on a busy machine

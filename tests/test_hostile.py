@@ -22,29 +22,19 @@ from PIL import Image
 from test_train import RUN as DIGITS
 from test_weights import SMALL
 
-from capsnet_dist import (
-    UserError,
-    build,
-    checkpoint,
-    command_line,
-    config,
-    datasets,
-    load,
-    models,
-    optimizers,
-    save,
-    stems,
-)
+from capsnet_dist import UserError, build, config, datasets, load, models, optimizers, save, stems
+from capsnet_dist.commands.evaluate import evaluate_run, trained_on
+from capsnet_dist.config import command_line
 from capsnet_dist.data.idx import Published, read_idx
+from capsnet_dist.data.image_files import read_picture
 from capsnet_dist.data.mnist import FILES
-from capsnet_dist.evaluation import evaluate_run, trained_on
-from capsnet_dist.folder import RunFolder
-from capsnet_dist.header import sort_metadata
-from capsnet_dist.metrics import cut
-from capsnet_dist.pictures import read_picture
-from capsnet_dist.plan import Plan, draft
+from capsnet_dist.record.folder import RunFolder
+from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.registry import Choice
-from capsnet_dist.state import optimizer_tensors, restore_optimizer, wanted_tensors
+from capsnet_dist.saved import checkpoint
+from capsnet_dist.saved.header import sort_metadata
+from capsnet_dist.saved.plan import Plan, draft
+from capsnet_dist.saved.state import optimizer_tensors, restore_optimizer, wanted_tensors
 from capsnet_dist.train import Trainer, train
 
 MIB = 2**20

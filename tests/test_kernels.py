@@ -14,8 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capsnet_dist import Capsules, Grid, Votes, layers, routings
-from capsnet_dist.kernels import backends, dynamic, folded, gaussian, gaussian_cpu, routing_cpu, votes, votes_cpu
-from capsnet_dist.kernels.dynamic import Rules
+from capsnet_dist.kernels import backends
+from capsnet_dist.kernels.gaussian import function as gaussian
+from capsnet_dist.kernels.gaussian import plain as gaussian_cpu
+from capsnet_dist.kernels.routing import function as dynamic
+from capsnet_dist.kernels.routing import plain as routing_cpu
+from capsnet_dist.kernels.routing.function import Rules
+from capsnet_dist.kernels.votes import folded
+from capsnet_dist.kernels.votes import function as votes
+from capsnet_dist.kernels.votes import plain as votes_cpu
 
 votes_module = sys.modules["capsnet_dist.votes"]
 BACKENDS = pytest.mark.parametrize("backend", ["torch", "numba"], indirect=True)
@@ -234,7 +241,7 @@ def backend_is_numba():
 
 
 def test_numba_and_torch_agree():
-    routing_numba = pytest.importorskip("capsnet_dist.kernels.routing_numba")
+    routing_numba = pytest.importorskip("capsnet_dist.kernels.routing.numba")
     for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
         poses, weight, prior, _ = (x.detach() for x in example((37, 21, 5, 4, 7), dtype))
         gathered, gradient = torch.randn(2, 2, 37, 4, 7, generator=torch.Generator().manual_seed(1)).to(dtype)
@@ -254,8 +261,8 @@ def test_numba_and_torch_agree():
 @pytest.mark.parametrize("rows", [1, 3, 20])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_numba_and_torch_agree_on_all_operations(sizes, rows, dtype, tolerance):
-    votes_numba = pytest.importorskip("capsnet_dist.kernels.votes_numba")
-    gaussian_numba = pytest.importorskip("capsnet_dist.kernels.gaussian_numba")
+    votes_numba = pytest.importorskip("capsnet_dist.kernels.votes.numba")
+    gaussian_numba = pytest.importorskip("capsnet_dist.kernels.gaussian.numba")
     poses, weight, coupling, means, precisions = (x.detach() for x in operands(sizes, rows, dtype))
     u = votes.poses_by_rows(poses, weight)
     m, q = (votes.wholes_by_rows(x, weight) for x in (means, precisions))
@@ -336,7 +343,9 @@ def test_other_votes_are_not_routed_at_once(monkeypatch):
 MEASURE = """
     import json, sys, torch
     from capsnet_dist import Votes
-    from capsnet_dist.kernels import backends, dynamic, gaussian
+    from capsnet_dist.kernels import backends
+    from capsnet_dist.kernels.routing import function as dynamic
+    from capsnet_dist.kernels.gaussian import function as gaussian
     torch.set_num_threads(1)
     def example(batch, parts, part_dim, wholes, dim):
         torch.manual_seed(0)
@@ -396,8 +405,12 @@ def test_memory_does_not_grow_with_the_votes():
 
 INTERPRET = """
     import torch
-    from capsnet_dist.kernels import backends, dynamic, gaussian, routing_triton, squash, votes
-    from capsnet_dist.kernels.dynamic import Rules
+    from capsnet_dist.kernels import backends
+    from capsnet_dist.kernels.routing import function as dynamic, triton as routing_triton
+    from capsnet_dist.kernels.gaussian import function as gaussian
+    from capsnet_dist.kernels.squash import function as squash
+    from capsnet_dist.kernels.votes import function as votes
+    from capsnet_dist.kernels.routing.function import Rules
     from capsnet_dist.kernels.launch_triton import sizes
     def outcome(triton, function, inputs):
         backends.fits_triton = lambda tensor: triton
@@ -482,7 +495,9 @@ def test_triton_on_a_gpu_gives_what_torch_gives_in_all_operations(rows):
 
 
 def test_importing_the_package_loads_neither_numba_nor_triton():
-    program = "import sys, capsnet_dist, capsnet_dist.kernels.dynamic; print({'numba', 'triton'} & set(sys.modules))"
+    program = (
+        "import sys, capsnet_dist, capsnet_dist.kernels.routing.function; print({'numba', 'triton'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "set()"
 

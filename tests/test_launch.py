@@ -16,8 +16,9 @@ from conftest import run_ranks
 from test_docs import _only_check
 from test_train import RUN
 
-from capsnet_dist import UserError, launching
-from capsnet_dist.launching import shortfall
+from capsnet_dist import UserError
+from capsnet_dist.processes import launching
+from capsnet_dist.processes.launching import shortfall
 from capsnet_dist.train import train
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,7 @@ CPU = {"ACCELERATE_USE_CPU": "true"}
 JOB = {"SLURM_JOB_ID": "42", "SLURM_JOB_NODELIST": "node-[1-2]", "SLURM_NNODES": "2", "SLURM_CPUS_PER_TASK": "3"}
 WITNESS = """
 from accelerate import Accelerator
-from capsnet_dist.launching import shortfall
+from capsnet_dist.processes.launching import shortfall
 
 processes = Accelerator().num_processes
 print(f"{processes} {shortfall(processes)}\\n", end="", flush=True)

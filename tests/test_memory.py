@@ -7,7 +7,7 @@ import pytest
 
 FRESH_PAGES = """
 import resource, statistics, torch
-from capsnet_dist.memory import keep_freed_memory
+from capsnet_dist.processes.memory import keep_freed_memory
 kept = keep_freed_memory() if {keep} else None
 found = []
 for _ in range(20):

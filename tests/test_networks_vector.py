@@ -15,7 +15,6 @@ from capsnet_dist import (
     Capsules,
     Grid,
     UserError,
-    command_line,
     config,
     decoders,
     layers,
@@ -26,6 +25,7 @@ from capsnet_dist import (
     stems,
 )
 from capsnet_dist.capsules import exponential_squash, lengths, squash
+from capsnet_dist.config import command_line
 
 NONE = decoders("none")
 SMALL = {

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from capsnet_dist import progress as module
-from capsnet_dist.progress import Bar, Lines, progress, say
+from capsnet_dist.screen import progress as module
+from capsnet_dist.screen.progress import Bar, Lines, progress, say
 
 METRICS = {"loss": 0.5, "accuracy": 0.75, "gradient_norm": 3.0}
 
@@ -87,7 +87,7 @@ def test_auto_draws_a_bar_only_for_a_person_at_a_terminal(monkeypatch, terminal,
 
 TRAINING = """
 import sys, time
-from capsnet_dist.progress import progress, say
+from capsnet_dist.screen.progress import progress, say
 say("before")
 with progress("auto", 300, images_per_step=128) as shown:
     for step in range(1, 301):

@@ -16,13 +16,15 @@ from conftest import run_ranks
 from test_train import RECIPES, RUN
 
 from capsnet_dist import UserError, augmentations, losses, models, routings, votes
-from capsnet_dist.graph import Given, StepGraph, Watched, captures
-from capsnet_dist.kernels import FastConv2d, bilinear_function, dynamic, fast_paths
+from capsnet_dist.kernels import FastConv2d, fast_paths
+from capsnet_dist.kernels.convolution import function as bilinear_function
+from capsnet_dist.kernels.routing import function as dynamic
 from capsnet_dist.optim.optimizers import adam, sgd
 from capsnet_dist.plugins import Output
-from capsnet_dist.regions import compile_regions
 from capsnet_dist.run import check
 from capsnet_dist.train import train
+from capsnet_dist.training.cuda_graph import Given, StepGraph, Watched, captures
+from capsnet_dist.training.regions import compile_regions
 
 OUTPUT = Output(torch.tensor([[0.8, 0.3]]), torch.ones(1, 2, 4), torch.zeros(1, 1, 2, 2))
 IMAGES, LABELS = torch.ones(1, 1, 2, 2), torch.tensor([0])

@@ -19,14 +19,16 @@ from conftest import run_ranks, start_ranks
 from safetensors.torch import load_file
 from test_train import RECIPES, RUN
 
-from capsnet_dist import UserError, checkpoint, losses, models, optimizers, saver
-from capsnet_dist import evaluate as evaluating
-from capsnet_dist.folder import RunFolder
+from capsnet_dist import UserError, losses, models, optimizers
 from capsnet_dist.kernels import fast_paths
-from capsnet_dist.objective import step_if_finite
-from capsnet_dist.record import MainRecord
+from capsnet_dist.record import saver
+from capsnet_dist.record.folder import RunFolder
+from capsnet_dist.record.record import MainRecord
 from capsnet_dist.run import Checkpoints
+from capsnet_dist.saved import checkpoint
 from capsnet_dist.train import Trainer, train
+from capsnet_dist.training import evaluation as evaluating
+from capsnet_dist.training.objective import step_if_finite
 
 RUN = replace(RUN, steps=12, checkpoint=Checkpoints(every=4, keep=2), resume="auto", validation=0.2, evaluate_every=1)
 

@@ -15,9 +15,9 @@ import pytest
 from accelerate import PartialState
 from PIL import Image
 
-from capsnet_dist import trackers
 from capsnet_dist.errors import UserError
-from capsnet_dist.trackers import Tracker
+from capsnet_dist.record import trackers
+from capsnet_dist.record.trackers import Tracker
 
 CONFIG = {"lr": 0.5, "model": {"routing": "dynamic", "kernels": [9, 5], "bias": None}}
 
@@ -264,7 +264,7 @@ import importlib.machinery, os, signal, sys, threading, time, types
 from pathlib import Path
 import psutil
 from accelerate import PartialState
-from capsnet_dist import trackers
+from capsnet_dist.record import trackers
 
 PartialState(cpu=True)
 trackers.CLOSE_SECONDS = 0.5

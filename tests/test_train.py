@@ -16,10 +16,11 @@ from accelerate import Accelerator
 from conftest import run_ranks
 
 import capsnet_dist
-from capsnet_dist import Split, UserError, augmentations, command_line, datasets, decoders, losses, models
-from capsnet_dist.evaluate import evaluate
+from capsnet_dist import Split, UserError, augmentations, datasets, decoders, losses, models
+from capsnet_dist.config import command_line
 from capsnet_dist.run import Run, check
 from capsnet_dist.train import train
+from capsnet_dist.training.evaluation import evaluate
 
 NO_NETWORK = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}  # a port that nobody hears
 RECIPES = Path(__file__).parents[1] / "recipes"

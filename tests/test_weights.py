@@ -14,21 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from capsnet_dist import (
-    UserError,
-    build,
-    decoders,
-    hub,
-    layers,
-    load,
-    models,
-    primaries,
-    routings,
-    save,
-    stems,
-    weights,
-)
-from capsnet_dist.plan import Plan, draft
+from capsnet_dist import UserError, build, decoders, layers, load, models, primaries, routings, save, stems
+from capsnet_dist.saved import hub, weights
+from capsnet_dist.saved.plan import Plan, draft
 
 SMALL = models(
     "capsnet", channels=4, kernel=3, primary_types=2, primary_kernel=3, decoder=decoders("masked", hidden=(8,))

@@ -14,9 +14,9 @@ from capsnet_dist.bench.floor import direct_operations
 from capsnet_dist.bench.measure import alternate
 from capsnet_dist.bench.options import SIZES, Candidate, Options
 from capsnet_dist.bench.worker import Workers, ask
-from capsnet_dist.console import print_json, say
 from capsnet_dist.errors import UserError
-from capsnet_dist.folder import environment
+from capsnet_dist.record.folder import environment
+from capsnet_dist.screen.console import print_json, say
 
 QUICK = Options(networks=("small",), batches=(32,), gradients=("full",), rounds=5, quick=True)
 """What `--quick` measures where nothing else is asked for."""
@@ -132,7 +132,7 @@ def main(options: Options, as_json: bool, folder: Path) -> None:
     found = bench(options)
     report.save(found, folder)
     if found["scaling"]:
-        from capsnet_dist.figures import save_scaling
+        from capsnet_dist.figures.scaling import save_scaling
 
         save_scaling(found["scaling"], folder / "bench.png")
     print_json(found) if as_json else report.show(found)

@@ -9,7 +9,7 @@ from typing import Any
 from capsnet_dist.bench.floor import floor
 from capsnet_dist.bench.measure import Rates, Spread, ratios
 from capsnet_dist.bench.options import Candidate, reference
-from capsnet_dist.console import print_table
+from capsnet_dist.screen.console import print_table
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns and rows."""

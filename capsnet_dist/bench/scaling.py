@@ -12,8 +12,8 @@ from capsnet_dist.bench.measure import Clock, alternate, fit_power_law, timed
 from capsnet_dist.bench.naive import Gradient, NaiveClassCapsules
 from capsnet_dist.bench.options import Candidate, Options
 from capsnet_dist.capsules import Capsules, Grid
-from capsnet_dist.diagnose import peak_memory
 from capsnet_dist.plugins import layers, routings
+from capsnet_dist.processes.memory import peak_memory
 
 PART_DIM, DIM = 8, 16  # the paper's
 SIZES = {

@@ -10,8 +10,7 @@ from capsnet_dist.bench.floor import compulsory_bytes, operations
 from capsnet_dist.bench.measure import Clock, measure_rates, timed
 from capsnet_dist.bench.options import Candidate, Case, Options
 from capsnet_dist.bench.subject import Stages, Subject
-from capsnet_dist.diagnose import peak_memory
-from capsnet_dist.memory import keep_freed_memory
+from capsnet_dist.processes.memory import keep_freed_memory, peak_memory
 
 DTYPES = {"bfloat16": torch.bfloat16, "float64": torch.float64}
 

@@ -9,10 +9,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from capsnet_dist.kernels import gaussian_cpu, routing_cpu, votes_cpu
-from capsnet_dist.kernels.anew import Anew
-from capsnet_dist.kernels.folded import Folded, VotesBackend
-from capsnet_dist.kernels.gaussian_cpu import Gradients
+from capsnet_dist.kernels.gaussian import plain as plain_gaussian
+from capsnet_dist.kernels.gaussian.plain import Gradients
+from capsnet_dist.kernels.routing import plain as plain_routing
+from capsnet_dist.kernels.routing.recompute import Recompute
+from capsnet_dist.kernels.votes import plain as plain_votes
+from capsnet_dist.kernels.votes.folded import Folded, VotesBackend
 
 WIDEST = 2**13  # numbers in all votes of a part, up to which they fit a streaming multiprocessor's registers
 LONGEST = 2**8  # numbers of a pose, likewise
@@ -20,7 +22,7 @@ LONGEST = 2**8  # numbers of a pose, likewise
 
 @runtime_checkable
 class Passes(Protocol):
-    """The passes of dynamic routing over some samples; `routing_cpu` says what each is."""
+    """The passes of dynamic routing over some samples; `plain_routing` says what each is."""
 
     def total(self, gathered: Tensor) -> Tensor:
         """The totals of a round, from V."""
@@ -61,49 +63,49 @@ class GaussianBackend(Protocol):
 def votes(poses: Tensor, weight: Tensor) -> VotesBackend:
     """What combines and compares votes of these parts, whose poses have rows that share a matrix."""
     if _fits_triton(poses, weight):
-        from capsnet_dist.kernels import votes_triton
+        from capsnet_dist.kernels.votes import triton
 
-        return Folded(votes_triton)
+        return Folded(triton)
     if _fits_numba(poses, weight):
-        from capsnet_dist.kernels import votes_numba
+        from capsnet_dist.kernels.votes import numba
 
-        return votes_numba
-    return Folded(votes_cpu)
+        return numba
+    return Folded(plain_votes)
 
 
 def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) -> Passes:
     """What routes these parts."""
     if _fits_triton(poses, weight):
-        from capsnet_dist.kernels import routing_triton
+        from capsnet_dist.kernels.routing import triton
 
-        return routing_triton.Kept(poses, weight, prior, leaky)
+        return triton.Kept(poses, weight, prior, leaky)
     if _fits_numba(poses, weight):
-        from capsnet_dist.kernels import routing_numba
+        from capsnet_dist.kernels.routing import numba
 
-        return Anew(routing_numba, poses, weight, prior, leaky)
-    return Anew(routing_cpu, poses, weight, prior, leaky)
+        return Recompute(numba, poses, weight, prior, leaky)
+    return Recompute(plain_routing, poses, weight, prior, leaky)
 
 
 def samples(poses: Tensor, weight: Tensor, rounds: int) -> list[slice]:
     """All samples, as many at a time as gradients of so many rounds have room for."""
     if _fits_triton(poses, weight):
-        from capsnet_dist.kernels import routing_triton
+        from capsnet_dist.kernels.routing import triton
 
-        return routing_triton.samples(poses, weight, 1 + 2 * rounds)
+        return triton.samples(poses, weight, 1 + 2 * rounds)
     return [slice(None)]
 
 
 def gaussian(poses: Tensor, weight: Tensor) -> GaussianBackend:
     """What compares the votes of these parts with the means of wholes."""
     if _fits_triton(poses, weight) and weight.shape[1] * weight.shape[2] <= WIDEST:
-        from capsnet_dist.kernels import gaussian_triton
+        from capsnet_dist.kernels.gaussian import triton
 
-        return gaussian_triton
+        return triton
     if _fits_numba(poses, weight):
-        from capsnet_dist.kernels import gaussian_numba
+        from capsnet_dist.kernels.gaussian import numba
 
-        return gaussian_numba
-    return gaussian_cpu
+        return numba
+    return plain_gaussian
 
 
 @cache

@@ -7,7 +7,7 @@ from torch import Tensor
 from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.geometry import output_side
 from capsnet_dist.kernels import Convolution, FastConv2d
-from capsnet_dist.kernels.squash import squash_maps
+from capsnet_dist.kernels.squash.function import squash_maps
 from capsnet_dist.plugins import Image, Primary, primaries
 from capsnet_dist.ranges import Count, Natural
 

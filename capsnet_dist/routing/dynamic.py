@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.capsules import Capsules, lengths, squash
-from capsnet_dist.kernels.dynamic import Rules, route
+from capsnet_dist.kernels.routing.function import Rules, route
 from capsnet_dist.plugins import Routing, routings
 from capsnet_dist.ranges import Count
 from capsnet_dist.routing.checks import at_least_one

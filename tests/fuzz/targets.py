@@ -9,14 +9,16 @@ from pathlib import Path
 
 import torch
 
-from capsnet_dist import UserError, build, checkpoint, config, datasets, decoders, losses, models, save
+from capsnet_dist import UserError, build, config, datasets, decoders, losses, models, save
 from capsnet_dist.data.idx import Published, read_idx
-from capsnet_dist.header import read_header
-from capsnet_dist.metrics import cut
-from capsnet_dist.pictures import read_picture
-from capsnet_dist.plan import draft, read_plan
+from capsnet_dist.data.image_files import read_picture
+from capsnet_dist.files import read_json
+from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.run import Run, check
-from capsnet_dist.state import optimizer_tensors, restore_optimizer, wanted_tensors
+from capsnet_dist.saved import checkpoint
+from capsnet_dist.saved.header import read_header
+from capsnet_dist.saved.plan import draft, read_plan
+from capsnet_dist.saved.state import optimizer_tensors, restore_optimizer, wanted_tensors
 
 SMALL = models(
     "capsnet", channels=4, kernel=3, primary_types=2, primary_kernel=3, decoder=decoders("masked", hidden=(8,))
@@ -43,7 +45,7 @@ def plan(data: bytes) -> None:
 def run(data: bytes) -> None:
     """config.json of a training."""
     file = _written("config.json", data)
-    match config.read_json(file):
+    match read_json(file):
         case {"run": dict(options)}:
             check(config.from_dict(RUN, options, "run"), 1)
         case _:

@@ -1,0 +1,1 @@
+"""What a network does inside, and how networks compare."""

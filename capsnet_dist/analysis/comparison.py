@@ -1,0 +1,110 @@
+"""The table of a comparison: what each routing achieved, as JSON, Markdown, CSV and a plot."""
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from capsnet_dist import config
+from capsnet_dist.figures.comparison import save_comparison
+from capsnet_dist.run import Run
+from capsnet_dist.screen.console import print_table
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one routing achieved."""
+
+    routing: str
+    """Its name."""
+    seeds: int
+    """How many runs succeeded."""
+    accuracy: float | None = None
+    """Mean test accuracy of the selected weights, in [0, 1]."""
+    deviation: float | None = None
+    """Its standard deviation over the seeds (of a sample: n - 1); None for one seed."""
+    images_per_second: float | None = None
+    """Images in a step over the median time between two steps; mean over the seeds."""
+    memory: float | None = None
+    """Highest MiB until the last step: allocated on the GPU, or else resident, libraries too; largest of the seeds."""
+    parameters: int | None = None
+    """Weights of the whole network, decoder included."""
+    entropy: float | None = None
+    """How evenly the last couplings share a part out: 1 over all wholes alike, 0 to one alone; mean over the seeds."""
+    dead: float | None = None
+    """Share of the wholes that are active for no test image; mean over the seeds."""
+    problem: str = ""
+    """Why runs failed, when some did."""
+
+
+def summarize(name: str, tries: Sequence[Mapping[str, Any]]) -> Row:
+    """What the runs of one routing come to: each gives what it measured, or its "problem"."""
+    good = [found for found in tries if "problem" not in found]
+    problem = next((found["problem"] for found in tries if "problem" in found), "")
+    if not good:
+        return Row(name, 0, problem=problem)
+
+    def mean(key: str) -> float | None:
+        values = [found[key] for found in good if found[key] is not None]
+        return statistics.fmean(values) if values else None
+
+    return Row(
+        routing=name,
+        seeds=len(good),
+        accuracy=mean("accuracy"),
+        deviation=statistics.stdev(found["accuracy"] for found in good) if len(good) > 1 else None,
+        images_per_second=mean("images_per_second"),
+        memory=max(found["memory"] for found in good),
+        parameters=good[0]["parameters"],
+        entropy=mean("entropy"),
+        dead=mean("dead"),
+        problem=problem,
+    )
+
+
+def save(rows: Sequence[Row], run: Run, folder: Path) -> None:
+    """Write comparison.json, .md, .csv and .png; the first also says what all runs shared."""
+    table = [_cells(row) for row in rows]
+    lines = [list(table[0]), ["---"] * len(table[0]), *(list(cells.values()) for cells in table)]
+    texts = {
+        "json": json.dumps({"run": config.to_dict(run), "rows": [asdict(row) for row in rows]}, indent=2) + "\n",
+        "md": "".join(f"| {' | '.join(line)} |\n" for line in lines),
+        "csv": _csv([[field.name for field in fields(Row)], *(list(asdict(row).values()) for row in rows)]),
+    }
+    for kind, text in texts.items():
+        (folder / f"comparison.{kind}").write_text(text, encoding="utf-8")
+    save_comparison([asdict(row) for row in rows], folder / "comparison.png")
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the table."""
+    print_table(list(_cells(rows[0])), [list(_cells(row).values()) for row in rows])
+
+
+def _cells(row: Row) -> dict[str, str]:
+    """What the table says of a routing; a dash where there is nothing to say."""
+
+    def cell(value: float | int | None, form: str) -> str:
+        return "–" if value is None else format(value, form)
+
+    spread = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
+    return {
+        "routing": row.routing,
+        "seeds": str(row.seeds),
+        "accuracy, %": cell(row.accuracy and 100 * row.accuracy, ".2f") + spread,
+        "images/s": cell(row.images_per_second, ".0f"),
+        "memory, MiB": cell(row.memory, ".0f"),
+        "parameters": cell(row.parameters, ",d"),
+        "entropy": cell(row.entropy, ".3f"),
+        "dead": cell(row.dead, ".0%"),
+    }
+
+
+def _csv(lines: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""What `capsnet-dist` does: a module for each command, named after it."""

@@ -1,0 +1,145 @@
+"""`capsnet-dist compare`: the same network, data and settings, several routings and seeds, one table.
+
+Every run is a process of its own, so that its memory and its speed are not those of the runs before it.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from capsnet_dist import config
+from capsnet_dist.analysis.comparison import Row, save, show, summarize
+from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
+from capsnet_dist.errors import UserError
+from capsnet_dist.plugins import datasets, losses, models
+from capsnet_dist.plugins import routings as known
+from capsnet_dist.registry import Choice
+from capsnet_dist.run import Run, check
+from capsnet_dist.saved import weights
+from capsnet_dist.train import train
+
+TRY = "from capsnet_dist.commands.compare import try_alone; try_alone()"
+
+
+def compare(
+    *,
+    data: Choice[Any],
+    routings: str = "dynamic,uniform",
+    seeds: int = 3,
+    steps: int | None = None,
+    epochs: int = 10,
+    folder: Path = Path("comparison"),
+    imports: tuple[str, ...] = (),
+) -> None:
+    """Train each routing in turn, with the same network and settings, and print and save a table and a plot.
+
+    Args:
+        data: Data set.
+        routings: Their names, separated by commas.
+        seeds: Runs for each routing: seeds 0, 1, and so on.
+        steps: End after this many steps, whatever the epochs.
+        epochs: Passes over the training images.
+        folder: Where the table and the runs go; must not exist yet.
+
+    Raises:
+        UserError: a name or number that cannot work, or a routing that failed; the others are compared all the same.
+    """
+    narrow = min(data.build().split("test").images.shape[2:]) < 17  # two kernels of 9 need 17 pixels
+    model = models("capsnet", channels=64, kernel=3, primary_kernel=3) if narrow else models("capsnet")
+    run = Run(name="compare", model=model, data=data, loss=losses("margin"), steps=steps, epochs=epochs)
+    names = [name.strip() for name in routings.split(",") if name.strip()]
+    failed = [row for row in compare_routings(run, names, seeds, folder, imports) if row.problem]
+    if failed:
+        raise UserError("; ".join(f"{row.routing} failed: {row.problem}" for row in failed))
+
+
+def compare_routings(
+    run: Run, routings: Sequence[str], seeds: int, folder: Path, imports: Sequence[str] = ()
+) -> list[Row]:
+    """Train each routing in turn, print the table, and save it as JSON, Markdown, CSV and a plot.
+
+    Args:
+        run: What all of them share; its model must have an option called routing.
+        routings: Their names; each takes its default options.
+        seeds: Runs for each: the run's seed, the next, and so on.
+        folder: Where the table and the runs go; must not exist yet.
+        imports: Python files or modules that register plugins, which every run imports as the caller has done.
+
+    Raises:
+        UserError: a name or number that cannot work; that a routing fails to train is said in its row.
+    """
+    if seeds < 1 or not routings:
+        raise UserError(f"{seeds} seeds of {len(routings)} routings: there must be at least one of each.")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("A comparison starts its own runs: start it as one process.")
+    check(run, 1)
+    for name in routings:
+        known(name)
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from error
+    rows: list[Row] = []
+    for name in dict.fromkeys(routings):
+        model = run.model.replace(routing=known(name))
+        tries = [
+            _try(replace(run, model=model, seed=run.seed + seed, run_dir=folder / f"{name}-{run.seed + seed}"), imports)
+            for seed in range(seeds)
+        ]
+        rows.append(summarize(name, tries))
+        save(rows, run, folder)  # each time: a comparison that is stopped keeps what it has
+    show(rows)
+    return rows
+
+
+def measure(run: Run) -> dict[str, float | None]:
+    """Train in this process, and say what came of it and what it took; the run must name its folder.
+
+    Raises:
+        UserError: the configuration cannot work.
+    """
+    assert run.run_dir is not None
+    with watched_steps() as steps:
+        accuracy = train(run)["selected"]
+    seconds = steps.seconds()
+    model = weights.load(run.run_dir).to("cuda" if torch.cuda.is_available() else "cpu")
+    entropy, dead = diagnose(model, run.data.build().split("test"))
+    return {
+        "accuracy": accuracy,
+        "images_per_second": run.batch_size / statistics.median(seconds) if seconds else None,
+        "memory": steps.memory / 2**20,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "entropy": entropy,
+        "dead": dead,
+    }
+
+
+def _try(run: Run, imports: Sequence[str]) -> dict[str, Any]:
+    """Train and measure in a new process; its findings, or its problem."""
+    job = json.dumps({"run": config.to_dict(run), "imports": list(imports), "argv": sys.argv})
+    done = subprocess.run([sys.executable, "-c", TRY], input=job, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        return {"problem": f"the run ended with exit code {done.returncode}; see its messages above"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def try_alone() -> None:
+    """What the process of one run does: read a job from standard input, write what it finds to standard output."""
+    job = json.loads(sys.stdin.read())
+    sys.argv[:] = job["argv"]  # the command that the run folder records
+    for source in job["imports"]:
+        config.import_plugins(source)
+    nothing = Run(name="", model=models("capsnet"), data=datasets("digits"), loss=losses("margin"))
+    try:
+        found = measure(config.from_dict(nothing, job["run"]))
+    except UserError as error:
+        found = {"problem": str(error)}
+    sys.stdout.write("\n" + json.dumps(found) + "\n")

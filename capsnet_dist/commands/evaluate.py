@@ -1,0 +1,126 @@
+"""`capsnet-dist evaluate`: what a saved network achieves, measured as its training did."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from accelerate import Accelerator
+
+from capsnet_dist import config
+from capsnet_dist.data.order import hold_out
+from capsnet_dist.errors import UserError
+from capsnet_dist.files import read_json
+from capsnet_dist.kernels import follow_precision
+from capsnet_dist.plugins import Split, datasets, losses
+from capsnet_dist.record.results import Evaluation
+from capsnet_dist.registry import Choice, Registry
+from capsnet_dist.saved import weights
+from capsnet_dist.saved.plan import read_config
+from capsnet_dist.screen.console import print_json, print_table, say
+from capsnet_dist.training import evaluation
+
+
+def evaluate(
+    run: str,
+    /,
+    *,
+    data: Choice[Any],
+    split: Literal["test", "validation", "train"] = "test",
+    json: bool = False,
+    imports: tuple[str, ...] = (),
+) -> None:
+    """Evaluate a trained network as its training did; the test accuracy is that of "selected" on the model card.
+
+    Args:
+        run: Run folder, or owner/name on the Hugging Face Hub; it stands first.
+        data: Data set; the default is that of the training, whose options RUN --help shows.
+        split: "validation" is the part of "train" that was held out.
+        json: Print JSON.
+
+    Raises:
+        UserError: the network does not take these images, or was not left by a training.
+    """
+    model, entry = weights.load(run), _run_entry(run)
+    accelerator = Accelerator(mixed_precision=_precision(run, entry))
+    follow_precision(accelerator.mixed_precision)
+    dataset = data.build()
+    part = _part(dataset, split, run, entry)
+    given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)
+    if given != taken:
+        raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
+    criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
+    part = type(part)(*(tensor.to(accelerator.device) for tensor in part))
+    result = evaluation.evaluate(model.to(accelerator.device), part, criteria, accelerator)
+    if accelerator.is_main_process:
+        _print_evaluation(result, split, model.classes, json)
+
+
+def trained_on(run: str) -> Choice[Any]:
+    """The data set of a training, with its options."""
+    return _choice(datasets, run, _run_entry(run), "data")
+
+
+def _listed(kind: tuple[Any, ...]) -> str:
+    return f"{'x'.join(map(str, kind[0]))}: {', '.join(kind[1:]):.200}"
+
+
+def _run_entry(source: str) -> dict[str, Any]:
+    """The training's own options in config.json."""
+    file, _ = weights.find(source)
+    entry = read_config(file).get("run")
+    if not isinstance(entry, dict):
+        raise UserError(f"{file} has no entry 'run': only what a training run left can be evaluated here.")
+    return cast(dict[str, Any], entry)
+
+
+def _choice(registry: Registry[Any], run: str, entry: Mapping[str, Any], key: str) -> Choice[Any]:
+    named: Any = entry.get(key)
+    if not isinstance(named, dict) or not isinstance(name := cast(dict[str, Any], named).get("name"), str):
+        raise UserError(f"{run}/config.json: run.{key} must be an object with a name; got {named!r:.200}.")
+    try:
+        choice = config.from_dict(registry(name), cast(dict[str, Any], named), f"run.{key}")
+        config.check_ranges(choice, f"run.{key}.")
+        return choice
+    except (UserError, RecursionError) as error:
+        raise UserError(f"{run}/config.json: {error}") from error
+
+
+def _part(dataset: Any, name: str, run: str, entry: Mapping[str, Any]) -> Split:
+    """A split of the data set; training and validation images divided as in the training."""
+    if name == "test":
+        return dataset.split(name)
+    share: Any = entry.get("validation", 0)
+    if not isinstance(share, int | float) or not 0 <= share < 1:
+        raise UserError(f"{run}/config.json: run.validation must be at least 0 and less than 1; got {share!r:.200}.")
+    whole = dataset.split("train")
+    kept, held = hold_out(whole.labels, float(share))
+    part = whole.select(kept if name == "train" else held)
+    if not len(part.labels):
+        raise UserError(f"--split {name}: the run held out no images for it.")
+    return part
+
+
+def _precision(source: str, entry: Mapping[str, Any]) -> str:
+    """The mixed precision that the training evaluated in, since it moves a few predictions."""
+    file = Path(source).expanduser() / "environment.json"
+    place: Any = read_json(file) if file.is_file() else entry
+    if not isinstance(place, dict):
+        raise UserError(f"{file} does not say where the run was made: it holds {place!r:.200}.")
+    wanted = cast(dict[str, Any], place).get("mixed_precision")
+    if wanted == "fp16" and not torch.cuda.is_available():
+        say("trained in fp16, which needs a GPU; evaluated without mixed precision.")
+        return "no"
+    return wanted if wanted in ("bf16", "fp16") else "no"
+
+
+def _print_evaluation(result: Evaluation, split: str, classes: Sequence[str], json: bool) -> None:
+    counts = cast(list[list[int]], result.confusion.tolist())
+    if json:
+        values = {"split": split, "images": result.num_samples, "accuracy": result.accuracy, "loss": result.loss}
+        print_json(values | {"terms": result.terms, "classes": list(classes), "confusion": counts})
+        return
+    terms = "  ".join(f"{name} {value:.4f}" for name, value in result.terms.items())
+    print(f"{split} accuracy {100 * result.accuracy:.2f} % of {result.num_samples} images")  # noqa: T201
+    print(f"loss {result.loss:.4f}  {terms}\n\nTrue classes down, predicted ones across:")  # noqa: T201
+    print_table(["", *classes], [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)])

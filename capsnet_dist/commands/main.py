@@ -1,0 +1,50 @@
+"""The command line `capsnet-dist`: use and inspect what was trained."""
+
+import importlib.metadata
+import itertools
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+from capsnet_dist.config import command_line
+from capsnet_dist.errors import user_errors
+from capsnet_dist.plugins import datasets
+from capsnet_dist.registry import Choice
+from capsnet_dist.screen.console import notices
+
+COMMANDS = ("predict", "evaluate", "plugins", "check", "compare", "bench")
+"""Each is a function in a module of its own, which is imported when it is named."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command; a mistake of the user ends with one line on standard error and exit code 2."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        print(f"capsnet-dist {importlib.metadata.version('capsnet_dist')}")  # noqa: T201
+        return
+    description = "Use and inspect capsule networks; recipes train them. --version prints the version."
+    with user_errors(), notices():
+        command_line.command(COMMANDS, _function, words, description, lambda: _choices(words))
+
+
+def _function(command: str) -> Callable[..., None]:
+    return getattr(import_module(f"capsnet_dist.commands.{command}"), command)
+
+
+def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
+    """The data set that a command starts from: `evaluate RUN` from that of the run."""
+    if words[:1] not in (["evaluate"], ["compare"]):
+        return {}
+    if words[0] == "compare":
+        return {"data": datasets("digits")}
+    from capsnet_dist.commands.evaluate import trained_on
+
+    switches = ("--json", "--no-json")  # the flags that take no value
+    pairs = itertools.pairwise(words)
+    runs = [word for before, word in pairs if word[:1] != "-" and (before in switches or before[:1] != "-")]
+    return {"data": trained_on(runs[0]) if runs else datasets("digits")}
+
+
+if __name__ == "__main__":
+    main()

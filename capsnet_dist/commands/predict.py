@@ -1,0 +1,31 @@
+"""`capsnet-dist predict`: what is in a picture."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from capsnet_dist.data.image_files import read_picture
+from capsnet_dist.errors import UserError
+from capsnet_dist.saved.weights import load
+from capsnet_dist.screen.console import print_json, print_table
+
+
+def predict(run: str, images: tuple[Path, ...], /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:
+    """Name the class of image files, which are converted to the network's channels and size.
+
+    Args:
+        run: Run folder, or owner/name on the Hugging Face Hub.
+        images: Image files.
+        json: Print JSON, with the score of every class.
+    """
+    if not images:
+        raise UserError("predict needs at least one image: capsnet-dist predict RUN IMAGE.")
+    model = load(run)
+    _, scores, names = model.predict(torch.stack([read_picture(file, model.image) for file in images]))
+    found: list[dict[str, Any]] = [
+        {"file": str(file), "name": name, "score": max(row), "scores": dict(zip(model.classes, row, strict=True))}
+        for file, name, row in zip(images, names, scores.tolist(), strict=True)
+    ]
+    rows = [[f["file"], f["name"], f"{f['score']:.3f}"] for f in found]
+    print_json(found) if json else print_table(["file", "name", "score"], rows)

@@ -1,0 +1,223 @@
+"""The command line: a configuration written in Python, overlaid from flags and files."""
+
+import contextlib
+import dataclasses
+import functools
+import inspect
+import io
+import itertools
+import os
+import sys
+import typing
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from capsnet_dist.config import entries, from_dict, import_plugins, is_nested, named, replace
+from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.files import read_json
+from capsnet_dist.registry import Choice
+
+C = TypeVar("C")
+
+
+def parse(default: C, argv: Sequence[str] | None = None) -> C:
+    """Override `default` from the command line.
+
+    `--path NAME` chooses another plugin, whose options are then `--path.option`. `--import FILE` imports plugins and
+    `--config FILE` starts from a saved configuration; both are read first. Help and errors of the command line end the
+    program, with exit code 0 and 2.
+
+    Raises:
+        UserError: an unknown plugin, or a file that cannot be read.
+    """
+    import tyro
+
+    argv = list(sys.argv[1:] if argv is None else argv)
+    words = _words(argv)
+    for source in _values(words, "--import"):
+        import_plugins(source)
+    for file in _values(words, "--config")[-1:]:
+        data = read_json(Path(file))
+        if not isinstance(data, dict) or not isinstance(run := data.get("run"), dict):
+            raise UserError(f"{file} holds no run to repeat: it needs an entry 'run'.")
+        try:
+            default = from_dict(default, run, "run")
+        except (UserError, RecursionError) as error:
+            raise UserError(f"{file}: {error}") from error
+    default = _choose(default, words)
+    description = inspect.getdoc(type(default)) or ""
+    with _said_once():
+        return tyro.cli(_command(default), args=argv, description=description, registry=_rules()).run
+
+
+def command(
+    names: Sequence[str],
+    function: Callable[[str], Callable[..., None]],
+    argv: Sequence[str],
+    description: str,
+    choices: Callable[[], Mapping[str, Choice[Any]]],
+) -> None:
+    """Call the function that the first word of a command line names, with what the rest says.
+
+    Positional-only parameters are words, keyword-only ones flags, docstrings the help. `--import`, which reaches a
+    function as `imports`, is obeyed first; then `choices` gives the plugins that parameters start from, by name.
+
+    Args:
+        names: All commands.
+        function: Gives the function of a command; asked for those that are needed.
+        argv: The words of the command line.
+        description: What the program is for.
+        choices: Gives the plugins that parameters start from.
+
+    Raises:
+        UserError: an unknown command or plugin, or a file that cannot be imported.
+    """
+    import tyro
+
+    name = argv[0] if argv else "--help"
+    if name not in (*names, "-h", "--help"):
+        raise UserError(f"Unknown command {name!r}.{did_you_mean(name, names)}")
+    words = _words(argv)
+    for source in _values(words, "--import"):
+        import_plugins(source)
+    how: dict[str, Any] = {"registry": _rules(), "console_outputs": _is_first()}
+    if name not in names:
+        known = {name: _annotated(function(name)) for name in names}
+        tyro.extras.subcommand_cli_from_dict(known, prog="capsnet-dist", args=argv, description=description, **how)
+        return
+    given, named_function = dict(choices()), _annotated(function(name))
+    chosen = _choose(dataclasses.make_dataclass("Chosen", [(name, Any) for name in given])(**given), words)
+    bound = functools.partial(named_function, **{key: getattr(chosen, key) for key in given})
+    bound.__doc__ = named_function.__doc__
+    tyro.cli(bound, prog=f"capsnet-dist {name}", args=argv[1:], **how)
+
+
+def _is_first() -> bool:
+    """Whether this process speaks for all of them."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextlib.contextmanager
+def _said_once() -> Generator[None]:
+    """Let rank 0 alone say what tyro has to say: its `console_outputs` does not silence bad values."""
+    silence = io.StringIO() if not _is_first() else None
+    with contextlib.ExitStack() as stack:
+        for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr) if silence else ():
+            stack.enter_context(redirect(silence))
+        yield
+
+
+def _annotated(function: Callable[..., None]) -> Callable[..., None]:
+    """Name the words of a command as its help shows them, and `imports` as its flag."""
+    import tyro
+
+    help_text = "Python files or modules that register plugins; they stand after the other words."
+    imports: Any = tyro.conf.arg(name="import", metavar="FILE|MODULE", help=help_text)
+    hints = function.__annotations__
+    hints["imports"] = Annotated[tuple[str, ...], imports]
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.POSITIONAL_ONLY and not hasattr(hints[name], "__metadata__"):
+            hints[name] = Annotated[hints[name], tyro.conf.arg(metavar=name.upper())]
+    return function
+
+
+def _command(default: Any) -> Any:
+    """The whole command line: what is read first, then the options of the run."""
+    import tyro
+
+    config_help = "A saved config.json whose values replace the defaults: repeats that run."
+    import_help = "Python files or modules that register plugins."
+    config = Annotated[Path | None, tyro.conf.arg(help=config_help)]
+    imports = Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE|MODULE", help=import_help)]
+    run = Annotated[type(default), tyro.conf.arg(name="")]
+    fields = [("config", config, None), ("imports", imports, ()), ("run", run, dataclasses.field(default=default))]
+    return dataclasses.make_dataclass("Command", fields, frozen=True)
+
+
+def _words(argv: Sequence[str]) -> list[str]:
+    """A command line with `--flag=value` taken apart, or the old plugin would stay, silently."""
+    return [word for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+
+
+def _values(words: Sequence[str], flag: str) -> list[str]:
+    """What is given to a flag, which may take several values and stand several times."""
+    values: list[str] = []
+    for position, word in enumerate(words):
+        if word == flag:
+            rest = words[position + 1 :]
+            values += itertools.takewhile(lambda value: not value.startswith("--"), rest)
+    return values
+
+
+def _choose(config: C, words: Sequence[str], path: str = "--") -> C:
+    """Put each plugin named on the command line in its place, so that it is its options that are parsed."""
+    changes: dict[str, Any] = {}
+    for key, (_, value) in entries(config).items():
+        if isinstance(value, Choice):
+            for flag, name in itertools.pairwise(words):
+                if _same(flag, path + key):
+                    value = named(typing.cast(Choice[Any], value), name)
+        elif is_nested(value):
+            value = _listed(value, words, path + key)
+        if is_nested(value):
+            changes[key] = _choose(value, words, f"{path}{key}.")
+    return replace(config, changes)
+
+
+def _same(flag: str, other: str) -> bool:
+    return flag.replace("-", "_") == other.replace("-", "_")
+
+
+def _listed(choices: tuple[Choice[Any], ...], words: Sequence[str], flag: str) -> tuple[Choice[Any], ...]:
+    """The choices of the plugins that a flag names, `--layers convolutional dense`; as they were if it is not there.
+
+    A plugin that keeps its place in the list keeps its options.
+    """
+    found = [position for position, word in enumerate(words) if _same(word, flag)]
+    if not found:
+        return choices
+    names = list(itertools.takewhile(lambda word: not word.startswith("--"), words[found[-1] + 1 :]))
+    if not names:
+        raise UserError(f"{flag} needs at least one name.{did_you_mean('', choices[0].registry)}")
+    kept = (named(choice, name) for choice, name in zip(choices, names, strict=False))
+    return (*kept, *(choices[0].registry(name) for name in names[len(choices) :]))
+
+
+@functools.cache
+def _rules() -> Any:
+    """How tyro parses a choice: as its name, `--model.routing dynamic`, beside its options."""
+    import docstring_parser
+    import tyro
+    from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+
+    rules = ConstructorRegistry()
+
+    @rules.struct_rule
+    def choice(info: StructTypeInfo) -> StructConstructorSpec | None:
+        default: Any = info.default
+        if not isinstance(default, Choice):
+            return None
+        chosen = typing.cast(Choice[Any], default)
+        registry = chosen.registry
+        doc = docstring_parser.parse(inspect.getdoc(registry[chosen.name]) or "")
+        helps = {p.arg_name: " ".join((p.description or "").split()) for p in doc.params}
+        names: Any = Annotated[Literal[tuple(registry)], tyro.conf.arg(name="")]  # pyright: ignore
+        fields = [StructFieldSpec("__name", names, chosen.name, doc.short_description)]
+        for key, option in registry.options(chosen.name).items():
+            fields.append(StructFieldSpec(key, option.type, chosen.options[key], helps.get(key)))
+        return StructConstructorSpec(lambda __name, **options: registry(__name, **options), tuple(fields))
+
+    @rules.struct_rule
+    def choices(info: StructTypeInfo) -> StructConstructorSpec | None:
+        default: Any = info.default
+        if not isinstance(default, tuple) or not is_nested(default):
+            return None
+        chosen = typing.cast(tuple[Choice[Any], ...], default)
+        names: Any = Annotated[tuple[Literal[tuple(chosen[0].registry)], ...], tyro.conf.arg(name="")]  # pyright: ignore
+        help_text = "By name, in order; the options of each follow its number."
+        fields = [StructFieldSpec("__names", names, tuple(choice.name for choice in chosen), help_text)]
+        fields += [StructFieldSpec(str(index), Choice[Any], choice, None) for index, choice in enumerate(chosen)]
+        return StructConstructorSpec(lambda __names, **items: tuple(items.values()), tuple(fields))
+
+    return rules

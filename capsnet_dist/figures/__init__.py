@@ -1,0 +1,1 @@
+"""Pictures: one kind in each module. Matplotlib is imported when the first one is drawn."""

@@ -1,0 +1,19 @@
+"""Rows of images in one picture."""
+
+from pathlib import Path
+
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor
+
+SMALLEST_SIDE = 48  # pixels: smaller images are enlarged, so that a person sees something
+
+
+def save_sheet(images: Float[Tensor, "r m c h w"], file: Path) -> None:
+    """Rows of images, as a PNG; channels beyond the colours are left out."""
+    from torchvision.utils import save_image
+
+    factor = max(1, -(-SMALLEST_SIDE // images.shape[-1]))
+    shown = images[:, :, :3] if images.shape[2] >= 3 else images[:, :, :1]
+    tiles = repeat(shown, "r m c h w -> (r m) c (h y) (w x)", y=factor, x=factor)
+    save_image(tiles.float(), file, nrow=images.shape[1], padding=2)

@@ -1,0 +1,175 @@
+"""A convolution for large kernels: `nn.Conv2d` in all but speed."""
+
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from capsnet_dist.kernels import backends
+from capsnet_dist.kernels.convolution.function import convolve, transform_weight
+from capsnet_dist.kernels.convolution.patches import rectified_product
+from capsnet_dist.kernels.convolution.pieces import Factors
+from capsnet_dist.kernels.convolution.tiling import Convolution, Tiling, cheapest
+from capsnet_dist.kernels.switch import fast_paths_allowed
+
+SHORTEST = 5  # sides of kernels that have kernels in Triton: a 3 x 3 convolution is the library's own field
+NARROW = 128  # numbers under a kernel, up to which patches are multiplied
+FEWEST_OUTPUTS = 2**23  # 32 MB: where the library's convolution took a third longer than a matrix product on patches
+
+
+class FastConv2d(nn.Conv2d):
+    """A convolution by the bilinear algorithm where that is cheaper: `capsnet_dist.kernels.convolution.transforms`.
+
+    Its weights are those of `nn.Conv2d`, and they load from one to the other. Outputs and gradients differ by rounding
+    only. Autocast, other types than float32 and float64, groups and dilation take the library's convolution.
+
+    Args:
+        in_channels: Channels before.
+        out_channels: Channels after.
+        kernel_size: Side of the kernel, or rows and columns.
+        stride: Its step.
+        padding: Rows and columns of zeros around the maps.
+        dilation: Step between its taps.
+        groups: Groups of channels that do not mix.
+        bias: Whether a number is added to each channel.
+        algorithm: "auto": by the sizes alone, what costs least, only on CPU. "direct": the library's. "bilinear": an
+            error like the library's. "bilinear_loose": fewer products, up to five times the error.
+        rectify: Whether a ReLU follows.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        algorithm: Convolution = "auto",
+        rectify: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias)
+        self.algorithm: Convolution = algorithm
+        self.rectify = rectify
+
+    def forward(self, input: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b n y x"]:
+        """The convolution; what is not the library's has positions before samples and channels in memory."""
+        if (half := self._half(input)) is not None:
+            from capsnet_dist.kernels.convolution import triton
+
+            bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+            return triton.convolve(input, self.weight, bias, int(self.stride[0]), self.rectify, half)
+        tiling = self._tiling(input) if self._applies(input) else None
+        if tiling is None and self._patches_pay(input):
+            return self._on_patches(input)
+        if tiling is None:
+            maps = super().forward(input)
+        else:
+            bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+            maps = convolve(input, self.weight, bias, tiling, _transformed(self, tiling))
+        return maps.relu() if self.rectify else maps
+
+    def extra_repr(self) -> str:
+        """What print(model) shows."""
+        return f"{super().extra_repr()}, algorithm={self.algorithm}, rectify={self.rectify}"
+
+    def _half(self, maps: Tensor) -> torch.dtype | None:
+        """The 16-bit type of the factors, where there are kernels for such a convolution."""
+        (rows, columns), padding = self.kernel_size, tuple(map(int, self.padding))
+        if (
+            self.algorithm != "auto"
+            or not fast_paths_allowed()
+            or not backends.fits_triton(maps)
+            or torch.compiler.is_compiling()
+            or (maps.is_cuda and torch.cuda.get_device_capability(maps.device) < (8, 0))
+            or maps.ndim != 4
+            or maps.shape[1] != self.in_channels
+            or not (SHORTEST <= rows <= maps.shape[2] and SHORTEST <= columns <= maps.shape[3])
+            or (self.groups, self.dilation, padding, self.stride[0]) != (1, (1, 1), (0, 0), self.stride[1])
+            or self.out_channels % 16 != 0
+        ):
+            return None
+        narrow = self.in_channels * rows * columns <= NARROW
+        if maps.requires_grad if narrow else self.in_channels % 16 != 0:
+            return None
+        mixed = torch.is_autocast_enabled(maps.device.type)
+        dtype = torch.get_autocast_dtype(maps.device.type) if mixed else maps.dtype
+        same = mixed or maps.dtype == self.weight.dtype
+        return dtype if same and dtype in (torch.bfloat16, torch.float16) else None
+
+    def _applies(self, maps: Tensor) -> bool:
+        """Whether all but the sizes is as the bilinear algorithm needs it; what is wrong is left to the library."""
+        return (
+            self.algorithm != "direct"
+            and fast_paths_allowed()
+            and (maps.device.type == "cpu" or (self.algorithm != "auto" and not maps.is_meta))
+            and maps.ndim == 4
+            and maps.shape[1] == self.in_channels
+            and maps.dtype == self.weight.dtype
+            and maps.dtype in (torch.float32, torch.float64)
+            and self.groups == 1
+            and self.dilation == (1, 1)
+            and not torch.is_autocast_enabled(maps.device.type)
+            and not torch.compiler.is_compiling()
+        )
+
+    def _tiling(self, maps: Float[Tensor, "b c h w"]) -> Tiling | None:
+        padding = [int(zeros) for zeros in self.padding]
+        rows, columns = zip(self.kernel_size, self.stride, padding, maps.shape[2:], strict=True)
+        return cheapest(rows, columns, len(maps), (self.in_channels, self.out_channels), self.algorithm)
+
+    def _patches_pay(self, maps: Tensor) -> bool:
+        """Whether one matrix product is faster, which it is for the first convolution of a large batch of images."""
+        patch = self.weight[0].numel()
+        if self.algorithm != "auto" or not self._applies(maps) or maps.requires_grad or patch > self.out_channels:
+            return False
+        sides = zip(maps.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
+        outputs = [(side + 2 * int(pad) - kernel) // stride + 1 for side, kernel, stride, pad in sides]
+        return min(outputs) > 0 and len(maps) * self.out_channels * outputs[0] * outputs[1] >= FEWEST_OUTPUTS
+
+    def _on_patches(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n y x"]:
+        """The convolution as one matrix product, its positions before samples and channels, as the bilinear one is."""
+        (top, left), (height, width), (stride, step) = map(int, self.padding), self.kernel_size, self.stride
+        first = rearrange(nn.functional.pad(maps, (left, left, top, top)), "b c h w -> h w b c")
+        windows = rearrange(first.unfold(0, height, stride).unfold(1, width, step), "y x b c k l -> y x b (c k l)")
+        weight, multiply = rearrange(self.weight, "n c k l -> n (c k l)"), nn.functional.linear
+        if self.rectify:
+            multiply = rectified_product
+        found = multiply(rearrange(windows, "y x b k -> (y x b) k"), weight, self.bias)
+        return rearrange(found, "(y x b) n -> b n y x", y=windows.shape[0], x=windows.shape[1])
+
+
+class _Kept(NamedTuple):
+    """A weight, what it was transformed for, and the result."""
+
+    weight: Tensor
+    tiling: Tiling
+    transformed: list[Factors]
+
+
+_kept: WeakKeyDictionary[FastConv2d, _Kept] = WeakKeyDictionary()
+
+
+def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[Factors] | None:
+    """The transformed weight, kept from call to call while no gradients are recorded and the weight stays the same.
+
+    The weight is compared by value: a version counter misses what is written through `weight.data`.
+    """
+    if torch.is_grad_enabled():
+        _kept.clear()
+        return None
+    kept, weight = _kept.get(convolution), convolution.weight
+    if (
+        kept is None
+        or kept.tiling != tiling
+        or kept.weight.dtype != weight.dtype
+        or not torch.equal(kept.weight, weight)
+    ):
+        kept = _kept[convolution] = _Kept(weight.clone(), tiling, transform_weight(weight, tiling))
+    return kept.transformed

@@ -1,0 +1,1 @@
+"""Votes compared with the means of Gaussian wholes without being stored."""

@@ -1,0 +1,68 @@
+"""Votes compared with the means of Gaussian wholes, compiled by numba: votes never leave the core's first cache.
+
+The twin of `plain`, which says what each function gives.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from capsnet_dist.kernels.gaussian.plain import Gradients
+from capsnet_dist.kernels.votes.numba import (
+    Pieces,
+    added,
+    arrays,
+    loops,
+    matrices,
+    numbers_last,
+    piece,
+    weight_gradient,
+    wholes,
+)
+
+
+def distances(
+    poses: Float[Tensor, "b i r p"],
+    weight: Float[Tensor, "i j d p"],
+    means: Float[Tensor, "b r j d"],
+    precisions: Float[Tensor, "b r j d"],
+) -> Float[Tensor, "b i j"]:
+    """f by c."""
+    found = means.new_empty(*poses.shape[:2], weight.shape[1])
+    inputs = arrays(poses, matrices(weight), *map(numbers_last, (means, precisions)))
+    (D,) = arrays(found)
+    Pieces(poses, weight).share(lambda _, *ranges: loops.distances(*inputs, *ranges, D))
+    return found
+
+
+def spread(
+    poses: Float[Tensor, "b i r p"],
+    weight: Float[Tensor, "i j d p"],
+    coupling: Float[Tensor, "b i j"],
+    means: Float[Tensor, "b r j d"],
+) -> Float[Tensor, "b r j d"]:
+    """f by q."""
+    pieces = Pieces(poses, weight)
+    S, inputs = pieces.by_wholes(), arrays(poses, matrices(weight), coupling, numbers_last(means))
+    pieces.share(lambda n, *ranges: loops.spread(*inputs, *ranges, piece(S, n)))
+    return wholes(added(S), weight)
+
+
+def gradients(
+    poses: Float[Tensor, "b i r p"],
+    weight: Float[Tensor, "i j d p"],
+    coupling: Float[Tensor, "b i j"],
+    means: Float[Tensor, "b r j d"],
+    precisions: Float[Tensor, "b r j d"],
+) -> Gradients:
+    """f by everything."""
+    pieces = Pieces(poses, weight)
+    by_coupling, by_poses = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (coupling, poses))
+    S, gm, gW = pieces.by_wholes(), pieces.by_wholes(), pieces.by_matrices()
+    inputs = arrays(poses, matrices(weight), coupling, *map(numbers_last, (means, precisions)))
+    D, gu = arrays(by_coupling, by_poses)
+    pieces.share(
+        lambda n, *ranges: loops.gaussian_gradients(*inputs, *ranges, D, piece(S, n), piece(gm, n), gu, piece(gW, n))
+    )
+    by_precisions, by_means = (wholes(added(x), weight) for x in (S, gm))
+    return Gradients(by_coupling, by_precisions, by_means, by_poses, weight_gradient(added(gW), weight))

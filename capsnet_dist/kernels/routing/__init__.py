@@ -1,0 +1,1 @@
+"""Dynamic routing without votes in memory."""

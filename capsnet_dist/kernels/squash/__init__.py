@@ -1,0 +1,1 @@
+"""Capsules out of feature maps."""

@@ -1,0 +1,1 @@
+"""Votes combined and compared without being stored."""

@@ -1,0 +1,122 @@
+"""Votes combined and compared without being stored, compiled by numba: they never leave the core's first cache.
+
+The twin of `plain`, with rows of a pose that share a matrix.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+from capsnet_dist.kernels.threads import PIECES, share
+from capsnet_dist.kernels.votes import numba_loops
+
+loops: Any = numba_loops  # what numba compiles has no types
+
+
+def combine(
+    poses: Float[Tensor, "b i r p"], weight: Float[Tensor, "i j d p"], coupling: Float[Tensor, "b i j"]
+) -> Float[Tensor, "b r j d"]:
+    """s_j = sum_i c_ij W_ij u_i."""
+    pieces = Pieces(poses, weight)
+    total, inputs = pieces.by_wholes(), arrays(poses, matrices(weight), coupling)
+    pieces.share(lambda n, *ranges: loops.combine(*inputs, *ranges, piece(total, n)))
+    return wholes(added(total), weight)
+
+
+def agreement(
+    poses: Float[Tensor, "b i r p"], weight: Float[Tensor, "i j d p"], vectors: Float[Tensor, "b r j d"]
+) -> Float[Tensor, "b i j"]:
+    """a_ij = v_j . W_ij u_i."""
+    found = poses.new_empty(*poses.shape[:2], weight.shape[1])
+    inputs, (result,) = arrays(poses, matrices(weight), numbers_last(vectors)), arrays(found)
+    Pieces(poses, weight).share(lambda _, *ranges: loops.agreement(*inputs, *ranges, result))
+    return found
+
+
+def input_gradients(
+    poses: Float[Tensor, "b i r p"],
+    weight: Float[Tensor, "i j d p"],
+    coupling: Float[Tensor, "b i j"],
+    vectors: Float[Tensor, "b r j d"],
+) -> tuple[Float[Tensor, "b i r p"], Float[Tensor, "i j d p"]]:
+    """sum_j c_ij W_ij^T v_j, and sum_b c_ij v_j u_i^T."""
+    pieces = Pieces(poses, weight)
+    by_poses, by_matrices = torch.empty_like(poses, memory_format=torch.contiguous_format), pieces.by_matrices()
+    inputs, (gu,) = arrays(poses, matrices(weight), coupling, numbers_last(vectors)), arrays(by_poses)
+    pieces.share(lambda n, *ranges: loops.input_gradients(*inputs, *ranges, gu, piece(by_matrices, n)))
+    return by_poses, weight_gradient(added(by_matrices), weight)
+
+
+Range = tuple[int, int]
+
+
+class Pieces:
+    """How threads share the work: each takes samples and all parts, or parts and all samples.
+
+    Sums over what is shared are added up in its order, from one number for each piece; the sizes alone decide which way
+    needs less memory for that. So results do not depend on the number of threads.
+    """
+
+    def __init__(self, poses: Float[Tensor, "b i r p"], weight: Float[Tensor, "i j d p"]) -> None:
+        self.weight = matrices(weight)
+        self.shape = len(poses), poses.shape[2], self.weight.shape[2]
+        self.num_samples, self.num_parts = poses.shape[:2]
+        self.of_samples = self.weight.numel() < self.shape[0] * self.shape[1] * self.shape[2]
+        self.number = min(PIECES, self.num_samples if self.of_samples else self.num_parts)
+
+    def share(self, work: Callable[[int, Range, Range], None]) -> None:
+        """Do all pieces, each with its number, the first and the last but one sample, and part."""
+        if self.of_samples:
+            share(lambda n, *samples: work(n, samples, (0, self.num_parts)), self.num_samples)
+        else:
+            share(lambda n, *parts: work(n, (0, self.num_samples), parts), self.num_parts)
+
+    def by_wholes(self) -> Float[Tensor, "n b r jd"]:
+        """Zeros for a sum over parts."""
+        return self.weight.new_zeros(1 if self.of_samples else self.number, *self.shape)
+
+    def by_matrices(self) -> Float[Tensor, "n i p4 jd"]:
+        """Zeros for a sum over samples."""
+        return self.weight.new_zeros(self.number if self.of_samples else 1, *self.weight.shape)
+
+
+def piece(sums: Float[Tensor, "n *size"], number: int) -> Any:
+    """Where this piece adds to, for numba: the only one where there is one."""
+    return sums[number % len(sums)].numpy()
+
+
+def added(sums: Float[Tensor, "n *size"]) -> Float[Tensor, "*size"]:
+    """The sum of all pieces."""
+    return sums[0] if len(sums) == 1 else sums.sum(dim=0)
+
+
+def matrices(weight: Float[Tensor, "i j d p"]) -> Float[Tensor, "i p4 jd"]:
+    """With zeros up to whole fours of p, so that no loop has a rest."""
+    padded = torch.nn.functional.pad(weight.detach(), (0, -weight.shape[3] % 4))
+    return rearrange(padded, "i j d p -> i p (j d)")
+
+
+def weight_gradient(
+    by_matrices: Float[Tensor, "i p4 jd"], weight: Float[Tensor, "i j d p"]
+) -> Float[Tensor, "i j d p"]:
+    """The gradient of the weight from that of its matrices."""
+    return rearrange(by_matrices, "i p (j d) -> i j d p", j=weight.shape[1])[..., : weight.shape[3]]
+
+
+def numbers_last(vectors: Float[Tensor, "b r j d"]) -> Float[Tensor, "b r jd"]:
+    """All numbers of a row of the wholes as one axis."""
+    return rearrange(vectors, "b r j d -> b r (j d)")
+
+
+def wholes(vectors: Float[Tensor, "b r jd"], weight: Float[Tensor, "i j d p"]) -> Float[Tensor, "b r j d"]:
+    """The inverse of `numbers_last`."""
+    return rearrange(vectors, "b r (j d) -> b r j d", j=weight.shape[1])
+
+
+def arrays(*tensors: Tensor) -> list[Any]:
+    """For numba, which shares the memory of those that are contiguous."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]

@@ -1,0 +1,36 @@
+"""Memory of the CPU: what one step has freed serves the next, instead of fresh pages that the kernel must clear."""
+
+import ctypes
+import sys
+from pathlib import Path
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8  # of glibc's malloc.h
+LARGEST = 2**31 - 1  # what an int holds
+
+
+def keep_freed_memory() -> bool:
+    """From now on let glibc keep large blocks that were freed; False where the C library is another one.
+
+    Every step of a training needs the same large blocks. glibc asks the kernel for each of them and gives it back when
+    it is freed, so that its pages are cleared anew a moment later. Memory does not grow beyond its peak. Threads share
+    what was freed, instead of each keeping its own.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    return all(mallopt(*pair) for pair in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, LARGEST), (M_ARENA_MAX, 1)))
+
+
+def peak_memory() -> int:
+    """Most bytes at any time so far: allocated on the GPU, or else resident in this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would start from what the process held that started this one
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,61 @@
+"""Ctrl-C, SIGTERM, SIGUSR1 and the clock as a request that the training loop reads between two steps."""
+
+import signal
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from capsnet_dist.screen.progress import say
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interruption:
+    """Whether the training should save and end.
+
+    Args:
+        max_time: Minutes after which it should; None: never.
+    """
+
+    def __init__(self, max_time: float | None) -> None:
+        self._max_time = max_time
+        self._deadline = None if max_time is None else time.monotonic() + 60 * max_time
+        self._signal = 0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether a signal came or the time is up."""
+        return bool(self._signal) or (self._deadline is not None and time.monotonic() >= self._deadline)
+
+    @property
+    def reason(self) -> str:
+        """Why it should."""
+        if self._signal:
+            return signal.Signals(self._signal).name
+        return f"--max-time {self._max_time:g}" if self.is_set else "a signal to another process"
+
+    @property
+    def exit_code(self) -> int:
+        """As shells count: 128 and the number of the signal; SIGTERM's where another process heard it."""
+        return 128 + (self._signal or signal.SIGTERM)
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:
+        """First signal: end after this step. A second Ctrl-C: at once."""
+        if self._signal and signum == signal.SIGINT:
+            say("Ctrl-C once more: ending at once. --resume goes on from the last checkpoint, if there is one.")
+            raise KeyboardInterrupt("Ctrl-C once more, before all was saved")
+        self._signal = signum
+        say(f"{signal.Signals(signum).name}: saving after this step. Ctrl-C once more ends at once.")
+
+
+@contextmanager
+def interruption(max_time: float | None) -> Generator[Interruption]:
+    """Hear the signals; what handled them before comes back at the end."""
+    interrupted = Interruption(max_time)
+    before = {number: signal.signal(number, interrupted) for number in SIGNALS}
+    try:
+        yield interrupted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

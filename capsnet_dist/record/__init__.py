@@ -1,0 +1,1 @@
+"""What a run writes down and shows: its folder, metrics, model card, progress and trackers."""

@@ -1,0 +1,281 @@
+"""What a run says and leaves behind: run folder, progress and tracker, all on rank 0."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from capsnet_dist import config
+from capsnet_dist.errors import UserError
+from capsnet_dist.figures.confusion import save_confusion
+from capsnet_dist.figures.curves import save_curves
+from capsnet_dist.figures.poses import save_poses
+from capsnet_dist.figures.reconstructions import save_reconstructions
+from capsnet_dist.plugins import Model, Split
+from capsnet_dist.record.card import model_card
+from capsnet_dist.record.folder import RunFolder, command, environment, resumed_path, resumed_step
+from capsnet_dist.record.results import Evaluation
+from capsnet_dist.record.saver import Saver
+from capsnet_dist.record.trackers import Tracker
+from capsnet_dist.run import Run
+from capsnet_dist.saved import checkpoint, weights
+from capsnet_dist.saved.checkpoint import Checkpoint
+from capsnet_dist.saved.state import Wanted
+from capsnet_dist.screen.progress import Progress, progress, say
+
+OF_THE_OCCASION = {"run_dir", "dry_run", "resume", "strict_resume", "max_time", "progress", "command", "started"}
+"""What may differ when a run is repeated or resumed."""
+
+
+class Record:
+    """Keeps silent: what ranks above 0 hold.
+
+    Args:
+        run: The configuration.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def __enter__(self) -> "Record":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        return None
+
+    @property
+    def path(self) -> Path:
+        """The folder of a run that is resumed: all ranks read it."""
+        path = resumed_path(self.run) or self.run.run_dir
+        assert path is not None, "only a run that is not resumed may leave its folder to rank 0"
+        return path
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+
+    def start(
+        self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
+    ) -> Checkpoint | None:
+        """Before the first step: write configuration and environment, of which `place` is a part.
+
+        Returns:
+            The checkpoint to go on from, which holds the `wanted` tensors.
+        """
+
+    def minutes_since_checkpoint(self) -> float:
+        """How long the last checkpoint, or the start, was ago."""
+        return 0.0
+
+    def checkpoint(
+        self, step: int, tensors: Callable[[], Mapping[str, Mapping[str, Tensor]]], state: Callable[[], dict[str, Any]]
+    ) -> None:
+        """Save the state after so many steps."""
+
+    def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
+        """After so many steps."""
+
+    def evaluation(self, step: int, split: str, name: str, result: Evaluation) -> None:
+        """What the weights called `name` achieve on a split after so many steps."""
+
+    def reconstructions(self, step: int, model: Model, split: Split) -> None:
+        """Images beside what the network makes of them."""
+
+    def interrupted(self, reason: str) -> None:
+        """Why the training ends before its time."""
+
+    def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
+        """The weights to keep, where they come from, what they achieve on the test split, and images to show."""
+
+
+class MainRecord(Record):
+    """Writes the run folder, shows progress and feeds the tracker.
+
+    Args:
+        run: The configuration.
+
+    Raises:
+        UserError: the run folder exists or cannot be made, or the tracker is not installed.
+    """
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(run)
+        self.folder = RunFolder(run)
+        self._progress: Progress | None = None
+        self._tracker: Tracker | None = None
+        self._saved = time.monotonic()
+        self._saver: Saver | None = None
+        self._interruption = ""
+        self._is_full = False
+        self._done = False
+
+    @property
+    @override
+    def path(self) -> Path:
+        return self.folder.path
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            if self._saver is not None:
+                self._saver.close()
+        finally:
+            self._close(kind, *rest)
+
+    def _close(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(kind, *rest)
+            reason = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
+            with suppress(UserError):  # where the folder has gone, that was said
+                self._status("failed" if kind else "done" if self._done else "preempted", reason)
+        if self._tracker is not None:
+            self._tracker.close()
+        refused = kind is not None and issubclass(kind, UserError) and self._progress is None
+        self.folder.close(remove=refused or self.run.dry_run)
+
+    @override
+    def say(self, text: str) -> None:
+        assert self._progress is not None
+        self._progress.say(text)
+
+    @override
+    def start(
+        self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
+    ) -> Checkpoint | None:
+        run, path = self.run, self.path
+        described = weights.describe(run.model, model.image, model.classes) | {"run": _repeatable(run)}
+        self._place = environment(device) | dict(place)
+        self._saver = Saver(self.folder, run.checkpoint.keep, device.type, self.say)
+        found = self._find(wanted) if self.folder.is_resumed else None
+        if found is not None:
+            self._compare(found)
+            if resumed_step(run) is not None:
+                checkpoint.forget(path / "checkpoints", found.step)
+        self.folder.cut_metrics(found.step if found else 0)
+        kind = "none" if run.dry_run else run.tracker
+        self._tracker = Tracker(kind, project="capsnet_dist", name=path.name, config=described, folder=path)
+        self.folder.write("environment.json", json.dumps(self._place, indent=2) + "\n")
+        self.folder.write("config.json", json.dumps(described, indent=2) + "\n")
+        first = found.step if found else 0
+        self._progress = progress(run.progress, num_steps, first, images_per_step=run.batch_size).__enter__()
+        self._status("running", "")
+        count = sum(parameter.numel() for parameter in model.parameters())
+        start = f", going on after step {first}" if first else ""
+        self.say(
+            f"{run.name}: {count:,} parameters, {place['processes']} process(es) on {self._place['device']}{start}"
+        )
+        return found
+
+    @override
+    def minutes_since_checkpoint(self) -> float:
+        return (time.monotonic() - self._saved) / 60
+
+    @override
+    def checkpoint(
+        self, step: int, tensors: Callable[[], Mapping[str, Mapping[str, Tensor]]], state: Callable[[], dict[str, Any]]
+    ) -> None:
+        assert self._saver is not None
+        if not self.run.dry_run:
+            self._saver.save(step, tensors(), state() | {"run": _repeatable(self.run), "environment": self._place})
+            self._saved = time.monotonic()
+
+    @override
+    def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
+        assert self._progress is not None and self._tracker is not None
+        self._log(step=step, epoch=epoch, split="train", lr=lr, **metrics)
+        self._progress.step(step, metrics)
+        self._tracker.log({f"train/{name}": value for name, value in metrics.items()} | {"train/lr": lr}, step)
+
+    @override
+    def evaluation(self, step: int, split: str, name: str, result: Evaluation) -> None:
+        assert self._tracker is not None
+        values = {"accuracy": result.accuracy, "loss": result.loss, **result.terms}
+        self._log(step=step, split=split, weights=name, **values)
+        self._tracker.log({f"{split}/{name}/{key}": value for key, value in values.items()}, step)
+        accuracy = f"{split} accuracy of the {name} weights {100 * result.accuracy:.2f} %"
+        self.say(f"step {step}  {accuracy}  loss {result.loss:.4f}")
+
+    @override
+    def reconstructions(self, step: int, model: Model, split: Split) -> None:
+        assert self._tracker is not None
+        file = self.folder.path / "samples" / f"{step:07d}.png"
+        try:
+            if save_reconstructions(model, split, file):
+                self._tracker.image("reconstructions", file, step)
+        except OSError as error:
+            self.say(f"Warning: no picture {file}: {error.strerror or error}.")
+
+    @override
+    def interrupted(self, reason: str) -> None:
+        self._interruption = reason
+        self.say(f"Interrupted: {reason}.")
+
+    @override
+    def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
+        self._done = bool(results)
+        weights.save(model, self.path, run=_repeatable(self.run))
+        with self.folder.writing():
+            self._illustrate(model, results, shown)
+        self.folder.write("README.md", model_card(self.run, model, source, results, command(), self.path))
+        assert self._saver is not None
+        self._saver.wait()
+        if self._interruption and self._saver.unsaved:
+            raise UserError(f"Interrupted with {self._saver.unsaved}. Make room: --resume goes on from the one before.")
+        self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {self.path}")
+
+    def _illustrate(self, model: Model, results: Mapping[str, Evaluation], shown: Split) -> None:
+        samples = self.path / "samples"
+        save_curves(self.path / "metrics.jsonl", samples / "curves.png")
+        if results:
+            save_confusion(results["selected"].confusion, model.classes, samples / "confusion.png")
+        if (change := save_poses(model, shown, samples / "poses.png")) is not None:
+            self._log(split="poses", pixel_change=change)
+
+    def _log(self, **values: Any) -> None:
+        """Add a line to the metrics; a full disk is said once, and the line written when there is room again."""
+        try:
+            self.folder.log(**values)
+            self._is_full = False
+        except OSError as error:
+            if not self._is_full:
+                self.say(f"Warning: {self.path / 'metrics.jsonl'} cannot be written for now: {error.strerror}.")
+            self._is_full = True
+
+    def _status(self, state: str, reason: str) -> None:
+        """STATUS.json: running, done, preempted or failed, and why; launchers turn every exit code into 1."""
+        self.folder.write("STATUS.json", json.dumps({"state": state, "reason": reason}, indent=2) + "\n")
+
+    def _find(self, wanted: Wanted) -> Checkpoint | None:
+        """The checkpoint that the run names, or else the newest good one."""
+        folder, step = self.path / "checkpoints", resumed_step(self.run)
+        return checkpoint.newest(folder, say, wanted) if step is None else checkpoint.load(folder, step, wanted)
+
+    def _compare(self, found: Checkpoint) -> None:
+        """Say, or with --strict-resume refuse, what is not as it was: the run will not go on bit for bit."""
+        now = {"run": _repeatable(self.run), "environment": self._place}
+        changes = [
+            f"{kind}.{key}: {found.state.get(kind, {}).get(key)!r} before, {value!r} now"
+            for kind, values in now.items()
+            for key, value in values.items()
+            if key not in OF_THE_OCCASION and found.state.get(kind, {}).get(key) != value
+        ]
+        if changes and self.run.strict_resume:
+            raise UserError(f"--strict-resume: {'; '.join(changes)}.")
+        for change in changes:
+            say(f"Warning: the run goes on with other values than before: {change}.")
+
+
+def open_record(run: Run) -> Record:
+    """The record of this process: written by rank 0 alone."""
+    return MainRecord(run) if int(os.environ.get("RANK", "0")) == 0 else Record(run)
+
+
+def _repeatable(run: Run) -> dict[str, Any]:
+    """The run without what belongs to this one occasion."""
+    values: dict[str, Any] = config.to_dict(run)
+    return {key: value for key, value in values.items() if key not in OF_THE_OCCASION}

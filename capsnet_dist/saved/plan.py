@@ -1,0 +1,158 @@
+"""config.json: what a network is made of, written with its weights and read as strictly."""
+
+import itertools
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from torch.nn.modules import module as modules
+
+from capsnet_dist.config import from_dict, to_dict
+from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.files import read_json
+from capsnet_dist.plugins import REGISTRIES, Image, Model, models
+from capsnet_dist.registry import Choice
+
+FORMAT = 1
+MAX_PARTS = 10_000  # modules and tensors: the largest published network has some hundred
+DTYPES = {
+    str(dtype).removeprefix("torch."): dtype for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+}
+
+
+class Plan(NamedTuple):
+    """What config.json asks for."""
+
+    choice: Choice[Model]
+    image: Image
+    classes: tuple[str, ...]
+    dtype: torch.dtype
+    """Type of the floating point weights."""
+    weights: str | None
+    """Checksum of the weights saved with it; None before there are any."""
+
+
+def describe(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What config.json says of a network: enough to build it again."""
+    return {
+        "format": FORMAT,
+        "model": to_dict(choice),
+        "image": list(image),
+        "classes": list(classes),
+        "plugins": {f"{c.registry.kind} {c.name}": c.registry.owner(c.name) for c in _choices(choice)},
+    }
+
+
+def build(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> Model:
+    """A new network with random weights, which knows the names of its classes."""
+    model = choice.build(image, len(classes))
+    model.classes = classes
+    model.choice = choice
+    return model
+
+
+def draft(plan: Plan) -> Model:
+    """The network without memory for its weights, so that sizes can be compared before any is taken.
+
+    Raises:
+        UserError: no network can be built from these options.
+    """
+    try:
+        with torch.device("meta"), _bounded():
+            return build(plan.choice, plan.image, plan.classes).to(plan.dtype)
+    except Exception as error:  # whatever the constructor of a plugin makes of its options
+        reason = str(error) if isinstance(error, UserError) else repr(error)
+        raise UserError(f"The network cannot be built: {reason:.2000}") from error
+
+
+@contextmanager
+def _bounded() -> Generator[None]:
+    """Refuse a network of too many parts while it is being built: even without weights each takes memory and time."""
+    parts = itertools.count(1)
+
+    def count(*_: object) -> None:
+        if next(parts) > MAX_PARTS:
+            raise UserError(f"It would have more than {MAX_PARTS:,} parts.")
+
+    hooks = (
+        modules.register_module_module_registration_hook(count),
+        modules.register_module_parameter_registration_hook(count),
+    )
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def read_plan(file: Path) -> Plan:
+    """What a config.json asks for; imports nothing that the file names.
+
+    Raises:
+        UserError: it is no such file, lacks an entry, or asks for a plugin or an option that is not known here.
+    """
+    config = read_config(file)
+    if missing := [name for name in ("model", "image", "classes") if name not in config]:
+        raise UserError(f"{file} lacks {' and '.join(missing)}; it holds {', '.join(map(repr, config)):.500}.")
+    image, classes, dtype = config["image"], config["classes"], config.get("dtype", "float32")
+    match image:
+        case [int(), int(), int()] if min(image) > 0 and bool not in map(type, image):
+            pass
+        case _:
+            raise UserError(f"{file}: image must be channels, height and width; got {_brief(image)}.")
+    if not isinstance(classes, list) or not classes or not all(map(_is_word, cast(list[Any], classes))):
+        raise UserError(f"{file}: classes must be a list of printable names; got {_brief(classes)}.")
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise UserError(f"{file}: dtype {_brief(dtype)} is unknown.{did_you_mean(str(dtype)[:200], DTYPES)}")
+    choice = _choose(config, file)
+    return Plan(
+        choice, cast(Image, tuple(image)), tuple(cast(list[str], classes)), DTYPES[dtype], config.get("weights")
+    )
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """The entries of a config.json.
+
+    Raises:
+        UserError: it cannot be read, is too large, or is of another format.
+    """
+    config = read_json(file)
+    if not isinstance(config, dict) or cast(dict[str, Any], config).get("format") != FORMAT:
+        raise UserError(f"{file} is not a configuration of format {FORMAT}.")
+    return cast(dict[str, Any], config)
+
+
+def _choose(config: dict[str, Any], file: Path) -> Choice[Model]:
+    named = config["model"]
+    if not isinstance(named, dict) or not isinstance(name := cast(dict[str, Any], named).get("name"), str):
+        raise UserError(f"{file}: model must be an object with a name; got {_brief(named)}.")
+    try:
+        return from_dict(models(name), cast(dict[str, Any], named), "model")
+    except (UserError, RecursionError) as error:
+        raise UserError(f"{file}: {error!s:.2000}{_absent(config.get('plugins'))}") from error
+
+
+def _absent(owners: Any) -> str:
+    """Which of the plugins that a network was saved with are not here, and what brings them."""
+    kinds = {registry.kind: registry for registry in REGISTRIES}
+    missing: list[str] = []
+    for plugin, owner in cast(dict[str, Any], owners).items() if isinstance(owners, dict) else ():
+        kind, _, name = plugin.partition(" ")
+        if kind in kinds and name not in kinds[kind] and _is_word(plugin) and _is_word(owner):
+            missing.append(f"{plugin} of {owner}")
+    return f" It was saved with {', '.join(missing):.1000}: install or import that first." if missing else ""
+
+
+def _choices(choice: Choice[Any]) -> list[Choice[Any]]:
+    nested = [v for value in choice.options.values() for v in (value if isinstance(value, tuple) else (value,))]
+    return [choice, *(found for value in nested if isinstance(value, Choice) for found in _choices(value))]
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _brief(value: object) -> str:
+    return f"{value!r:.200}"

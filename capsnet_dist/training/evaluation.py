@@ -1,0 +1,76 @@
+"""Evaluation over all processes, every sample counted exactly once."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from capsnet_dist.plugins import Loss, Model, Split, to_unit
+from capsnet_dist.processes.watchdog import beat
+from capsnet_dist.record.results import Evaluation
+from capsnet_dist.training.step_metrics import sum_over_processes
+
+
+class GivenUp(Exception):
+    """An evaluation was left before its end, by all processes alike."""
+
+
+@torch.no_grad()
+def evaluate(
+    model: Model,
+    split: Split,
+    criteria: Sequence[Loss],
+    accelerator: Accelerator,
+    batch_size: int | None = None,
+    given_up: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Evaluate the raw network (not its DDP wrapper), each process on its own share of the samples.
+
+    Reconstructions are those of the predicted class. Counts are integers and sums float64, so the result does not
+    depend on the number of processes beyond the rounding of one forward pass.
+
+    Args:
+        model: The network.
+        split: The samples.
+        criteria: The losses to measure.
+        accelerator: The processes.
+        batch_size: Samples in one forward pass of one process; None: 256, or 1024 on a GPU, which small ones keep idle.
+        given_up: Asked before each batch whether to leave the rest out.
+
+    Raises:
+        GivenUp: any process was asked to leave the rest out.
+    """
+    model.eval()
+    device = split.labels.device
+    num_classes = len(model.classes)
+    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    sums: dict[str, Tensor] = {}
+    size = batch_size or (1024 if device.type == "cuda" else 256)
+    own = torch.arange(len(split.labels), device=device)[accelerator.process_index :: accelerator.num_processes]
+    dtype = next(model.parameters()).dtype
+    is_left = False
+    # A process without samples evaluates one and weighs it by nothing, so that all reduce the same terms.
+    for indices in own.split(size) if len(own) else [torch.zeros(1, dtype=torch.int64, device=device)]:
+        beat()
+        if is_left := given_up():
+            break
+        batch = split.select(indices)
+        images = to_unit(batch.images, dtype)
+        with accelerator.autocast():
+            output = model(images)
+        weight = len(indices) if len(own) else 0
+        predicted = output.scores.argmax(dim=-1)
+        flat = batch.labels * num_classes + predicted
+        counts = flat.bincount(minlength=num_classes**2) * bool(weight)
+        confusion += counts.reshape(num_classes, num_classes)
+        for criterion in criteria:
+            for name, term in criterion(output, images, batch.labels, 1.0).items():
+                sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=device)) + term * weight
+    model.train()
+    if sum_over_processes(torch.tensor(is_left, dtype=torch.int64, device=device), accelerator):
+        raise GivenUp
+    confusion = sum_over_processes(confusion, accelerator)
+    totals = sum_over_processes(torch.stack(list(sums.values())), accelerator) if sums else torch.zeros(0)
+    means = (totals / len(split.labels)).tolist()
+    return Evaluation(confusion.cpu(), dict(zip(sums, means, strict=True)))

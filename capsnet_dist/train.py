@@ -10,29 +10,28 @@ from torch import Tensor
 
 from capsnet_dist.config import command_line
 from capsnet_dist.data.batches import Batches
-from capsnet_dist.data.order import derive
 from capsnet_dist.errors import UserError, user_errors
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.plugins import Image, Model, Output, Split
-from capsnet_dist.processes.launching import first_on_its_machine, make_accelerator, part_at_exit, shortfall
+from capsnet_dist.processes.launching import make_accelerator, part_at_exit, shortfall
 from capsnet_dist.processes.memory import keep_freed_memory
 from capsnet_dist.processes.signals import Interruption, interruption
 from capsnet_dist.processes.watchdog import beat
 from capsnet_dist.record.record import Record, open_record
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run, check
-from capsnet_dist.saved import checkpoint, weights
-from capsnet_dist.saved.checkpoint import Checkpoint
-from capsnet_dist.saved.state import Wanted, optimizer_tensors, restore_optimizer, wanted_tensors
+from capsnet_dist.saved import checkpoint
+from capsnet_dist.saved.state import wanted_tensors
 from capsnet_dist.training.cuda_graph import Given, Learn, StepGraph, captures
 from capsnet_dist.training.ema import MovingAverage
 from capsnet_dist.training.evaluation import GivenUp, evaluate
 from capsnet_dist.training.guard import Guard
+from capsnet_dist.training.network import build_network
 from capsnet_dist.training.objective import loss_terms, rehearse, step_if_finite, take_back, warm_up
 from capsnet_dist.training.regions import compile_regions
-from capsnet_dist.training.selection import Best
-from capsnet_dist.training.splits import separate
-from capsnet_dist.training.step_metrics import Meter, sum_over_processes
+from capsnet_dist.training.splits import load_splits
+from capsnet_dist.training.state import TrainingState
+from capsnet_dist.training.step_metrics import StepMetrics, sum_over_processes
 
 __all__ = ["Run", "Trainer", "main", "train"]
 
@@ -60,8 +59,8 @@ def train(run: Run) -> dict[str, float]:
         trainer = Trainer(run, record, interrupted)
         guard.begin(record)
         trainer.validate()  # if an interruption has left that out
-        while trainer.done < trainer.num_steps and not trainer.stopped:
-            trainer.step(trainer.done)
+        while not trainer.is_over:
+            trainer.step(trainer.state.done)
             trainer.validate()
             trainer.save()
         results = trainer.finish()
@@ -83,24 +82,18 @@ class Trainer:
     """
 
     def __init__(self, run: Run, record: Record, interrupted: Interruption) -> None:
-        self.run, self.record, self.interrupted = run, record, interrupted
+        self.run, self.record, self.interrupted, self.stopped = run, record, interrupted, False
         self.accelerator = accelerator = make_accelerator(run)
         torch.use_deterministic_algorithms(run.deterministic)
         if accelerator.device.type == "cpu":
             keep_freed_memory()
         follow_precision(accelerator.mixed_precision)
-        data, dtype = run.data.build(), getattr(torch, run.dtype)
-        with first_on_its_machine(accelerator):  # one downloads
-            splits = separate(data.split("train"), data.split("test"), run)
-        training, self.validation, self.test = (split.to(accelerator.device) for split in splits)
-        torch.manual_seed(derive(run.seed, "weights"))
-        image = cast(Image, tuple(training.images.shape[1:]))
-        model = weights.build(run.model, image, data.classes).to(accelerator.device, dtype)
-        if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # PyTorch has it for GPUs only
-            model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        self.model = cast(Model, model)
+
+        classes, training, self.validation, self.test = load_splits(run, accelerator)
+        self.model = build_network(run, cast(Image, tuple(training.images.shape[1:])), classes, accelerator)
         self.criteria = [run.loss.build(), run.regularizer.build()]
-        self.batches = Batches(training, run.augmentation.build(), run.batch_size, run.seed, dtype)
+        augmentation = run.augmentation.build()
+        self.batches = Batches(training, augmentation, run.batch_size, run.seed, getattr(torch, run.dtype))
         rehearse(self.model, self.criteria, self.batches)
 
         self.steps_per_epoch = self.batches.order.steps_per_epoch
@@ -108,31 +101,26 @@ class Trainer:
         self.schedule = run.schedule.build(self.num_steps)
         self.average = MovingAverage(self.model, run.ema) if run.ema else None
         optimizer = run.optimizer.build(self.model.parameters(), run.lr)
-        self.best, self.done, self.skipped = Best(), 0, 0
-        self.evaluation_due = self.stopped = False
-        place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
-        wanted = wanted_tensors(self.model, lambda some: run.optimizer.build(some, run.lr), run.ema > 0)
-        found = record.start(self.model, accelerator.device, self.num_steps, place, wanted)
-        if missing := shortfall(accelerator.num_processes):
-            record.say(missing)
-        self._restore(found, optimizer, wanted)
-        parts = [*self.model.modules(), *self.criteria, self.batches.augmentation, optimizer]
+        self.state = TrainingState(self.model, optimizer, self.average, accelerator.scaler)
+        self._start_or_resume()
+
+        parts = [*self.model.modules(), *self.criteria, augmentation, optimizer]
         captured = captures(run, parts, accelerator.num_processes, accelerator.device, accelerator.mixed_precision)
         compile_regions(self.model, run.compile, accelerator.device, whole=captured)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
-        self.learn: Learn = (
-            StepGraph(self._learn, optimizer, accelerator.device, record.say) if captured else self._learn
-        )
+        self.learn: Learn = self._learn
+        if captured:
+            self.learn = StepGraph(self._learn, optimizer, accelerator.device, record.say)
         saved = self.model.state_dict()  # not what a layer computes from its options
         self.statistics = [buffer for name, buffer in self.model.named_buffers() if name in saved]
-        self.meter = Meter(accelerator)
+        self.metrics = StepMetrics(accelerator)
         if accelerator.num_processes > 2:
             warm_up(self.replica, self.model, self.criteria, self.batches, accelerator)
 
     @property
-    def candidates(self) -> dict[str, Model]:
-        """The weights that compete to be selected."""
-        return {"last": self.model} if self.average is None else {"last": self.model, "ema": self.average.model}
+    def is_over(self) -> bool:
+        """Whether all steps were taken, or the training was interrupted."""
+        return self.stopped or self.state.done >= self.num_steps
 
     @property
     def shown(self) -> Split:
@@ -143,8 +131,8 @@ class Trainer:
         """Follow the gradient of one global batch."""
         values = self.learn(self._given(step), step / self.num_steps)
         interrupted = values["loss"].new_full((), float(self.interrupted.is_set))  # waits for no GPU
-        self.done, self.evaluation_due = step + 1, self.is_evaluation_due(step)
-        self._record(self.meter.add(step, values | {"interrupted": interrupted}))
+        self.state.done, self.state.evaluation_due = step + 1, self.is_evaluation_due(step)
+        self._record(self.metrics.add(step, values | {"interrupted": interrupted}))
 
     def is_evaluation_due(self, step: int) -> bool:
         """Whether an epoch to evaluate, or the training, ends with this step."""
@@ -153,44 +141,56 @@ class Trainer:
     def save(self) -> None:
         """Save the state if it is time; on rank 0, since all ranks hold the same."""
         checkpoints = self.run.checkpoint
-        due = self.stopped or self.done % checkpoints.every == 0 or self.done == self.num_steps
-        if due or (self.meter.is_empty and self.record.minutes_since_checkpoint() >= checkpoints.minutes):
-            self._record(self.meter.flush())
-            self.record.checkpoint(self.done, self._tensors, self._state)
+        due = self.stopped or self.state.done % checkpoints.every == 0 or self.state.done == self.num_steps
+        if due or (self.metrics.is_empty and self.record.minutes_since_checkpoint() >= checkpoints.minutes):
+            self._record(self.metrics.flush())
+            self.record.checkpoint(self.state.done, self.state.tensors, self.state.values)
 
     def validate(self) -> None:
         """If it is time, evaluate the candidates on the validation split, and keep the best.
 
         An interruption leaves all of it out, for the run that goes on to make up for.
         """
-        if not self.evaluation_due:
+        if not self.state.evaluation_due:
             return
-        self._record(self.meter.flush())
-        results = self._evaluate(self.candidates if len(self.validation.labels) else {}, self.validation)
+        self._record(self.metrics.flush())
+        results = self._evaluate(self.state.candidates if len(self.validation.labels) else {}, self.validation)
         if self.stopped:
             return
-        self.record.reconstructions(self.done, self.model, self.shown)
+        self.record.reconstructions(self.state.done, self.model, self.shown)
         for name, result in results.items():
-            self.best.offer(name, self.done, self.candidates[name], result)
-            self.record.evaluation(self.done, "validation", name, result)
-        self.evaluation_due = False
+            self.state.best.offer(name, self.state.done, self.state.candidates[name], result)
+            self.record.evaluation(self.state.done, "validation", name, result)
+        self.state.evaluation_due = False
 
     def finish(self) -> dict[str, Evaluation]:
         """Read the test split, unless interrupted, and leave the selected weights in the run folder."""
-        self._record(self.meter.flush())
-        results = self._evaluate(self.candidates, self.test)
-        selected = self.best.restore(self.candidates)
-        known = results.get(self.best.name) if self.best.step in (0, self.num_steps) else None
+        self._record(self.metrics.flush())
+        results = self._evaluate(self.state.candidates, self.test)
+        selected = self.state.best.restore(self.state.candidates)
+        known = results.get(self.state.best.name) if self.state.best.step in (0, self.num_steps) else None
         results |= {"selected": known} if known else self._evaluate({"selected": selected}, self.test)
         if self.stopped:
             results = {}
-            self.record.interrupted(f"{self.interrupted.reason}, after step {self.done}")
+            self.record.interrupted(f"{self.interrupted.reason}, after step {self.state.done}")
         for name, result in results.items():
             self.record.evaluation(self.num_steps, "test", name, result)
-        source = f"{self.best.name} weights of step {self.best.step or self.done}"
+        source = f"{self.state.best.name} weights of step {self.state.best.step or self.state.done}"
         self.record.finish(selected, source, results, self.shown)
         part_at_exit()
         return results
+
+    def _start_or_resume(self) -> None:
+        """Start the record; go on from the checkpoint that rank 0 has found, which every rank reads."""
+        run, accelerator = self.run, self.accelerator
+        place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
+        wanted = wanted_tensors(self.model, lambda some: run.optimizer.build(some, run.lr), run.ema > 0)
+        found = self.record.start(self.model, accelerator.device, self.num_steps, place, wanted)
+        if missing := shortfall(accelerator.num_processes):
+            self.record.say(missing)
+        step = int(sum_over_processes(torch.tensor(found.step if found else 0, device=accelerator.device), accelerator))
+        if step:
+            self.state.restore(found or checkpoint.load(self.record.path / "checkpoints", step, wanted))
 
     def _learning_rate(self, step: int) -> float:
         return self.run.lr * self.schedule(step)
@@ -259,43 +259,10 @@ class Trainer:
         for step, metrics in ready.items():
             self.stopped |= metrics.pop("interrupted") > 0
             self.record.step(step + 1, step / self.steps_per_epoch, self._learning_rate(step), metrics)
-            self.skipped = self.skipped + 1 if metrics["skipped"] else 0
-            if self.skipped >= self.run.max_skipped:
+            self.state.skipped = self.state.skipped + 1 if metrics["skipped"] else 0
+            if self.state.skipped >= self.run.max_skipped:
+                batch = self.batches.order.batch(step).tolist()
                 raise UserError(
-                    f"{self.skipped} steps in a row, up to step {step + 1}, had no finite gradient and were skipped. "
-                    f"The last batch was of training images {self.batches.order.batch(step).tolist()}. Lower --lr."
+                    f"{self.state.skipped} steps in a row, up to step {step + 1}, had no finite gradient and were "
+                    f"skipped. The last batch was of training images {batch}. Lower --lr."
                 )
-
-    def _tensors(self) -> dict[str, dict[str, Tensor]]:
-        """All tensors that the next step depends on."""
-        held = {"model": self.model.state_dict(), "best": self.best.state}
-        if self.average is not None:
-            held["average"] = self.average.model.state_dict()
-        return held | {"optimizer": optimizer_tensors(self.model, self.optimizer.optimizer)}
-
-    def _state(self) -> dict[str, Any]:
-        """All that the next step depends on and is not a tensor."""
-        scaler = self.accelerator.scaler
-        return {
-            "best": {"name": self.best.name, "step": self.best.step, "rank": self.best.rank},
-            "evaluation_due": self.evaluation_due,
-            "skipped": self.skipped,
-            "scaler": None if scaler is None else scaler.state_dict(),
-        }
-
-    def _restore(self, found: Checkpoint | None, optimizer: torch.optim.Optimizer, wanted: Wanted) -> None:
-        """Go on from the checkpoint that rank 0 has found; every rank reads it."""
-        step = torch.tensor(found.step if found else 0, device=self.accelerator.device)
-        self.done = int(sum_over_processes(step, self.accelerator))
-        if not self.done:
-            return
-        _, tensors, state = found or checkpoint.load(self.record.path / "checkpoints", self.done, wanted)
-        self.model.load_state_dict(tensors["model"])
-        if self.average is not None:
-            self.average.model.load_state_dict(tensors["average"])
-        restore_optimizer(self.model, optimizer, tensors["optimizer"])
-        best = state["best"]
-        self.best.set(best["name"], best["step"], best["rank"], tensors["best"])
-        self.skipped, self.evaluation_due = state["skipped"], state["evaluation_due"]
-        if self.accelerator.scaler is not None and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])

@@ -13,7 +13,7 @@ from capsnet_dist.kernels.gaussian import function as gaussian
 from capsnet_dist.kernels.votes import function as kernels
 
 LARGE = 2**20
-"""Numbers in the votes of a batch, from which on dynamic routing does all its rounds without them.
+"""Numbers in the votes of a batch, from which on dynamic routing does all its iterations without them.
 
 Other routings, which pass over the parts more often, go without from four times as many on. Measured once, forward and
 backward, on one and on two cores (1152 parts of 8 numbers, 10 wholes of 16): here dynamic routing is two to three times
@@ -114,7 +114,7 @@ class Votes:
 
     @property
     def plain(self) -> bool:
-        """Whether a routing may do all its rounds at once: many votes W_ij u_i, all wholes compete, nobody watches."""
+        """Whether a routing may do all iterations at once: many votes W_ij u_i, all wholes compete, nobody watches."""
         operations = {"combine", "agreement", "compete"} & vars(self).keys()
         usual = self.offset is None and self._rows == 1 and self._competition is softmax_over_wholes
         return type(self) is Votes and usual and not operations and not self._stored_below(LARGE)

@@ -25,19 +25,19 @@ class Passes(Protocol):
     """The passes of dynamic routing over some samples; `plain_routing` says what each is."""
 
     def total(self, gathered: Tensor) -> Tensor:
-        """The totals of a round, from V."""
+        """The totals of an iteration, from V."""
         ...
 
     def turn(self, gathered: Tensor) -> None:
-        """Begin with the gradients of some rounds, given V of each."""
+        """Begin with the gradients of some iterations, given V of each."""
         ...
 
     def gathered_gradient(self, number: int, gradient: Tensor) -> Tensor:
-        """From gs to gV, of one of these rounds."""
+        """From gs to gV, of one of these iterations."""
         ...
 
     def input_gradients(self, gradient: Tensor, common: Tensor, through: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Those of poses, weight and prior, from gs of these rounds."""
+        """Those of poses, weight and prior, from gs of these iterations."""
         ...
 
 
@@ -86,12 +86,12 @@ def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) ->
     return Recompute(plain_routing, poses, weight, prior, leaky)
 
 
-def samples(poses: Tensor, weight: Tensor, rounds: int) -> list[slice]:
-    """All samples, as many at a time as gradients of so many rounds have room for."""
+def samples(poses: Tensor, weight: Tensor, iterations: int) -> list[slice]:
+    """All samples, as many at a time as gradients of so many iterations have room for."""
     if _fits_triton(poses, weight):
         from capsnet_dist.kernels.routing import triton
 
-        return triton.samples(poses, weight, 1 + 2 * rounds)
+        return triton.samples(poses, weight, 1 + 2 * iterations)
     return [slice(None)]
 
 

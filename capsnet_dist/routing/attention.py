@@ -23,7 +23,7 @@ class AttentionRouting(Routing):
         part_dim: Their pose size, p.
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
-        iterations: Rounds of routing; 1 gives every whole the same share of each part.
+        iterations: Routing iterations; 1 gives every whole the same share of each part.
 
     Raises:
         UserError: fewer than one iteration.

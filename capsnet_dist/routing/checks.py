@@ -4,7 +4,7 @@ from capsnet_dist.errors import UserError
 
 
 def at_least_one(iterations: int) -> None:
-    """Refuse to route without a round of routing.
+    """Refuse to route without at least one iteration.
 
     Raises:
         UserError: fewer than one iteration.

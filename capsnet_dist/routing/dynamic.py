@@ -19,19 +19,19 @@ class DynamicRouting(Routing):
     """Routing by agreement (Sabour et al., 2017, procedure 1).
 
     Each part divides itself over the wholes by a softmax over logits; the logits grow by the agreement of its votes
-    with the wholes of the round before. Activations are not used: a short pose casts short votes.
+    with the wholes of the iteration before. Activations are not used: a short pose casts short votes.
 
     Args:
         parts: Number of parts, i.
         part_dim: Their pose size, p.
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
-        iterations: Rounds of routing; 1 gives every whole the same share of each part.
-        gradient: "full": through all rounds, as in the authors' code. "last": through the last one only, whose
+        iterations: Routing iterations; 1 gives every whole the same share of each part.
+        gradient: "full": through all iterations, as in the authors' code. "last": through the last one only, whose
             couplings then count as constants; needs less memory.
         leaky: Let a part also choose none of the wholes, by one more logit that is always zero, as the authors' code
             can. In convolutional capsules that is one more at each position.
-        priors: Learn the logits b_ij of the first round (section 2: log prior probabilities) instead of zeros.
+        priors: Learn the logits b_ij of the first iteration (section 2: log prior probabilities) instead of zeros.
         bias: Add a learned vector to the total input of each whole, as the authors' code does.
 
     Raises:
@@ -58,7 +58,7 @@ class DynamicRouting(Routing):
         self.bias = nn.Parameter(torch.full((wholes, dim), 0.1)) if bias else None  # 0.1: the authors' code
 
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
-        """Route; evidence is what the logits have gained since the first round."""
+        """Route; evidence is what the logits have gained since the first iteration."""
         if votes.plain:
             rules = Rules(self.iterations, self.leaky, self.gradient == "full")
             poses = route(votes.poses, votes.weight, self.priors, self.bias, rules)

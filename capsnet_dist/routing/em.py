@@ -43,11 +43,11 @@ class EMRouting(Routing):
         part_dim: Their pose size, p.
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
-        iterations: Rounds of routing; it ends on an M-step.
-        final_beta: What the inverse temperature (the paper's lambda) tends to: in round t it is
+        iterations: Routing iterations; it ends on an M-step.
+        final_beta: What the inverse temperature (the paper's lambda) tends to: in iteration t it is
             final_beta (1 - 0.95^t). The authors take a quarter of it for class capsules.
         min_variance: Added to the variance of a whole, which would be zero with a single part.
-        momentum: Share of the mean of the round before, zero before the first, in the mean of a round.
+        momentum: Share of the mean of the iteration before, zero before the first, in the mean of an iteration.
         beta_u: Initial cost of describing a part by a whole; the authors take 2 for class capsules.
         beta_a: Initial cost of an active whole, in units of 5000; the authors take 1 for class capsules.
 
@@ -99,14 +99,14 @@ class EMRouting(Routing):
         old_means: Float[Tensor, "b j d"],
         t: int,
     ) -> Wholes:
-        """The wholes that explain best what each gets of the parts, in round t."""
+        """The wholes that explain best what each gets of the parts, in iteration t."""
         mass = reduce(share, "b i j -> b j", "sum") + LEAST_MASS
         means = (1 - self.momentum) * votes.combine(share) / mass[..., None] + self.momentum * old_means
         variances = votes.spread(share, means) / mass[..., None] + self.min_variance
         return Wholes(means, variances, self._benefit(mass, variances, t))
 
     def _benefit(self, mass: Float[Tensor, "b j"], variances: Float[Tensor, "b j d"], t: int) -> Float[Tensor, "b j"]:
-        """Logit of each whole's activation: what it saves by explaining its votes, at the temperature of round t."""
+        """Logit of each whole's activation: what it saves by explaining its votes, at iteration t's temperature."""
         inverse_temperature = self.final_beta * (1 - 0.95**t)  # 0.95: the authors' code
         entropy = reduce(variances.log(), "b j d -> b j", "sum") + self.beta_u * self.dim * (math.log(2 * math.pi) + 1)
         return -inverse_temperature * (mass * entropy + UNIT_OF_BETA_A * self.beta_a)

@@ -40,7 +40,7 @@ class HeinsenRouting(Routing):
         part_dim: Their pose size, p.
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
-        iterations: Rounds of routing; it ends on an M-step.
+        iterations: Routing iterations; it ends on an M-step.
 
     Raises:
         UserError: fewer than one iteration.

@@ -15,14 +15,14 @@ class KMeansRouting(Routing):
     """Soft k-means by scalar product (Su, 2018, https://kexue.fm/archives/5112, and its author's code).
 
     As routing by agreement, but the logits are replaced by the agreement, not increased by it, so that they do not
-    grow with the iterations; and until the last round the wholes are unit vectors.
+    grow with the iterations; and until the last iteration the wholes are unit vectors.
 
     Args:
         parts: Number of parts, i.
         part_dim: Their pose size, p.
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
-        iterations: Rounds of routing; 1 gives every whole the same share of each part.
+        iterations: Routing iterations; 1 gives every whole the same share of each part.
 
     Raises:
         UserError: fewer than one iteration.

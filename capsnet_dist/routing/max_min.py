@@ -38,7 +38,7 @@ class MaxMinRouting(Routing):
         part_dim: Their pose size, p.
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
-        iterations: Rounds of routing; in the first all couplings are 1.
+        iterations: Routing iterations; in the first all couplings are 1.
 
     Raises:
         UserError: fewer than one iteration.

@@ -49,7 +49,7 @@ class VariationalBayesRouting(Routing):
         part_dim: Their pose size, p.
         wholes: Number of wholes, j.
         dim: Pose size of a whole, d.
-        iterations: Rounds of routing; it ends on an update of the wholes.
+        iterations: Routing iterations; it ends on an update of the wholes.
 
     Raises:
         UserError: fewer than one iteration, or training on a single sample with a single position.

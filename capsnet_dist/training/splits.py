@@ -1,9 +1,36 @@
 """What a training sees, what it selects its weights by, and what it is judged by in the end."""
 
+from typing import NamedTuple
+
+from accelerate import Accelerator
+
 from capsnet_dist.data.order import hold_out
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Split
+from capsnet_dist.processes.launching import first_on_its_machine
 from capsnet_dist.run import Run
+
+
+class Splits(NamedTuple):
+    """The parts of a data set."""
+
+    classes: tuple[str, ...]
+    """Names of the classes."""
+    training: Split
+    validation: Split
+    test: Split
+
+
+def load_splits(run: Run, accelerator: Accelerator) -> Splits:
+    """The images of a training, on the device of this process; one process a machine loads, or downloads, them first.
+
+    Raises:
+        UserError: the data are not there, or do not fill a batch.
+    """
+    data = run.data.build()
+    with first_on_its_machine(accelerator):
+        splits = separate(data.split("train"), data.split("test"), run)
+    return Splits(data.classes, *(split.to(accelerator.device) for split in splits))
 
 
 def separate(whole: Split, test: Split, run: Run) -> tuple[Split, Split, Split]:

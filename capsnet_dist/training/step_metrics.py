@@ -9,7 +9,7 @@ from torch import Tensor
 Metrics = dict[str, float]
 
 
-class Meter:
+class StepMetrics:
     """Averages the metrics of each step over the processes.
 
     On a CPU they are handed over after every step. On a GPU a number of steps is reduced in one go, copied beside the

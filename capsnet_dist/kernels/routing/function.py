@@ -1,8 +1,9 @@
-"""Dynamic routing without votes in memory: from forward to backward it keeps b x j x d numbers a round.
+"""Dynamic routing without votes in memory: from forward to backward it keeps b x j x d numbers an iteration.
 
-Logits grow by agreement, so those of round t are b_ij = u_hat_ij . V_j + prior_ij with V the sum of the poses v of the
-rounds before: one pass over the parts goes from V to the totals s. Backward goes round by round from gs to gV, which is
-what all v of the rounds before receive; when gs and V of all rounds are known, one more pass gives gu and gW.
+Logits grow by agreement, so those of iteration t are b_ij = u_hat_ij . V_j + prior_ij with V the sum of the poses v of
+the iterations before: one pass over the parts goes from V to the totals s. Backward starts at the last iteration and
+goes in each from gs to gV, which is what all v of the iterations before receive. When gs and V of all iterations are
+known, one more pass gives gu and gW.
 """
 
 from typing import Any, NamedTuple
@@ -27,7 +28,7 @@ class Rules(NamedTuple):
     leaky: bool = False
     """Whether a part may also choose none of the wholes."""
     through: bool = True
-    """Whether gradients go through all rounds, or through the last one alone."""
+    """Whether gradients go through all iterations, or through the last one alone."""
 
 
 def route(
@@ -42,8 +43,8 @@ def route(
     Args:
         poses: Poses u_i of the parts.
         weight: Transformations W_ij.
-        prior: Logits of the first round; zeros where None.
-        bias: Added to the totals of every round; zeros where None.
+        prior: Logits of the first iteration; zeros where None.
+        bias: Added to the totals of every iteration; zeros where None.
         rules: How to route.
     """
     return Dynamic.apply(poses, weight, prior, bias, rules)[0]
@@ -56,7 +57,7 @@ class Dynamic(torch.autograd.Function):
     def forward(
         poses: Tensor, weight: Tensor, prior: Tensor | None, bias: Tensor | None, rules: Rules
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The wholes, and for backward V and s of every round."""
+        """The wholes, and for backward V and s of every iteration."""
         passes = backends.routing(poses, weight, prior, rules.leaky)
         v = summed = at_least_float32(poses.new_zeros(len(poses), *weight.shape[1:3]))
         gathered: list[Tensor] = []
@@ -75,7 +76,7 @@ class Dynamic(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        """Keep the inputs, and V and s of every round."""
+        """Keep the inputs, and V and s of every iteration."""
         poses, weight, prior, bias, ctx.rules = inputs
         _, gathered, totals = output
         ctx.mark_non_differentiable(gathered, totals)
@@ -100,7 +101,7 @@ def _gradients(
     """Those of poses, weight, prior and bias."""
     poses, weight, prior, bias = inputs
     assert poses is not None and weight is not None
-    first = 0 if prior is not None else 1  # of the rounds whose couplings depend on something
+    first = 0 if prior is not None else 1  # of the iterations whose couplings depend on something
     first = first if rules.through else max(first, rules.iterations - 1)
     parts = [
         _of_samples(gradient[some], poses[some], weight, prior, gathered[:, some], totals[:, some], first, rules)
@@ -160,5 +161,5 @@ def _differentiably(gradient: Tensor, inputs: list[Tensor | None], rules: Rules)
 
 
 def _share(weight: Float[Tensor, "i j d p"], rules: Rules) -> float:
-    """The coupling of each part to each whole in a first round without priors."""
+    """The coupling of each part to each whole in a first iteration without priors."""
     return 1 / (weight.shape[1] + rules.leaky)

@@ -23,7 +23,7 @@ def total(
     gathered: Float[Tensor, "b j d"],
     leaky: bool,
 ) -> Float[Tensor, "b j d"]:
-    """The totals of one round, from V."""
+    """The totals of one iteration, from V."""
     u, W, b, V = _arrays(poses, weight, _prior(prior, weight), gathered)
     pieces = _pieces(poses, gathered)
     share(lambda n, i, k: loops.total(u, W, b, V, leaky, i, k, pieces[n].numpy()), poses.shape[1])
@@ -55,7 +55,7 @@ def input_gradients(
     leaky: bool,
     through: bool,
 ) -> tuple[Float[Tensor, "b i p"], Float[Tensor, "i j d p"], Float[Tensor, "i j"]]:
-    """Gradients of u, W and the prior, from gs and V of all rounds."""
+    """Gradients of u, W and the prior, from gs and V of all iterations."""
     inputs = _arrays(poses, weight, _prior(prior, weight), gathered, gradient, common)
     results = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (poses, weight)]
     results.append(weight.new_empty(weight.shape[:2]))

@@ -1,7 +1,7 @@
 """Dynamic routing by single passes over the parts, in plain torch.
 
-The logits of a round are u_hat_ij . V_j + prior_ij, where V_j is the sum of the poses v_j of the rounds before: a pass
-takes V, b x j x d numbers, and gives as many. Votes and couplings live for a block of parts only.
+The logits of an iteration are u_hat_ij . V_j + prior_ij, where V_j is the sum of the poses v_j of the iterations
+before: a pass takes V, b x j x d numbers, and gives as many. Votes and couplings live for a block of parts only.
 """
 
 import torch
@@ -19,13 +19,13 @@ def total(
     gathered: Float[Tensor, "b j d"],
     leaky: bool,
 ) -> Float[Tensor, "b j d"]:
-    """The totals of one round: s_j = sum_i c_ij u_hat_ij with c_i = softmax(u_hat_i . V + prior_i).
+    """The totals of one iteration: s_j = sum_i c_ij u_hat_ij with c_i = softmax(u_hat_i . V + prior_i).
 
     Args:
         poses: Poses u_i.
         weight: Transformations W_ij.
-        prior: Logits of the first round; zeros where None.
-        gathered: V, the sum of the wholes' poses in the rounds before.
+        prior: Logits of the first iteration; zeros where None.
+        gathered: V, the sum of the wholes' poses in the iterations before.
         leaky: Whether a part may choose none of the wholes, by one more logit, zero.
     """
     vectors = rearrange(gathered, "b j d -> j d 1 b").contiguous()
@@ -49,7 +49,7 @@ def gathered_gradient(
     Args:
         poses: Poses u_i.
         weight: Transformations W_ij.
-        prior: Logits of the first round; zeros where None.
+        prior: Logits of the first iteration; zeros where None.
         gathered: V.
         gradient: gs.
         leaky: Whether a part may choose none of the wholes.
@@ -78,9 +78,9 @@ def input_gradients(
     Args:
         poses: Poses u_i.
         weight: Transformations W_ij.
-        prior: Logits of the first round; zeros where None.
-        gathered: V of some rounds.
-        gradient: gs of the same rounds.
+        prior: Logits of the first iteration; zeros where None.
+        gathered: V of some iterations.
+        gradient: gs of the same iterations.
         common: g, which all votes have in common.
         leaky: Whether a part may choose none of the wholes.
         through: Whether logits depend on the votes; else they depend on the prior alone.
@@ -88,10 +88,10 @@ def input_gradients(
     gu, gW, gprior = torch.empty_like(poses), torch.empty_like(weight), gradient.new_empty(weight.shape[:2])
     vectors = rearrange(torch.cat([gathered, gradient]), "m b j d -> j d m b").contiguous()
     g = rearrange(common, "b j d -> j d b").contiguous()
-    rounds = len(gathered)
-    for block in blocks(poses, weight, sets=2 * rounds):
+    iterations = len(gathered)
+    for block in blocks(poses, weight, sets=2 * iterations):
         projected = block.project(vectors)
-        agreement, gc = block.agree(projected).split([rounds, rounds], dim=2)
+        agreement, gc = block.agree(projected).split([iterations, iterations], dim=2)
         c = couple(agreement, _of_block(prior, block.parts), leaky)
         gb = couple_gradient(c, gc)
         share = torch.cat([gb * through, c], dim=2)

@@ -11,7 +11,7 @@ class RoutingBackend(Protocol):
     """The passes, as functions; `plain` says what each is."""
 
     def total(self, poses: Tensor, weight: Tensor, prior: Tensor | None, gathered: Tensor, leaky: bool) -> Tensor:
-        """The totals of one round."""
+        """The totals of one iteration."""
         ...
 
     def gathered_gradient(
@@ -42,7 +42,7 @@ class Recompute:
         backend: The functions.
         poses: Poses u_i.
         weight: Transformations W_ij.
-        prior: Logits of the first round; zeros where None.
+        prior: Logits of the first iteration; zeros where None.
         leaky: Whether a part may choose none of the wholes.
     """
 
@@ -59,19 +59,19 @@ class Recompute:
         self.backend, self.inputs, self.leaky = backend, (poses, weight, prior), leaky
 
     def total(self, gathered: Float[Tensor, "b j d"]) -> Float[Tensor, "b j d"]:
-        """The totals of a round, from V."""
+        """The totals of an iteration, from V."""
         return self.backend.total(*self.inputs, gathered, self.leaky)
 
     def turn(self, gathered: Float[Tensor, "t b j d"]) -> None:
-        """Begin with the gradients of some rounds, given V of each."""
+        """Begin with the gradients of some iterations, given V of each."""
         self.gathered = gathered
 
     def gathered_gradient(self, number: int, gradient: Float[Tensor, "b j d"]) -> Float[Tensor, "b j d"]:
-        """From gs to gV, of one of these rounds."""
+        """From gs to gV, of one of these iterations."""
         return self.backend.gathered_gradient(*self.inputs, self.gathered[number], gradient, self.leaky)
 
     def input_gradients(
         self, gradient: Float[Tensor, "t b j d"], common: Float[Tensor, "b j d"], through: bool
     ) -> tuple[Float[Tensor, "b i p"], Float[Tensor, "i j d p"], Float[Tensor, "i j"]]:
-        """Those of poses, weight and prior, from gs of these rounds."""
+        """Those of poses, weight and prior, from gs of these iterations."""
         return self.backend.input_gradients(*self.inputs, self.gathered, gradient, common, self.leaky, through)

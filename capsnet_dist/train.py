@@ -22,12 +22,12 @@ from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run, check
 from capsnet_dist.saved import checkpoint
 from capsnet_dist.saved.state import wanted_tensors
-from capsnet_dist.training.cuda_graph import Given, Learn, StepGraph, captures
+from capsnet_dist.training.cuda_graph import StepFunction, StepGraph, StepInputs, captures
 from capsnet_dist.training.ema import MovingAverage
 from capsnet_dist.training.evaluation import GivenUp, evaluate
 from capsnet_dist.training.guard import Guard
 from capsnet_dist.training.network import build_network
-from capsnet_dist.training.objective import loss_terms, rehearse, step_if_finite, take_back, warm_up
+from capsnet_dist.training.objective import loss_terms, rehearse, restore_statistics, step_if_finite, warm_up
 from capsnet_dist.training.regions import compile_regions
 from capsnet_dist.training.splits import load_splits
 from capsnet_dist.training.state import TrainingState
@@ -108,9 +108,9 @@ class Trainer:
         captured = captures(run, parts, accelerator.num_processes, accelerator.device, accelerator.mixed_precision)
         compile_regions(self.model, run.compile, accelerator.device, whole=captured)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
-        self.learn: Learn = self._learn
+        self.take_step: StepFunction = self._take_step
         if captured:
-            self.learn = StepGraph(self._learn, optimizer, accelerator.device, record.say)
+            self.take_step = StepGraph(self._take_step, optimizer, accelerator.device, record.say)
         saved = self.model.state_dict()  # not what a layer computes from its options
         self.statistics = [buffer for name, buffer in self.model.named_buffers() if name in saved]
         self.metrics = StepMetrics(accelerator)
@@ -129,7 +129,7 @@ class Trainer:
 
     def step(self, step: int) -> None:
         """Follow the gradient of one global batch."""
-        values = self.learn(self._given(step), step / self.num_steps)
+        values = self.take_step(self._step_inputs(step), step / self.num_steps)
         interrupted = values["loss"].new_full((), float(self.interrupted.is_set))  # waits for no GPU
         self.state.done, self.state.evaluation_due = step + 1, self.is_evaluation_due(step)
         self._record(self.metrics.add(step, values | {"interrupted": interrupted}))
@@ -195,38 +195,38 @@ class Trainer:
     def _learning_rate(self, step: int) -> float:
         return self.run.lr * self.schedule(step)
 
-    def _given(self, step: int) -> Given:
+    def _step_inputs(self, step: int) -> StepInputs:
         """What tells a step from others."""
         processes, rank, micros = self.accelerator.num_processes, self.accelerator.process_index, self.run.accumulation
         shards = [
             self.batches.order.shard(step, micro * processes + rank, micros * processes) for micro in range(micros)
         ]
         share = 0.0 if self.average is None else self.average.share(step)
-        return Given(step, torch.stack(shards), self.batches.key(step), self._learning_rate(step), share)
+        return StepInputs(step, torch.stack(shards), self.batches.key(step), self._learning_rate(step), share)
 
-    def _learn(self, given: Given, progress: float) -> dict[str, Tensor]:
+    def _take_step(self, inputs: StepInputs, progress: float) -> dict[str, Tensor]:
         """One step on the device, which the host need not wait for."""
         for group in self.optimizer.param_groups:
-            group["lr"] = given.lr
+            group["lr"] = inputs.lr
         device, kept = self.accelerator.device, [buffer.clone() for buffer in self.statistics]
-        given = given._replace(indices=given.indices.to(device), key=given.key.to(device))
+        inputs = inputs._replace(indices=inputs.indices.to(device), key=inputs.key.to(device))
         totals: dict[str, Tensor] = {}
         for micro in range(self.run.accumulation):
-            for name, value in self._micro_batch(given, micro, progress).items():
+            for name, value in self._micro_batch(inputs, micro, progress).items():
                 totals[name] = totals[name] + value if name in totals else value
         values = {name: total / self.run.accumulation for name, total in totals.items()}
         values["gradient_norm"] = totals["gradient_norm"]  # only the last micro-batch has one
         values["skipped"] = totals["skipped"]
-        take_back(self.statistics, kept, values["skipped"])
+        restore_statistics(self.statistics, kept, values["skipped"])
         if self.average is not None:
-            self.average.update(self.model, given.share)
+            self.average.update(self.model, inputs.share)
         return values
 
-    def _micro_batch(self, given: Given, micro: int, progress: float) -> dict[str, Tensor]:
+    def _micro_batch(self, inputs: StepInputs, micro: int, progress: float) -> dict[str, Tensor]:
         """One forward and backward pass; with the last micro-batch of a step also the optimizer's."""
-        beat(given.step)
+        beat(inputs.step)
         limit = self.run.clip_norm
-        images, labels = self.batches.make(given.indices[micro], given.key)
+        images, labels = self.batches.make(inputs.indices[micro], inputs.key)
         norm = skipped = torch.zeros((), device=images.device, dtype=images.dtype)
         with self.accelerator.accumulate(self.replica):
             output: Output = self.replica(images, labels)

@@ -21,7 +21,7 @@ from capsnet_dist.record.record import open_record
 from capsnet_dist.run import Run
 from capsnet_dist.saved import checkpoint
 from capsnet_dist.train import Trainer
-from capsnet_dist.training.cuda_graph import Given
+from capsnet_dist.training.cuda_graph import StepInputs
 from capsnet_dist.training.guard import Guard
 from capsnet_dist.training.objective import loss_terms
 
@@ -39,8 +39,8 @@ PAPER = Run(
 class Unwatched(Trainer):
     """Neither beats for the watchdog nor looks whether the gradient is finite."""
 
-    def _micro_batch(self, given: Given, micro: int, progress: float) -> dict[str, Tensor]:
-        images, labels = self.batches.make(given.indices[micro], given.key)
+    def _micro_batch(self, inputs: StepInputs, micro: int, progress: float) -> dict[str, Tensor]:
+        images, labels = self.batches.make(inputs.indices[micro], inputs.key)
         output = self.replica(images, labels)
         terms = loss_terms(self.criteria, output, images, labels, progress)
         self.accelerator.backward(terms["loss"])

@@ -23,7 +23,7 @@ from capsnet_dist.optim.optimizers import adam, sgd
 from capsnet_dist.plugins import Output
 from capsnet_dist.run import check
 from capsnet_dist.train import train
-from capsnet_dist.training.cuda_graph import Given, StepGraph, Watched, captures
+from capsnet_dist.training.cuda_graph import StepGraph, StepInputs, Watched, captures
 from capsnet_dist.training.regions import compile_regions
 
 OUTPUT = Output(torch.tensor([[0.8, 0.3]]), torch.ones(1, 2, 4), torch.zeros(1, 1, 2, 2))
@@ -184,13 +184,13 @@ def step_graph(learn):
     said = []
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))])
     graph = StepGraph(learn, optimizer, torch.device("cpu"), said.append)
-    given = Given(0, torch.arange(4)[None], torch.tensor(7), 0.5, 0.25)
-    return lambda progress: graph(given, progress), said
+    inputs = StepInputs(0, torch.arange(4)[None], torch.tensor(7), 0.5, 0.25)
+    return lambda progress: graph(inputs, progress), said
 
 
 def test_a_step_is_taken_captured_and_replayed(no_gpu):
-    def learn(given, progress):
-        assert given.indices.tolist() == [[0, 1, 2, 3]] and (given.key, given.lr, given.share) == (7, 0.5, 0.25)
+    def learn(inputs, progress):
+        assert inputs.indices.tolist() == [[0, 1, 2, 3]] and (inputs.key, inputs.lr, inputs.share) == (7, 0.5, 0.25)
         no_gpu.append("taken")
         return {"late": torch.tensor(float(progress > 0.5))}
 
@@ -201,7 +201,7 @@ def test_a_step_is_taken_captured_and_replayed(no_gpu):
 
 @pytest.mark.parametrize("late", [0.0, 0.5])
 def test_no_step_is_replayed_that_changes_all_the_time(late, no_gpu):
-    take, said = step_graph(lambda given, progress: {"loss": torch.tensor(progress + 1 if progress >= late else 0.0)})
+    take, said = step_graph(lambda inputs, progress: {"loss": torch.tensor(progress + 1 if progress >= late else 0.0)})
     progresses = (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8)
     expected = [progress + 1 if progress >= late else 0.0 for progress in progresses]
     torch.testing.assert_close([take(progress)["loss"].item() for progress in progresses], expected)
@@ -209,10 +209,10 @@ def test_no_step_is_replayed_that_changes_all_the_time(late, no_gpu):
 
 
 def test_a_step_that_cannot_be_captured_is_taken_as_it_is(no_gpu):
-    def learn(given, progress):
+    def learn(inputs, progress):
         if "capture" in no_gpu and said == []:
             raise RuntimeError("operation not permitted when stream is capturing\nand more")
-        return {"lr": torch.as_tensor(given.lr)}
+        return {"lr": torch.as_tensor(inputs.lr)}
 
     take, said = step_graph(learn)
     assert [take(progress)["lr"].item() for progress in (0.0, 0.1, 0.2, 0.3, 0.4)] == [0.5] * 5

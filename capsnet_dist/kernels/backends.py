@@ -28,7 +28,7 @@ class Passes(Protocol):
         """The totals of an iteration, from V."""
         ...
 
-    def turn(self, gathered: Tensor) -> None:
+    def start_backward(self, gathered: Tensor) -> None:
         """Begin with the gradients of some iterations, given V of each."""
         ...
 
@@ -78,7 +78,7 @@ def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) ->
     if _fits_triton(poses, weight):
         from capsnet_dist.kernels.routing import triton
 
-        return triton.Kept(poses, weight, prior, leaky)
+        return triton.StoredCouplings(poses, weight, prior, leaky)
     if _fits_numba(poses, weight):
         from capsnet_dist.kernels.routing import numba
 

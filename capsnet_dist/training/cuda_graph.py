@@ -11,7 +11,7 @@ from torch import Tensor
 from capsnet_dist.run import Run
 
 
-class Given(NamedTuple):
+class StepInputs(NamedTuple):
     """What tells a step from others."""
 
     step: int
@@ -26,7 +26,7 @@ class Given(NamedTuple):
     """How far the moving average of the weights moves."""
 
 
-Learn = Callable[[Given, Any], dict[str, Tensor]]
+StepFunction = Callable[[StepInputs, Any], dict[str, Tensor]]
 """A step at some progress, and its metrics."""
 
 EAGER = 3  # steps before the capture: they compile kernels, and make the optimizer's state
@@ -59,62 +59,66 @@ class StepGraph:
     does anything else with the progress, or something in the step waits for the GPU, steps are taken as they are.
 
     Args:
-        learn: The step.
+        take_step: The step.
         optimizer: That of the step.
         device: Where it is taken.
         say: Tells the user.
     """
 
     def __init__(
-        self, learn: Learn, optimizer: torch.optim.Optimizer, device: torch.device, say: Callable[[str], object]
+        self,
+        take_step: StepFunction,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        say: Callable[[str], object],
     ) -> None:
-        self.learn, self.optimizer, self.device, self.say = learn, optimizer, device, say
+        self.take_step, self.optimizer, self.device, self.say = take_step, optimizer, device, say
         self.eager, self.given_up = EAGER, False
         self.graph: torch.cuda.CUDAGraph | None = None
         self.progress = Watched(0.0)
         self.integers = self.numbers = torch.empty(0)
         self.metrics: dict[str, Tensor] = {}
 
-    def __call__(self, given: Given, progress: float) -> dict[str, Tensor]:
+    def __call__(self, inputs: StepInputs, progress: float) -> dict[str, Tensor]:
         """Take the step; the metrics hold until the next one."""
         if self.given_up:
-            return self.learn(given, progress)
+            return self.take_step(inputs, progress)
         if self.eager == EAGER:
-            self.integers = torch.empty(given.indices.numel() + 1, dtype=torch.int64, device=self.device)
+            self.integers = torch.empty(inputs.indices.numel() + 1, dtype=torch.int64, device=self.device)
             self.numbers = torch.empty(2, device=self.device)
-        integers = torch.cat([given.indices.flatten(), given.key[None]]).pin_memory()
+        integers = torch.cat([inputs.indices.flatten(), inputs.key[None]]).pin_memory()
         self.integers.copy_(integers, non_blocking=True)
-        self.numbers.copy_(torch.tensor(given[3:]).pin_memory(), non_blocking=True)
-        held = Given(given.step, self.integers[:-1].view_as(given.indices), self.integers[-1], *self.numbers)
+        self.numbers.copy_(torch.tensor(inputs[3:]).pin_memory(), non_blocking=True)
+        held = StepInputs(inputs.step, self.integers[:-1].view_as(inputs.indices), self.integers[-1], *self.numbers)
         if self.eager:
             return self._as_it_is(held, progress)
         if self.graph is None or not self.progress.is_like(progress):
             self.graph = self._capture(held, progress)
         if self.graph is None:
-            return self.learn(given, progress)
+            return self.take_step(inputs, progress)
         self.graph.replay()
         return self.metrics
 
-    def _as_it_is(self, given: Given, progress: float) -> dict[str, Tensor]:
+    def _as_it_is(self, inputs: StepInputs, progress: float) -> dict[str, Tensor]:
         """Beside the default stream, so that nothing of a capture depends on it."""
         self.eager -= 1
         self.progress = Watched(progress)
         here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
         beside.wait_stream(here)
         with torch.cuda.stream(beside):
-            metrics = self.learn(given, self.progress)
+            metrics = self.take_step(inputs, self.progress)
         here.wait_stream(beside)
         self._look_at_progress()
         return metrics
 
-    def _capture(self, given: Given, progress: float) -> torch.cuda.CUDAGraph | None:
+    def _capture(self, inputs: StepInputs, progress: float) -> torch.cuda.CUDAGraph | None:
         self.progress, graph = Watched(progress), torch.cuda.CUDAGraph()
         asking = [group for group in self.optimizer.param_groups if "capturable" in group]  # SGD has nothing to ask
         for group in asking:
             group["capturable"] = True
         try:
             with torch.cuda.graph(graph):
-                self.metrics = self.learn(given, self.progress)
+                self.metrics = self.take_step(inputs, self.progress)
         except RuntimeError as error:  # nothing was computed yet
             self.optimizer.zero_grad()
             self._give_up(str(error).split("\n", maxsplit=1)[0])

@@ -58,7 +58,7 @@ def warm_up(
         buffer.copy_(buffers[name])
 
 
-def take_back(statistics: Sequence[Tensor], kept: Sequence[Tensor], skipped: Tensor) -> None:
+def restore_statistics(statistics: Sequence[Tensor], kept: Sequence[Tensor], skipped: Tensor) -> None:
     """Where a step was skipped, forget what its batch did to running statistics, without waiting for the device.
 
     Args:

@@ -129,7 +129,7 @@ def _of_samples(
 ) -> tuple[Tensor, ...]:
     """Those of poses, weight, prior and bias, from some of the samples."""
     passes = backends.routing(poses, weight, prior, rules.leaky)
-    passes.turn(gathered[first:])
+    passes.start_backward(gathered[first:])
     gs = torch.zeros_like(totals)
     gv, received = at_least_float32(gradient), torch.zeros_like(totals[0])
     for number in reversed(range(rules.iterations)):

@@ -62,7 +62,7 @@ class Recompute:
         """The totals of an iteration, from V."""
         return self.backend.total(*self.inputs, gathered, self.leaky)
 
-    def turn(self, gathered: Float[Tensor, "t b j d"]) -> None:
+    def start_backward(self, gathered: Float[Tensor, "t b j d"]) -> None:
         """Begin with the gradients of some iterations, given V of each."""
         self.gathered = gathered
 

@@ -15,7 +15,7 @@ from capsnet_dist.kernels.votes.triton_products import add_gradients, agreement,
 ROOM = 2**27  # numbers in the couplings that live at a time, 512 MB, unless a sample has more
 
 
-class Kept:
+class StoredCouplings:
     """Passes that keep couplings, and their gradients, while there are gradients to be made.
 
     Args:
@@ -49,7 +49,7 @@ class Kept:
             totals[some] = combine(poses, self.weight, c[0])
         return totals
 
-    def turn(self, gathered: Float[Tensor, "t b j d"]) -> None:
+    def start_backward(self, gathered: Float[Tensor, "t b j d"]) -> None:
         """Begin with the gradients of some iterations, given V of each."""
         iterations = len(gathered)
         self.gathered, self.left = gathered, [*range(iterations)]

@@ -13,8 +13,9 @@ from test_train import RUN
 
 import capsnet_dist.commands.compare
 from capsnet_dist import Capsules, Routing, Split, UserError, datasets, models, routings
+from capsnet_dist.analysis.comparison import Row
 from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
-from capsnet_dist.commands.compare import Row, compare, main
+from capsnet_dist.commands.compare import compare, compare_routings
 from capsnet_dist.config import import_plugins
 from capsnet_dist.processes.memory import peak_memory
 
@@ -154,7 +155,7 @@ def run(monkeypatch):
 
 def test_a_comparison_trains_every_routing_alike_and_outlives_those_that_fail(run, capsys):
     import_plugins("plugin.py")
-    rows = compare(run, ["dynamic", "halved", "impossible", "deadly"], 1, Path("out"), ["plugin.py"])
+    rows = compare_routings(run, ["dynamic", "halved", "impossible", "deadly"], 1, Path("out"), ["plugin.py"])
     assert [(row.routing, row.seeds) for row in rows] == [(n, s) for n, s in zip(NAMES, (1, 1, 0, 0), strict=True)]
     assert rows[2].problem == "this one never works" and "exit code 7" in rows[3].problem
     configs = [json.loads(Path(f"out/{name}-0/config.json").read_text()) for name in NAMES[:2]]
@@ -191,7 +192,7 @@ def tried(run, monkeypatch):
 
 
 def test_a_table_gives_mean_and_sample_deviation_over_the_seeds(run, tried, capsys):
-    (row,) = compare(run, ["dynamic"], 3, Path("out"))
+    (row,) = compare_routings(run, ["dynamic"], 3, Path("out"))
     assert row.accuracy == pytest.approx(0.9) and row.deviation == pytest.approx(0.1)  # of 0.8, 0.9 and 1
     assert (row.memory, row.parameters, row.entropy, row.dead) == (102.0, 12345, 0.5, 0.25)
     assert [run.seed for run in tried] == [0, 1, 2]
@@ -207,15 +208,9 @@ def test_a_table_gives_mean_and_sample_deviation_over_the_seeds(run, tried, caps
 
 
 def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried):
+    import_plugins("plugin.py")
     with pytest.raises(UserError, match="impossible failed: this one never works"):
-        main(
-            "dynamic, impossible,halved",
-            datasets("digits"),
-            seeds=1,
-            steps=7,
-            folder=Path("out"),
-            imports=["plugin.py"],
-        )
+        compare(data=datasets("digits"), routings="dynamic, impossible,halved", seeds=1, steps=7, folder=Path("out"))
     assert [run.model.options["routing"].name for run in tried] == ["dynamic", "impossible", "halved"]
     assert {(run.steps, run.data.name, run.model.options["kernel"]) for run in tried} == {(7, "digits", 3)}
     assert len(Path("out/comparison.md").read_text().splitlines()) == 2 + 3
@@ -231,20 +226,20 @@ def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried):
 )
 def test_what_cannot_be_compared_is_refused_before_any_work(run, names, seeds, message):
     with pytest.raises(UserError, match=message):
-        compare(run, names, seeds, Path("out"))
+        compare_routings(run, names, seeds, Path("out"))
     assert not Path("out").exists()
 
 
 def test_numbers_that_cannot_work_are_refused_before_any_work(run):
     with pytest.raises(UserError, match="--steps 0: must be at least 1"):
-        compare(replace(run, steps=0), ["dynamic"], 1, Path("out"))
+        compare_routings(replace(run, steps=0), ["dynamic"], 1, Path("out"))
     assert not Path("out").exists()
 
 
 def test_a_comparison_is_never_overwritten_and_started_only_once(run, monkeypatch):
     Path("out").mkdir()
     with pytest.raises(UserError, match="Choose another folder"):
-        compare(run, ["dynamic"], 1, Path("out"))
+        compare_routings(run, ["dynamic"], 1, Path("out"))
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="one process"):
-        compare(run, ["dynamic"], 1, Path("new"))
+        compare_routings(run, ["dynamic"], 1, Path("new"))

@@ -23,7 +23,7 @@ from test_train import RUN as DIGITS
 from test_weights import SMALL
 
 from capsnet_dist import UserError, build, config, datasets, load, models, optimizers, save, stems
-from capsnet_dist.commands.evaluate import evaluate_run, trained_on
+from capsnet_dist.commands.evaluate import evaluate, trained_on
 from capsnet_dist.config import command_line
 from capsnet_dist.data.idx import Published, read_idx
 from capsnet_dist.data.image_files import read_picture
@@ -629,7 +629,7 @@ def test_a_run_is_not_evaluated_by_a_broken_configuration(name, change, message)
     if name != "config.json":
         Path("net", name).write_text(change if isinstance(change, str) else json.dumps(change))
     with pytest.raises(UserError, match=re.escape(message)):
-        evaluate_run("net", trained_on("net"), "validation", json=False)
+        evaluate("net", data=trained_on("net"), split="validation")
 
 
 def test_a_run_folder_that_becomes_read_only_is_said_in_one_line(capfd):

@@ -1,31 +1,23 @@
 """Named plugins whose keyword-only arguments are their options.
 
-A plugin is an ordinary class or function. Its positional arguments describe the tensors it will see and come
-from whoever builds it; its keyword-only arguments are options, each with a default, and come from the user.
+A plugin is an ordinary class or function. Its positional arguments are structure: they describe the tensors it will
+see, and come from whoever builds it. Its keyword-only arguments are options, each with a default, set by the user.
 """
 
 import functools
 import importlib
-import inspect
 import sys
-import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.ranges import require
+from capsnet_dist.signature import Option, check_signature, options
 
 T = TypeVar("T")
 Plugin = TypeVar("Plugin", bound=Callable[..., Any])
-
-
-class Option(NamedTuple):
-    """One keyword-only argument of a plugin."""
-
-    type: Any
-    default: Any
 
 
 @dataclass(frozen=True)
@@ -64,12 +56,14 @@ class Registry(Generic[T]):
 
     Args:
         kind: What one plugin is called, in messages: "routing".
+        structure: Names of the positional arguments that it is built from, in their order.
         builtin: Module whose import registers our own plugins; imported on first use.
         group: Entry-point group in which other packages offer theirs; each is loaded when it is named.
     """
 
-    def __init__(self, kind: str, *, builtin: str, group: str) -> None:
+    def __init__(self, kind: str, *, structure: Sequence[str], builtin: str, group: str) -> None:
         self.kind = kind
+        self.structure = tuple(structure)
         self.group = group
         self._builtin = builtin
         self._plugins: dict[str, Callable[..., T]] = {}
@@ -79,13 +73,21 @@ class Registry(Generic[T]):
         """Decorate a class or function to make it available under `name`.
 
         Raises:
-            UserError: the name is taken, or an option has no type or no default.
+            UserError: the name is taken, the plugin takes more or fewer positional arguments than its kind is built
+                from, or an option cannot be set or saved: without a type or a default, or of a type that is not plain.
         """
+        if not isinstance(name, str) or not name or name.startswith("-"):
+            raise UserError(
+                f'a {self.kind} is registered under a name, as in register("my_{self.kind}"); got {name!r}.'
+            )
 
         def add(plugin: Plugin) -> Plugin:
+            try:
+                check_signature(plugin, self.kind, self.structure, Choice)
+            except UserError as error:
+                raise UserError(f"{self.kind} {name!r}: {error}") from error
             if name in self._plugins and _identity(self._plugins[name]) != _identity(plugin):
                 raise self._claimed_twice(name, [_owner(self._plugins[name]), _owner(plugin)])
-            self._check_options(name, plugin)
             self._plugins[name] = plugin
             return plugin
 
@@ -105,9 +107,7 @@ class Registry(Generic[T]):
 
     def options(self, name: str) -> dict[str, Option]:
         """Type and default of each option of a plugin."""
-        plugin = self[name]
-        types = option_types(plugin)
-        return {p.name: Option(types[p.name], p.default) for p in _keyword_only(plugin)}
+        return options(self[name])
 
     def owner(self, name: str) -> str:
         """The package and version, or the file, that brings a plugin: `capsnet_dist 0.1.0`."""
@@ -156,28 +156,11 @@ class Registry(Generic[T]):
     def _claimed_twice(self, name: str, owners: list[str]) -> UserError:
         return UserError(f"{self.kind} {name!r} is claimed by {' and by '.join(owners)}. Rename or uninstall one.")
 
-    def _check_options(self, name: str, plugin: Callable[..., Any]) -> None:
-        for parameter in inspect.signature(plugin).parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                raise UserError(f"{self.kind} {name!r}: **{parameter.name} hides its options; name each one.")
-        for parameter in _keyword_only(plugin):
-            if parameter.default is parameter.empty or parameter.annotation is parameter.empty:
-                raise UserError(f"{self.kind} {name!r}: option {parameter.name!r} needs a type and a default.")
 
-
-def option_types(plugin: Callable[..., Any]) -> dict[str, Any]:
-    """The type of each argument of a class or function, with its range."""
-    if isinstance(plugin, functools.partial):
-        return option_types(plugin.func)
-    return typing.get_type_hints(plugin.__init__ if inspect.isclass(plugin) else plugin, include_extras=True)
-
-
-def _keyword_only(plugin: Callable[..., Any]) -> list[inspect.Parameter]:
-    return [p for p in inspect.signature(plugin).parameters.values() if p.kind is p.KEYWORD_ONLY]
-
-
-def _identity(plugin: Callable[..., Any]) -> tuple[str, str]:
+def _identity(plugin: Callable[..., Any]) -> tuple[str, ...]:
     """Where a plugin was written: a notebook cell that is run again registers the same one anew."""
+    if isinstance(plugin, functools.partial):
+        return "partial", *_identity(plugin.func)
     return plugin.__module__, plugin.__qualname__
 
 
@@ -190,6 +173,8 @@ def _loaded(offer: EntryPoint) -> object:
 
 
 def _owner(plugin: Callable[..., Any] | None) -> str:
+    if isinstance(plugin, functools.partial):
+        return _owner(plugin.func)
     module = str(getattr(plugin, "__module__", "?"))
     package = module.partition(".")[0]
     try:

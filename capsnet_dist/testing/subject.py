@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from capsnet_dist.config import from_dict, to_dict
 from capsnet_dist.ranges import require as require_range
-from capsnet_dist.registry import Choice, Registry, option_types
+from capsnet_dist.registry import Choice, Registry
+from capsnet_dist.signature import option_types
 from capsnet_dist.testing.report import ChecksFailed, Law, OnFail, Report, Skipped, conduct, require, select
 
 Inputs = dict[str, Tensor]
@@ -78,7 +79,7 @@ class Subject(ABC):
         """
         if not inspect.isclass(self.plugin) and not inspect.isfunction(self.plugin):
             raise Skipped("a factory has no options of its own; check the class")
-        registry = Registry[Any](self.registry.kind, builtin=__name__, group="")
+        registry = Registry[Any](self.registry.kind, structure=self.registry.structure, builtin=__name__, group="")
         registry.register(self.name)(self.plugin)
         choice = registry(self.name, **(self.choice.options if self.choice else {}))
         again = from_dict(registry(self.name), json.loads(json.dumps(to_dict(choice))))

@@ -76,7 +76,7 @@ class Registry(Generic[T]):
             UserError: the name is taken, the plugin takes more or fewer positional arguments than its kind is built
                 from, or an option cannot be set or saved: without a type or a default, or of a type that is not plain.
         """
-        if not isinstance(name, str) or not name or name.startswith("-"):
+        if callable(name) or not name or name.startswith("-"):
             raise UserError(
                 f'a {self.kind} is registered under a name, as in register("my_{self.kind}"); got {name!r}.'
             )

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import itertools
 import typing
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -51,16 +52,17 @@ def check_signature(plugin: Callable[..., Any], kind: str, structure: Sequence[s
     """
     if not isinstance(plugin, functools.partial) and not inspect.isclass(plugin) and not inspect.isroutine(plugin):
         raise UserError(f"got {plugin!r}: register a class or a function.")
-    for fault in (*_structure_faults(plugin, kind, structure), *_option_faults(plugin, nested)):
+    for fault in itertools.chain(_structure_faults(plugin, kind, structure), _option_faults(plugin, nested)):
         raise UserError(fault)
 
 
 def _structure_faults(plugin: Callable[..., Any], kind: str, structure: Sequence[str]) -> Iterator[str]:
     parameters = inspect.signature(plugin).parameters.values()
     for p in parameters:
-        if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
-            hidden = "options" if p.kind is p.VAR_KEYWORD else "arguments"
-            yield f"{_inherited(plugin)}{p} hides its {hidden}; name each one."
+        if p.kind is p.VAR_POSITIONAL:
+            yield f"{_inherited(plugin)}*{p.name} hides its arguments; name each one."
+        if p.kind is p.VAR_KEYWORD:
+            yield f"{_inherited(plugin)}**{p.name} hides its options; name each one."
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     built = f"Built as {kind}({', '.join([*structure, '*', 'options'])})."
     misplaced = [
@@ -97,26 +99,24 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _option_faults(plugin: Callable[..., Any], nested: type) -> Iterator[str]:
-    parameters = _keyword_only(plugin)
-    for p in parameters:
+    parameters = {p.name: p for p in _keyword_only(plugin)}
+    for name, p in parameters.items():
         if p.default is p.empty or (p.annotation is p.empty and not isinstance(plugin, functools.partial)):
-            yield f"option {p.name!r} needs a type and a default."
-        if (
-            p.name in RESERVED
-            or p.name.startswith("_")
-            or p.name.removeprefix("no_") in {q.name for q in parameters} - {p.name}
-        ):
-            yield f"option {p.name!r} cannot be set on the command line: give it another name."
+            yield f"option {name!r} needs a type and a default."
+        negates = name.startswith("no_") and name.removeprefix("no_") in parameters  # --no-bias is --bias False
+        if name in RESERVED or name.startswith("_") or negates:
+            yield f"option {name!r} cannot be set on the command line: give it another name."
     try:
         known = options(plugin)
     except (NameError, KeyError) as error:
         yield f"the types of its signature cannot be read ({error}): import them where the program runs, too."
         return
     for name, (kind, default) in known.items():
+        written = inspect.formatannotation(bare(kind))
         if not _expressible(kind, nested):
-            yield f"option {name!r} has the type {inspect.formatannotation(bare(kind))}; it must be {EXPRESSIBLE}."
+            yield f"option {name!r} has the type {written}; it must be {EXPRESSIBLE}."
         if not _holds(kind, default, nested):
-            yield f"option {name!r} must be {inspect.formatannotation(bare(kind))}; its default is {default!r:.200}."
+            yield f"option {name!r} must be {written}; its default is {default!r:.200}."
 
 
 def _keyword_only(plugin: Callable[..., Any]) -> list[inspect.Parameter]:

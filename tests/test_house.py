@@ -83,6 +83,7 @@ FLOORS = [
     "routing layer stem loss optim data run",
     "plugins config",
     "registry votes",
+    "signature",
     "kernels geometry ranges files",
     "screen errors capsules",
 ]

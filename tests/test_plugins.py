@@ -1,17 +1,25 @@
 """Plugins of other packages and files: found by name, kept apart, and refused with the name of who brings them."""
 
+import dataclasses
+import functools
+import inspect
 import json
 import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
+import torch
 
-from capsnet_dist import Registry, UserError
+from capsnet_dist import Registry, Routing, UserError, losses, optimizers, routings
+from capsnet_dist.commands.main import main
 from capsnet_dist.config import import_plugins
 from capsnet_dist.plugins import REGISTRIES
+from capsnet_dist.ranges import Count, Counts, Positive
+from capsnet_dist.registry import Choice
 from capsnet_dist.routing import DynamicRouting
 
 DIGITS = Path(__file__).parents[1] / "recipes" / "digits.py"
@@ -25,7 +33,11 @@ from capsnet_dist.routing import DynamicRouting
 class Twin(DynamicRouting):
     """Dynamic routing by another name."""
 '''
-STUB = "class Stub:\n    def __init__(self, parts, wholes, dim, *, gain: float = 1.0): ...\n"
+POSITIONAL = """
+    def __init__(self, parts: int, part_dim: int, wholes: int, dim: int, gain: float = 1.0):
+        super().__init__(parts, part_dim, wholes, dim)
+"""
+STUB = "class Stub:\n    def __init__(self, parts, part_dim, wholes, dim, *, gain: float = 1.0): ...\n"
 
 
 def package(name, source, plugins):
@@ -57,7 +69,7 @@ def install(tmp_path, monkeypatch):
 @pytest.fixture
 def registry():
     """A registry that nobody else fills, with one plugin of our own."""
-    fresh = Registry("routing", builtin="capsnet_dist.routing", group=GROUP)
+    fresh = Registry("routing", structure=routings.structure, builtin="capsnet_dist.routing", group=GROUP)
     fresh.register("dynamic")(DynamicRouting)
     return fresh
 
@@ -133,7 +145,7 @@ def test_two_files_that_claim_a_name_are_both_named():
 
 def test_registering_again_from_the_same_place_replaces(registry):
     def cell(gain: float):
-        def even(parts: int, wholes: int, dim: int, *, gain: float = gain): ...
+        def even(parts: int, part_dim: int, wholes: int, dim: int, *, gain: float = gain): ...
 
         return registry.register("even")(even)
 
@@ -143,9 +155,45 @@ def test_registering_again_from_the_same_place_replaces(registry):
     assert registry("even").options == {"gain": 2.0}
 
 
-def no_type(parts, wholes, dim, *, gain=1.0): ...
-def no_default(parts, wholes, dim, *, gain: float): ...
-def any_word(parts, wholes, dim, **options): ...
+def no_type(parts, part_dim, wholes, dim, *, gain=1.0): ...
+def no_default(parts, part_dim, wholes, dim, *, gain: float): ...
+def any_word(parts, part_dim, wholes, dim, **options): ...
+def any_size(*sizes, gain: float = 1.0): ...
+def default(parts, part_dim, wholes, dim, gain: float = 1.0, *, bias: bool = True): ...
+def defaults(parts, part_dim, wholes, dim, gain: float = 1.0, bias: bool = True): ...
+def no_star(parts, part_dim, wholes, dim, gain: float): ...
+def in_place_of_structure(parts, part_dim, wholes, gain: float = 1.0): ...
+def given_anyway(parts, part_dim, wholes, dim=16, *, gain: float = 1.0): ...
+def too_few(parts, wholes, dim, *, gain: float = 1.0): ...
+def none_at_all(*, gain: float = 1.0): ...
+def called_name(parts, part_dim, wholes, dim, *, name: str = "x"): ...
+def called_self(parts, part_dim, wholes, dim, *, self: str = "x"): ...
+def private(parts, part_dim, wholes, dim, *, _gain: float = 1.0): ...
+def negated(parts, part_dim, wholes, dim, *, bias: bool = True, no_bias: bool = False): ...
+def unknown_type(parts, part_dim, wholes, dim, *, gain: "Absent" = 1.0): ...  # noqa: F821 # pyright: ignore
+def a_tensor(parts, part_dim, wholes, dim, *, gain: torch.Tensor = torch.ones(2)): ...
+def a_list(parts, part_dim, wholes, dim, *, gains: list[float] = [1.0]): ...  # noqa: B006
+def a_dictionary(parts, part_dim, wholes, dim, *, gains: dict[str, float] | None = None): ...
+def anything(parts, part_dim, wholes, dim, *, gain: Any = 1.0): ...
+def no_number(parts, part_dim, wholes, dim, *, gain: Positive = None): ...  # pyright: ignore
+def half(parts, part_dim, wholes, dim, *, count: Count = 2.5): ...  # pyright: ignore
+def yes(parts, part_dim, wholes, dim, *, count: int = True): ...
+def one_of_two(parts, part_dim, wholes, dim, *, mode: Literal["a", "b"] = "c"): ...  # pyright: ignore
+def a_name(parts, part_dim, wholes, dim, *, routing: Choice[Routing] = "dynamic"): ...  # pyright: ignore
+def numbers(parts, part_dim, wholes, dim, *, sizes: Counts = (1, 2.5)): ...  # pyright: ignore
+
+
+class WithoutInit(torch.nn.Module):
+    pass
+
+
+@dataclasses.dataclass
+class Data:
+    parts: int
+    part_dim: int
+    wholes: int
+    dim: int
+    gain: float = 1.0
 
 
 @pytest.mark.parametrize(
@@ -154,12 +202,107 @@ def any_word(parts, wholes, dim, **options): ...
         (no_type, "option 'gain' needs a type and a default"),
         (no_default, "option 'gain' needs a type and a default"),
         (any_word, r"\*\*options hides its options; name each one"),
+        (any_size, r"\*sizes hides its arguments; name each one"),
+        (WithoutInit, r"it has no __init__ of its own, and that of Module does not say .*\*args hides"),
+        (default, "`gain` is positional, so nobody can set it: make `gain` keyword-only: put `\\*,` before it"),
+        (defaults, "`gain`, `bias` are positional, .*: make `gain`, `bias` keyword-only: put `\\*,` before them"),
+        (functools.partial(default, bias=False), "make `gain` keyword-only: put `\\*,` before it"),
+        (no_star, "make `gain` keyword-only"),
+        (Data, r"`gain` is positional, .*write @dataclass\(kw_only=True\)"),
+        (in_place_of_structure, r"make `gain` keyword-only.*routing\(parts, part_dim, wholes, dim, \*, options\)"),
+        (given_anyway, "`dim` always comes from the builder: remove the default"),
+        (too_few, r"it takes only `parts`, `wholes`, `dim`.*routing\(parts, part_dim, wholes, dim, \*, options\)"),
+        (none_at_all, "it takes no positional argument: name all that it is built from"),
+        (functools.partial(too_few, gain=2.0), "it takes only `parts`, `wholes`, `dim`"),
+        (called_name, "option 'name' cannot be set on the command line: give it another name"),
+        (called_self, "option 'self' cannot be set"),
+        (private, "option '_gain' cannot be set"),
+        (negated, "option 'no_bias' cannot be set"),
+        (unknown_type, "types of its signature cannot be read .name 'Absent' is not defined"),
+        (a_tensor, "option 'gain' has the type torch.Tensor; it must be int, float"),
+        (a_list, "option 'gains' has the type list"),
+        (a_dictionary, "option 'gains' has the type dict"),
+        (anything, "option 'gain' has the type .*Any"),
+        (no_number, "option 'gain' must be float; its default is None"),
+        (half, "option 'count' must be int; its default is 2.5"),
+        (yes, "option 'count' must be int; its default is True"),
+        (one_of_two, r"option 'mode' must be .*Literal\['a', 'b'\]; its default is 'c'"),
+        (a_name, "option 'routing' must be .*Choice.*; its default is 'dynamic'"),
+        (numbers, "option 'sizes' must be tuple.*; its default is .1, 2.5."),
+        (DynamicRouting(7, 3, 5, 4), "register a class or a function"),
     ],
 )
-def test_options_must_be_named_with_a_type_and_a_default(registry, plugin, message):
+def test_what_nobody_could_set_or_save_is_not_registered(registry, plugin, message):
     with pytest.raises(UserError, match=f"routing 'odd'.*{message}"):
         registry.register("odd")(plugin)
     assert "odd" not in registry
+
+
+def plain(
+    parts,
+    part_dim,
+    wholes,
+    dim,
+    /,
+    *,
+    file: Path = Path("x"),
+    gain: Positive = 1,
+    limit: float | None = None,
+    mode: Literal["a", "b"] = "a",
+    routing: Choice[Routing] = routings("dynamic"),
+    routings: tuple[Choice[Routing], ...] = (),
+    sizes: Counts = (1, 2),
+    pair: tuple[int, str] = (1, "a"),
+): ...
+
+
+@dataclasses.dataclass(kw_only=True)
+class KeywordsOnly:
+    weight: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "plugin", "expected"),
+    [
+        (routings, plain, dict(inspect.signature(plain).parameters)),
+        (routings, functools.partial(DynamicRouting, iterations=2), {"iterations": 2}),
+        (losses, KeywordsOnly, {"weight": 1.0}),
+        (losses, type("Bare", (), {}), {}),
+        (optimizers, lambda parameters, lr: torch.optim.SGD(parameters, lr), {}),
+    ],
+)
+def test_classes_functions_and_partials_are_registered_alike(kind, plugin, expected):
+    fresh = Registry(kind.kind, structure=kind.structure, builtin="capsnet_dist.routing", group="none")
+    fresh.register("odd")(plugin)
+    assert fresh.options("odd").keys() >= {key for key in expected if key not in kind.structure}
+
+
+def test_a_partial_can_be_registered_again_and_does_not_pass_for_what_it_wraps(registry):
+    for iterations in (2, 4):
+        registry.register("again")(functools.partial(DynamicRouting, iterations=iterations))
+    assert registry("again").options["iterations"] == 4
+    with pytest.raises(UserError, match="'dynamic' is claimed by capsnet_dist .* and by capsnet_dist"):
+        registry.register("dynamic")(functools.partial(DynamicRouting, iterations=2))
+
+
+@pytest.mark.parametrize("name", [DynamicRouting, "", "-x"])
+def test_a_plugin_is_registered_under_a_name(registry, name):
+    with pytest.raises(UserError, match="under a name, as in register..my_routing"):
+        inspect.unwrap(Registry.register)(registry, name)  # whose annotations the tests would enforce
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_every_plugin_of_ours_is_built_from_the_structure_of_its_kind(registry):
+    for name in registry:
+        taken = [p for p in inspect.signature(registry[name]).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        assert tuple(p.name for p in taken) == registry.structure, name
+
+
+def test_an_option_that_is_not_keyword_only_ends_a_run_before_it_starts(capfd):
+    Path("odd.py").write_text(TWIN.replace('"twin"', '"odd"') + POSITIONAL)
+    with pytest.raises(SystemExit, match="2"):
+        main(["plugins", "--import", "odd.py"])
+    assert "Error: routing 'odd': `gain` is positional, so nobody can set it" in capfd.readouterr().err
 
 
 def test_an_unknown_option_is_answered_with_the_nearest(registry):

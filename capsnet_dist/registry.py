@@ -131,7 +131,7 @@ class Registry(Generic[T]):
         return self._load(offers[0])
 
     def __contains__(self, name: object) -> bool:
-        return name in self._plugins or name in self._offers()
+        return name in self._offers() or name in self._plugins  # in this order: the first imports our own plugins
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._offers(), *self._plugins}))

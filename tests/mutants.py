@@ -3,6 +3,8 @@
 Each list holds the plugin, the name of the law that must catch it, and words that the law must say.
 """
 
+import random
+
 import numpy as np
 import torch
 from torch.nn.functional import one_hot
@@ -301,9 +303,97 @@ class OptionOfAnotherType(Honest):
         super().__init__(parts, part_dim, wholes, dim, iterations=iterations)
 
 
+class OptionThatIsPositional(Honest):
+    def __init__(self, parts, part_dim, wholes, dim, iterations: int = 3):
+        super().__init__(parts, part_dim, wholes, dim, iterations=iterations)
+
+
 class OptionThatIsNoData(Honest):
     def __init__(self, parts, part_dim, wholes, dim, *, iterations: int = 3, gain: torch.Tensor = torch.ones(2)):
         super().__init__(parts, part_dim, wholes, dim, iterations=iterations)
+
+
+class SeedsTorch(Honest):
+    def start(self, votes, activations):
+        torch.manual_seed(0)
+        return super().start(votes, activations)
+
+
+class SeedsNumPyInTraining(Honest):
+    def start(self, votes, activations):
+        if self.training:
+            np.random.seed(0)
+        return super().start(votes, activations)
+
+
+class SeedsPythonWhenBuilt(Honest):
+    def __init__(self, parts, part_dim, wholes, dim, *, iterations: int = 3):
+        super().__init__(parts, part_dim, wholes, dim, iterations=iterations)
+        random.seed(0)
+
+
+class SeedsFromTheClock(Honest):
+    def start(self, votes, activations):
+        if self.training:
+            torch.seed()
+        return super().start(votes, activations)
+
+
+class GivesBackAnOldState(Honest):
+    def start(self, votes, activations):
+        if self.training:
+            torch.set_rng_state(torch.Generator().get_state())
+        return super().start(votes, activations)
+
+
+class NoiseFromPython(Honest):
+    def grow(self, logits, votes, poses):
+        return super().grow(logits, votes, poses) + 1e-9 * random.random()
+
+
+class ViewsItsInputs(Honest):
+    def start(self, votes, activations):
+        return super().start(votes, activations.view(-1).view(activations.shape))
+
+
+class AsItLiesInMemory(Honest):
+    def start(self, votes, activations):
+        votes.poses = votes.poses.as_strided(votes.poses.shape, torch.empty(votes.poses.shape).stride())
+        return super().start(votes, activations)
+
+
+class _ViewsItsGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(context, poses):
+        return poses.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient.view(-1).view(gradient.shape)
+
+
+class ViewsItsGradient(Honest):
+    def finish(self, poses):
+        found = super().finish(poses)
+        return found._replace(poses=_ViewsItsGradient.apply(found.poses))
+
+
+class GathersStatistics(Honest):
+    def __init__(self, parts, part_dim, wholes, dim, *, iterations: int = 3):
+        super().__init__(parts, part_dim, wholes, dim, iterations=iterations)
+        self.register_buffer("usual", torch.zeros(()))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def finish(self, poses):
+        if self.training:
+            self.steps += 1
+            self.usual.lerp_(poses.detach().abs().mean().to(self.usual), 0.1)
+        return super().finish(poses)
+
+
+class ScaledByTheBatchInTraining(Honest):
+    def squash(self, total):
+        return squash(total / (1 + total.square().mean()) if self.training else total)
 
 
 ROUTINGS = [
@@ -337,6 +427,17 @@ ROUTINGS = [
     (NoiseFromTorch, "evaluation_draws_nothing", "of torch moved"),
     (NoiseFromTorch, "evaluation_repeats", "a second call"),
     (NoiseFromNumPy, "evaluation_draws_nothing", "of NumPy moved"),
+    (NoiseFromPython, "evaluation_repeats", "a second call"),
+    (SeedsTorch, "process_stays_untouched", "a step of training seeds the random state of torch"),
+    (SeedsNumPyInTraining, "process_stays_untouched", "a step of training seeds the random state of NumPy"),
+    (SeedsPythonWhenBuilt, "process_stays_untouched", "its construction seeds the random state of Python"),
+    (SeedsFromTheClock, "process_stays_untouched", "a step of training seeds the random state of torch"),
+    (GivesBackAnOldState, "process_stays_untouched", "a step of training seeds the random state of torch"),
+    (ViewsItsInputs, "memory_layout_changes_nothing", "raised RuntimeError: view size is not compatible"),
+    (AsItLiesInMemory, "memory_layout_changes_nothing", "transposed inputs"),
+    (ViewsItsGradient, "memory_layout_changes_nothing", "raised RuntimeError: view size is not compatible"),
+    (GathersStatistics, "batches_leave_no_statistics", "depend on the batch trained on: usual"),
+    (ScaledByTheBatchInTraining, "training_keeps_samples_apart", "sample 0 among others"),
     (BatchOfThree, "shapes_fit", ""),
     (LengthsNotSquashed, "activations_are_in_range", "poses of 1 give activations from"),
     (ActivationsThatSayNothing, "activations_are_in_range", "makes_activations is False"),
@@ -353,8 +454,9 @@ ROUTINGS = [
     (FirstPartFirst, "permuting_parts_changes_nothing", "in another order"),
     (StopsEarly, "exports_with_any_batch", "raised"),
     (OptionWithoutType, "options_are_plain_data", "option 'iterations' needs a type"),
-    (OptionOfAnotherType, "options_are_plain_data", "gain must be float"),
-    (OptionThatIsNoData, "options_are_plain_data", "not JSON serializable"),
+    (OptionOfAnotherType, "options_are_plain_data", "option 'gain' must be float"),
+    (OptionThatIsNoData, "options_are_plain_data", "option 'gain' has the type torch.Tensor"),
+    (OptionThatIsPositional, "options_are_plain_data", "make `iterations` keyword-only"),
 ]
 
 
@@ -429,6 +531,35 @@ class FrozenWeight(HonestLayer):
         return DenseCapsules.forward(frozen, capsules)
 
 
+class LayerSeeds(HonestLayer):
+    def forward(self, capsules):
+        torch.manual_seed(0)
+        return super().forward(capsules)
+
+
+class LayerViews(HonestLayer):
+    def forward(self, capsules):
+        poses = capsules.poses.view(-1, self.inputs.dim).view(capsules.poses.shape)
+        return super().forward(capsules._replace(poses=poses))
+
+
+class LayerGathersStatistics(HonestLayer):
+    def __init__(self, inputs: Grid, *, wholes: int = 4):
+        super().__init__(inputs, wholes=wholes)
+        self.register_buffer("usual", torch.zeros(()), persistent=False)
+
+    def forward(self, capsules):
+        if self.training:
+            self.usual.copy_(capsules.poses.detach().mean())
+        return super().forward(capsules)
+
+
+class LayerNormalisesInTraining(HonestLayer):
+    def forward(self, capsules):
+        poses = capsules.poses
+        return super().forward(capsules._replace(poses=poses - poses.mean(dim=0) if self.training else poses))
+
+
 LAYERS = [
     (WrongGrid, "grid_is_what_comes_out", "poses are (3, 4, 6)"),
     (ForgetsItsInputs, "grid_is_what_comes_out", "says that its inputs are"),
@@ -440,6 +571,10 @@ LAYERS = [
     (LongCapsules, "activations_are_in_range", "activations from"),
     (UnsafeDivision, "values_and_gradients_stay_finite", "poses times 0"),
     (CentredOverTheBatch, "samples_are_independent", "sample 0 alone"),
+    (LayerSeeds, "process_stays_untouched", "seeds the random state of torch"),
+    (LayerViews, "memory_layout_changes_nothing", "raised RuntimeError: view size is not compatible"),
+    (LayerGathersStatistics, "batches_leave_no_statistics", "depend on the batch trained on: usual"),
+    (LayerNormalisesInTraining, "training_keeps_samples_apart", "sample 0 among others"),
     (FrozenWeight, "gradients_reach_parameters", "weight (absent)"),
 ]
 
@@ -535,6 +670,29 @@ class LossOptionWithoutType(HonestLoss):
         super().__init__(weight=weight)
 
 
+class LossSeeds(HonestLoss):
+    def mean(self, each):
+        torch.manual_seed(0)
+        return each.mean()
+
+
+class LossViews(HonestLoss):
+    def each(self, output, images, labels, progress):
+        return super().each(output._replace(scores=output.scores.view(-1).view(-1, 5)), images, labels, progress)
+
+
+class LossCountsClasses(torch.nn.Module):
+    def __init__(self, *, weight: float = 1.0):
+        super().__init__()
+        self.honest = HonestLoss(weight=weight)
+        self.register_buffer("counts", torch.zeros(5))
+
+    def forward(self, output, images, labels, progress):
+        if self.training:
+            self.counts += one_hot(labels, 5).sum(dim=0)
+        return self.honest(output, images, labels, progress)
+
+
 LOSSES = [
     (SumOverTheBatch, "loss_is_a_mean_over_samples", "the mean of its halves"),
     (OneForEachSample, "terms_are_named_scalars", "distance has the shape (3,)"),
@@ -549,5 +707,8 @@ LOSSES = [
     (NeedsAReconstruction, "lives_without_a_reconstruction", "raised TypeError"),
     (CountsItsCalls, "evaluation_repeats", "a second call"),
     (LossDrawsNumbers, "evaluation_draws_nothing", "of torch moved"),
+    (LossSeeds, "process_stays_untouched", "seeds the random state of torch"),
+    (LossViews, "memory_layout_changes_nothing", "raised RuntimeError: view size is not compatible"),
+    (LossCountsClasses, "batches_leave_no_statistics", "depend on the batch trained on: counts"),
     (LossOptionWithoutType, "options_are_plain_data", "option 'weight' needs a type"),
 ]

@@ -1,10 +1,16 @@
 """The checker: honest plugins pass it, each planted mistake is caught by the law that is meant for it."""
 
 import functools
+import gc
 import json
+import os
+import random
 import re
+import sys
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mutants import LAYERS, LOSSES, ROUTINGS, Honest, HonestLayer, HonestLoss, NoRouting, SignSlip
@@ -24,6 +30,9 @@ from capsnet_dist.testing import (
     routing,
     run,
 )
+from capsnet_dist.testing.global_state import SETTINGS
+
+KINDS = ["routing", "layer", "loss"]
 
 
 @parametrize_with_routing_checks([routings(name) for name in routings])
@@ -76,10 +85,83 @@ def test_a_mistake_in_a_loss_is_caught(mutant, law, words):
     caught(check_loss(mutant, only=[law], on_fail="report"), words)
 
 
+ALONE = {"process_stays_untouched", "memory_layout_changes_nothing"}
+ALONE |= {"batches_leave_no_statistics", "training_keeps_samples_apart"}
+SLOW = {"gradients_are_exact", "gradients_stay_finite", "extremes_stay_finite_under_autocast", "exports_with_any_batch"}
+
+
+@pytest.mark.parametrize(
+    ("check", "cases", "laws"),
+    [
+        (check_routing, ROUTINGS, routing.LAWS),
+        (check_layer, LAYERS, layer.LAWS),
+        (check_loss, LOSSES, loss.LAWS),
+    ],
+    ids=KINDS,
+)
+def test_a_mistake_in_what_a_plugin_leaves_behind_breaks_no_other_law(check, cases, laws):
+    quick = [law.name for law in laws if law.name not in SLOW]
+    firsts = {law: mutant for mutant, law, _ in reversed(cases) if law in ALONE}
+    assert len(firsts) >= 3
+    for law, mutant in firsts.items():
+        results = check(mutant, only=quick, on_fail="report").results
+        assert [r.name for r in results if r.status not in ("passed", "skipped")] == [law], mutant
+
+
+CHANGES = {
+    "the default dtype": lambda: torch.set_default_dtype(torch.float64),
+    "the default device": lambda: torch.set_default_device("meta"),
+    "the gradient mode": lambda: torch.set_grad_enabled(False),
+    "autocast on the CPU": lambda: torch.set_autocast_enabled("cpu", True),
+    "autocast on CUDA": lambda: torch.set_autocast_dtype("cuda", torch.bfloat16),
+    "the cache of autocast": lambda: torch.set_autocast_cache_enabled(False),
+    "the number of threads": lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    "deterministic algorithms": lambda: torch.use_deterministic_algorithms(True),
+    "anomaly detection": lambda: torch.autograd.set_detect_anomaly(True),
+    "the precision of float32 products": lambda: torch.set_float32_matmul_precision("high"),
+    "TF32 in cuBLAS": lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    "TF32 in cuDNN": lambda: setattr(torch.backends.cudnn, "allow_tf32", False),
+    "whether cuDNN is used": lambda: setattr(torch.backends.cudnn, "enabled", False),
+    "the benchmarks of cuDNN": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+    "determinism in cuDNN": lambda: setattr(torch.backends.cudnn, "deterministic", True),
+    "NumPy's handling of errors": lambda: np.seterr(all="ignore"),
+    "the filters of warnings": lambda: warnings.simplefilter("ignore"),
+    "the environment variables": lambda: os.environ.update(SECRET="do not print me"),
+    "the working directory": lambda: os.chdir(Path.cwd().parent),
+    "the recursion limit": lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 1),
+    "the garbage collector": gc.disable,
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_changed_setting_is_told_and_put_back(name):
+    class Careless(HonestLoss):
+        def mean(self, each):
+            CHANGES[name]()
+            return each.mean()
+
+    before = {key: setting.read() for key, setting in SETTINGS.items()}
+    (result,) = check_loss(Careless, only=["process_stays_untouched"], on_fail="report").results
+    assert result.status == "failed"
+    assert re.match(f"a step of training changes .*{name}", result.message)
+    assert "do not print me" not in result.message
+    assert {key: setting.read() for key, setting in SETTINGS.items()} == before
+
+
+def test_a_setting_that_is_changed_for_a_while_is_no_matter():
+    class Careful(HonestLoss):
+        def mean(self, each):
+            with torch.random.fork_rng(devices=[]), torch.enable_grad(), torch.autocast("cpu", enabled=False):
+                torch.manual_seed(0)
+                return each.mean()
+
+    assert not check_loss(Careful, only=["process_stays_untouched"]).failed
+
+
 @pytest.mark.parametrize(
     ("laws", "cases"),
     [(routing.LAWS, ROUTINGS), (layer.LAWS, ROUTINGS + LAYERS), (loss.LAWS, ROUTINGS + LOSSES)],
-    ids=["routing", "layer", "loss"],
+    ids=KINDS,
 )
 def test_every_law_has_caught_something(laws, cases):
     assert {law.name for law in laws} <= {law for _, law, _ in cases}
@@ -167,10 +249,20 @@ def test_an_unknown_check_is_answered_with_the_nearest(names):
         check_routing(Honest, **names)
 
 
-def test_checking_leaves_the_random_state_alone():
+def test_checking_leaves_the_random_states_alone():
+    class Seeding(Honest):
+        def start(self, votes, activations):
+            torch.manual_seed(5)
+            np.random.seed(5)
+            random.seed(5)
+            return super().start(votes, activations)
+
     before = torch.get_rng_state()
-    check_routing(Honest, only=["shapes_fit", "agreement_gets_the_larger_share"])
+    numbers = np.random.get_state()[1].copy()
+    check_routing(Seeding, only=["shapes_fit", "agreement_gets_the_larger_share"])
     assert torch.equal(torch.get_rng_state(), before)
+    assert (np.random.get_state()[1] == numbers).all()
+    assert random.getstate()[1][:-1] != random.Random(5).getstate()[1][:-1]  # the tests' type checker draws from it
 
 
 SOURCE = """

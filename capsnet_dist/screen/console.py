@@ -27,10 +27,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             table.add_row(*map(Text, row))
         Console().print(table)
         return
-    widths = [max(len(row[index]) for row in [columns, *rows]) for index in range(len(columns))]
+    widths = [_width([len(row[index]) for row in [columns, *rows]]) for index in range(len(columns))]
     for row in [columns, *rows]:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write(line.rstrip() + "\n")
+
+
+def _width(lengths: Sequence[int]) -> int:
+    """How wide a column is: as its longest cell, but for those that stick out, which push aside their own line only."""
+    filled = sorted(filter(None, lengths)) or [0]
+    limit = max(2 * filled[len(filled) // 2], 24)
+    return max(length for length in filled if length <= limit)
 
 
 def say(notice: str) -> None:

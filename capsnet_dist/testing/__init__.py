@@ -1,8 +1,9 @@
 """Checks that every plugin must pass, for those who write one (after scikit-learn's check_estimator)."""
 
+from capsnet_dist.testing.law import Broken
 from capsnet_dist.testing.layer import check_layer
 from capsnet_dist.testing.loss import check_loss
-from capsnet_dist.testing.report import Broken, ChecksFailed, Report, Result
+from capsnet_dist.testing.report import ChecksFailed, Report, Result
 from capsnet_dist.testing.routing import check_routing, parametrize_with_routing_checks
 from capsnet_dist.testing.target import check_target, run
 

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.plugins import Layer, Routing, layers
 from capsnet_dist.testing.common import MODULE_LAWS, gradients
-from capsnet_dist.testing.report import Law, OnFail, Report, require
+from capsnet_dist.testing.conduct import OnFail, check
+from capsnet_dist.testing.law import Law, require
+from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing import NONE
 from capsnet_dist.testing.routing_values import require_float32_under_autocast
-from capsnet_dist.testing.subject import Inputs, Subject, Target, check
+from capsnet_dist.testing.subject import Inputs, Subject, Target
 
 BELOW = Grid(types=2, height=5, width=4, dim=16)  # 16 numbers are a vector, or a 4 x 4 matrix
 

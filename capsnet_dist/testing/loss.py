@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Loss, Output, losses
 from capsnet_dist.testing.common import LAWS as COMMON_LAWS
-from capsnet_dist.testing.report import Law, OnFail, Report, Skipped, require, require_same
+from capsnet_dist.testing.conduct import OnFail, check
+from capsnet_dist.testing.law import Law, Skipped, require, require_same
+from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing import NONE
-from capsnet_dist.testing.subject import Inputs, Subject, Target, check
+from capsnet_dist.testing.subject import Inputs, Subject, Target
 
 CLASSES = 5
 

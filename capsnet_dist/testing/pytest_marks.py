@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from capsnet_dist.testing.report import Broken, Law, conduct, select
+from capsnet_dist.testing.conduct import conduct
+from capsnet_dist.testing.law import Broken, Law, select
 from capsnet_dist.testing.subject import Subject
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from capsnet_dist.testing import routing_relations, routing_values
 from capsnet_dist.testing.common import MODULE_LAWS
+from capsnet_dist.testing.conduct import OnFail, check
+from capsnet_dist.testing.law import Law
 from capsnet_dist.testing.pytest_marks import parametrize
-from capsnet_dist.testing.report import Law, OnFail, Report
+from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing_subject import RoutingSubject
-from capsnet_dist.testing.subject import Target, check
+from capsnet_dist.testing.subject import Target
 
 LAWS: tuple[Law[Any], ...] = (*routing_values.LAWS, *routing_relations.LAWS, *MODULE_LAWS)
 NONE: Mapping[str, str] = MappingProxyType({})

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.errors import UserError
 from capsnet_dist.geometry import Windows
-from capsnet_dist.testing.report import Law, Skipped, require, require_same
+from capsnet_dist.testing.law import Law, Skipped, require, require_same
 from capsnet_dist.testing.routing_subject import RoutingSubject, Sizes, Watched
 
 PLANTED = Sizes(parts=48, part_dim=1, wholes=4, dim=8)  # parts enough to outweigh any prior

@@ -9,7 +9,7 @@ from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.layer import DenseCapsules
 from capsnet_dist.plugins import Layer
 from capsnet_dist.testing.common import gradients
-from capsnet_dist.testing.report import Broken, Law, require, require_same
+from capsnet_dist.testing.law import Broken, Law, require, require_same
 from capsnet_dist.testing.routing_subject import RoutingSubject, Sizes
 from capsnet_dist.testing.subject import Inputs
 from capsnet_dist.votes import Votes

@@ -4,7 +4,8 @@ import functools
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
+from inspect import Parameter
 from typing import Any, ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from capsnet_dist.config import from_dict, to_dict
 from capsnet_dist.ranges import require as require_range
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.signature import option_types
-from capsnet_dist.testing.report import ChecksFailed, Law, OnFail, Report, Skipped, conduct, require, select
+from capsnet_dist.testing.law import Skipped, require
 
 Inputs = dict[str, Tensor]
 Target = Callable[..., Any] | Choice[Any]
@@ -26,6 +27,9 @@ class Subject(ABC):
 
     Args:
         target: What to test.
+
+    Attributes:
+        made: What was built last, or the target.
     """
 
     registry: ClassVar[Registry[Any]]
@@ -35,6 +39,7 @@ class Subject(ABC):
     def __init__(self, target: Target) -> None:
         self.choice: Choice[Any] | None = target if isinstance(target, Choice) else None
         self.plugin = target.registry[target.name] if isinstance(target, Choice) else target
+        self.made: Any = self.plugin
         whole = self.plugin.func if isinstance(self.plugin, functools.partial) else self.plugin
         self.name: str = self.choice.name if self.choice else getattr(whole, "__name__", repr(whole))
 
@@ -53,11 +58,13 @@ class Subject(ABC):
     def construct(self, *structure: Any, **options: Any) -> Any:
         """Build the plugin, as a choice does: options outside the range of their type are refused."""
         if self.choice:
-            return self.choice.replace(**options).build(*structure)
+            self.made = self.choice.replace(**options).build(*structure)
+            return self.made
         types = option_types(self.plugin) if options else {}
         for name, value in options.items():
             require_range(types.get(name), value, name)
-        return self.plugin(*structure, **options)
+        self.made = self.plugin(*structure, **options)
+        return self.made
 
     def probe(
         self, *, seed: int = 0, dtype: torch.dtype = torch.float64, stirred: bool = True, **options: Any
@@ -77,7 +84,11 @@ class Subject(ABC):
         Raises:
             UserError: an option has no type or no default, or its default is not of its type.
         """
-        if not inspect.isclass(self.plugin) and not inspect.isfunction(self.plugin):
+        kinds = {parameter.kind for parameter in inspect.signature(self.plugin).parameters.values()}
+        whole = inspect.isclass(self.plugin) or (
+            inspect.isfunction(self.plugin) and Parameter.VAR_POSITIONAL not in kinds
+        )
+        if not whole:
             raise Skipped("a factory has no options of its own; check the class")
         registry = Registry[Any](self.registry.kind, structure=self.registry.structure, builtin=__name__, group="")
         registry.register(self.name)(self.plugin)
@@ -97,20 +108,3 @@ def stir(module: nn.Module) -> nn.Module:
         for parameter in module.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return module
-
-
-def check(
-    subject: Subject,
-    laws: Iterable[Law[Any]],
-    only: Iterable[str] | None,
-    expected_failures: Mapping[str, str],
-    on_fail: OnFail,
-) -> Report:
-    """Try the laws on a plugin, which may say itself which of them it breaks by design, in `expected_failures`."""
-    laws = list(laws)
-    expected = {**getattr(subject.plugin, "expected_failures", {}), **expected_failures}
-    select(laws, expected)
-    report = Report(subject.registry.kind, subject.name, conduct(subject, select(laws, only), expected))
-    if on_fail == "raise" and report.failed:
-        raise ChecksFailed(report)
-    return report

@@ -1,6 +1,8 @@
 """Checks by name, for the command line: `capsnet-dist check my_routing.py:MyRouting`."""
 
+import contextlib
 import inspect
+import itertools
 import json as json_format
 import sys
 from collections.abc import Callable, Iterable
@@ -10,6 +12,7 @@ from capsnet_dist.config import import_plugins
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.plugins import Layer, Routing, layers, losses, routings
 from capsnet_dist.registry import Choice
+from capsnet_dist.screen.console import print_table
 from capsnet_dist.testing.layer import check_layer
 from capsnet_dist.testing.loss import check_loss
 from capsnet_dist.testing.report import Report
@@ -79,7 +82,8 @@ def run(target: str, json: bool = False, *, only: Iterable[str] | None = None) -
     Raises:
         UserError: as `check_target`.
     """
-    report = check_target(target, only=only)
+    with contextlib.redirect_stdout(sys.stderr):  # what the plugin prints is no part of the report
+        report = check_target(target, only=only)
     if json:
         sys.stdout.write(json_format.dumps(report.to_dict(), indent=2) + "\n")
     else:
@@ -88,18 +92,24 @@ def run(target: str, json: bool = False, *, only: Iterable[str] | None = None) -
 
 
 def _print(report: Report) -> None:
+    """A table that fits a terminal; elsewhere one line for a result, and the law below it."""
+    columns = ("check", "result", "what was seen, and the law")
+    rows = [(result.name, result.status, lines) for result, lines in report.told().items()]
+    if not sys.stdout.isatty():
+        lines = [[(name, status, seen[0]), *(("", "", line) for line in seen[1:])] for name, status, seen in rows]
+        print_table(columns, list(itertools.chain(*lines)))
+        sys.stdout.write(f"{report.summary}\n")
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"{report.kind} {report.name}", title_justify="left", show_edge=False)
-    for heading in ("check", "result"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("what was seen, and the law")
-    for result in report.results:
-        law = result.law if result.status in ("failed", "noted") else ""
-        seen = Text("\n".join(line for line in (result.message, law) if line))
-        table.add_row(Text(result.name), Text(result.status, style=COLORS[result.status]), seen)
+    table = Table(*columns[:2], title=f"{report.kind} {report.name}", title_justify="left", show_edge=False)
+    for column in table.columns:
+        column.no_wrap = True
+    table.add_column(columns[2])
+    for name, status, seen in rows:
+        table.add_row(Text(name), Text(status, style=COLORS[status]), Text("\n".join(filter(None, seen))))
     console = Console()
     console.print(table)
     console.print(Text(report.summary))

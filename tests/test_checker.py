@@ -3,6 +3,7 @@
 import functools
 import gc
 import json
+import logging
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import torch
 from mutants import LAYERS, LOSSES, ROUTINGS, Honest, HonestLayer, HonestLoss, NoRouting, SignSlip
 
 from capsnet_dist import UserError, layers, losses, routings
+from capsnet_dist.config import import_plugins
 from capsnet_dist.ranges import Count
 from capsnet_dist.testing import (
     Broken,
@@ -263,6 +265,127 @@ def test_checking_leaves_the_random_states_alone():
     assert torch.equal(torch.get_rng_state(), before)
     assert (np.random.get_state()[1] == numbers).all()
     assert random.getstate()[1][:-1] != random.Random(5).getstate()[1][:-1]  # the tests' type checker draws from it
+
+
+WRONG = """
+import warnings
+
+import torch
+from capsnet_dist import Capsules, Routing, lengths, squash
+
+
+class AlwaysSingle(Routing):
+    def forward(self, votes, activations):
+        print("called")
+        warnings.warn("a word from the plugin")
+        logits = torch.zeros(len(activations), self.parts, self.wholes)
+        poses = squash(votes.combine(logits.softmax(dim=-1)))
+        return Capsules(poses, lengths(poses))
+
+
+class Inherits(AlwaysSingle):
+    def extra_repr(self):
+        return ""
+
+
+def factory(*sizes):
+    return AlwaysSingle(*sizes)
+"""
+LINE = WRONG.splitlines().index("        poses = squash(votes.combine(logits.softmax(dim=-1)))") + 1
+
+
+@pytest.fixture
+def wrong(monkeypatch):
+    """A file whose routing is always in float32, in the working folder."""
+    Path("wrong.py").write_text(WRONG)
+    return "wrong.py"
+
+
+@pytest.mark.filterwarnings("ignore:a word")
+@pytest.mark.parametrize("name", ["AlwaysSingle", "Inherits", "factory"])
+def test_an_error_is_told_with_the_line_of_the_file_that_led_to_it(wrong, name):
+    target = f"{wrong}:{name}" if name != "factory" else vars(import_plugins(wrong))[name]
+    check_it = check_target if isinstance(target, str) else functools.partial(check_routing, on_fail="report")
+    (result,) = check_it(target, only=["couplings_are_shares"]).results
+    assert (result.file, result.line) == (wrong, LINE)
+    assert result.seen.startswith(f"{wrong}:{LINE}: it raised RuntimeError: expected scalar type Double")
+
+
+@pytest.mark.filterwarnings("ignore:a word")
+def test_one_mistake_is_told_once(wrong, capsys):
+    report = check_target(f"{wrong}:AlwaysSingle")
+    same = [result.name for result in report.results if result.same_as == "shapes_fit"]
+    broken = [result.name for result in report.results if result.status in ("failed", "noted")]
+    assert set(broken) - set(same) == {"shapes_fit", "agreement_gets_the_larger_share"} - set(same)
+    assert len(same) > 15
+    assert f"and {len(same)} more for the same reason" in str(report)
+    assert str(report).count("expected scalar type") == 1
+    assert len(str(report).splitlines()) <= 7
+    capsys.readouterr()  # what the plugin printed
+    assert run(f"{wrong}:AlwaysSingle", json=True) == 1
+    printed = json.loads(capsys.readouterr().out)
+    assert [result["name"] for result in printed["results"] if result["same_as"] == "shapes_fit"] == same
+    first = printed["results"][0]
+    assert (first["name"], first["file"], first["line"], first["same_as"]) == ("shapes_fit", wrong, LINE, None)
+
+
+def test_the_first_law_that_is_told_is_one_that_failed():
+    class NoReshape(Honest):
+        def start(self, votes, activations):
+            raise TypeError("always")
+
+    laws = ["wholes_compete_across_positions", "iterations_count", "shapes_fit"]
+    noted, failed, other = check_routing(NoReshape, only=laws, on_fail="report").results
+    assert (noted.status, noted.same_as) == ("noted", "iterations_count")
+    assert (failed.same_as, other.same_as) == (None, "iterations_count")
+
+
+def test_laws_that_see_the_same_are_told_once():
+    class Silent(Honest):
+        def finish(self, poses):
+            return super().finish(poses.detach())
+
+        def __init__(self, parts, part_dim, wholes, dim, *, iterations: int = 3):
+            super().__init__(parts, part_dim, wholes, dim, iterations=iterations)
+            self.bias = torch.nn.Parameter(torch.zeros(()))
+
+    laws = ["gradients_reach_inputs", "gradients_reach_parameters"]
+    first, second = check_routing(Silent, only=laws, on_fail="report").results
+    assert (first.message, second.same_as) == ("no output carries a gradient", first.name)
+
+
+def test_nothing_is_logged_and_a_warning_is_said_once(wrong):
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    loggers = [logging.getLogger(name) for name in ("torch", "torch._subclasses.fake_tensor")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            check_target(f"{wrong}:AlwaysSingle", only=["exports_with_any_batch", "shapes_fit", "evaluation_repeats"])
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+    assert not records
+    assert [str(warning.message) for warning in caught] == ["a word from the plugin"]
+    assert caught[0].lineno == WRONG.splitlines().index('        warnings.warn("a word from the plugin")') + 1
+
+
+@pytest.mark.filterwarnings("ignore:a word")
+def test_in_a_pipe_a_result_is_one_line(wrong, capsys):
+    run(f"{wrong}:AlwaysSingle", only=["shapes_fit", "couplings_are_shares", "gradients_reach_parameters"])
+    error = "it raised RuntimeError: expected scalar type Double but found Float"
+    law = "Wholes come as batch x wholes x dim, with an activation each, also where a size is 1 and poses are matrices."
+    assert capsys.readouterr().out.splitlines() == [
+        "check                       result   what was seen, and the law",
+        f"shapes_fit                  failed   wrong.py:{LINE}: {error}",
+        f"                                     {law}",
+        "                                     and 1 more for the same reason",
+        "gradients_reach_parameters  skipped  it has no parameters",
+        "routing AlwaysSingle: 2 failed, 1 skipped",
+    ]
 
 
 SOURCE = """

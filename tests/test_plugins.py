@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -283,6 +284,14 @@ def test_a_partial_can_be_registered_again_and_does_not_pass_for_what_it_wraps(r
     assert registry("again").options["iterations"] == 4
     with pytest.raises(UserError, match="'dynamic' is claimed by capsnet_dist .* and by capsnet_dist"):
         registry.register("dynamic")(functools.partial(DynamicRouting, iterations=2))
+
+
+def test_a_name_of_our_own_is_known_before_anything_else_was_asked(monkeypatch):
+    fresh = Registry("routing", structure=routings.structure, builtin="our_own", group=GROUP)
+    monkeypatch.setitem(sys.modules, "where_it_is_kept", SimpleNamespace(routings=fresh))
+    monkeypatch.syspath_prepend(Path.cwd())
+    Path("our_own.py").write_text(TWIN.replace("from capsnet_dist import", "from where_it_is_kept import"))
+    assert "twin" in fresh
 
 
 @pytest.mark.parametrize("name", [DynamicRouting, "", "-x"])

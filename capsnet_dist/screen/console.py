@@ -36,7 +36,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _width(lengths: Sequence[int]) -> int:
     """How wide a column is: as its longest cell, but for those that stick out, which push aside their own line only."""
     filled = sorted(filter(None, lengths)) or [0]
-    limit = max(2 * filled[len(filled) // 2], 24)
+    limit = max(2 * filled[len(filled) // 2], 40)
     return max(length for length in filled if length <= limit)
 
 

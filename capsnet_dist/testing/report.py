@@ -1,6 +1,6 @@
 """What came of checking a plugin."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -29,6 +29,14 @@ class Result(NamedTuple):
     def seen(self) -> str:
         """What was seen, with the place: `my_routing.py:12: it raised …`."""
         return f"{self.file}:{self.line}: {self.message}" if self.file else self.message
+
+    @property
+    def lines(self) -> list[str]:
+        """What people read of it: what was seen, and the law if it is broken."""
+        return [self.seen, self.law] if self.status in ("failed", "noted") else [self.seen]
+
+    def __str__(self) -> str:
+        return _indented(self, self.lines)
 
 
 class ChecksFailed(AssertionError):
@@ -74,17 +82,17 @@ class Report:
         return {"kind": self.kind, "name": self.name, "passed": not self.failed, "results": results}
 
     def __str__(self) -> str:
-        shown = [
-            "\n    ".join([f"{result.status:8} {result.name}: {lines[0]}", *lines[1:]])
-            for result, lines in self.told().items()
-            if result.status not in ("passed", "skipped")
-        ]
+        told = self.told().items()
+        shown = [_indented(result, lines) for result, lines in told if result.status not in ("passed", "skipped")]
         return "\n".join([self.summary, *shown])
 
     def _lines(self, result: Result) -> list[str]:
-        law = [result.law] if result.status in ("failed", "noted") else []
         others = sum(other.same_as == result.name for other in self.results)
-        return [result.seen, *law, *([f"and {others} more for the same reason"] if others else [])]
+        return [*result.lines, *([f"and {others} more for the same reason"] if others else [])]
+
+
+def _indented(result: Result, lines: Sequence[str]) -> str:
+    return "\n    ".join([f"{result.status:8} {result.name}: {lines[0]}", *lines[1:]])
 
 
 def group(results: Iterable[Result]) -> tuple[Result, ...]:

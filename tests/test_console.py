@@ -1,0 +1,27 @@
+"""Tables where nobody looks at a terminal: whatever a program can cut, and a person read in `less`."""
+
+from capsnet_dist.screen.console import print_table
+
+
+def lines(capsys, columns, rows):
+    print_table(columns, rows)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_columns_are_as_wide_as_their_text(capsys):
+    assert lines(capsys, ["name", "n"], [["a", "1"], ["longer", "22"]]) == ["name    n", "a       1", "longer  22"]
+
+
+def test_a_long_cell_pushes_aside_its_own_line_only(capsys):
+    rows = [["short", "x"], ["a rather long cell that nobody else in this column needs", "y"], ["", "z"]]
+    shown = lines(capsys, ["name", "n"], rows)
+    assert shown == ["name   n", "short  x", f"{rows[1][0]}  y", "       z"]
+
+
+def test_long_cells_are_aligned_where_all_are_long(capsys):
+    rows = [["/a/folder/with/a/long/name/one.png", "1"], ["/a/folder/with/a/long/name/eleven.png", "2"]]
+    assert {line.rindex(end) for line, end in zip(lines(capsys, ["file", "n"], rows)[1:], "12", strict=True)} == {39}
+
+
+def test_no_line_ends_in_blanks(capsys):
+    assert lines(capsys, ["a", "b"], [["x", ""], ["", ""]]) == ["a  b", "x", ""]

@@ -72,7 +72,7 @@ def _structure_faults(plugin: Callable[..., Any], kind: str, structure: Sequence
     ]
     if misplaced:
         are = "is positional, so nobody can set it" if len(misplaced) == 1 else "are positional, so nobody can set them"
-        yield f"{_listed(misplaced)} {are}: {_keyword_only_mend(plugin, misplaced)}. {built}"
+        yield f"{_listed(misplaced)} {are}. {_keyword_only_mend(plugin, misplaced)}. {built}"
     if unused := [p.name for p in positional if p.default is not p.empty]:
         yield f"{_listed(unused)} always comes from the builder: remove the default, which is never used. {built}"
     if len(positional) < len(structure):
@@ -82,8 +82,8 @@ def _structure_faults(plugin: Callable[..., Any], kind: str, structure: Sequence
 
 def _keyword_only_mend(plugin: Callable[..., Any], misplaced: Sequence[str]) -> str:
     if dataclasses.is_dataclass(plugin):
-        return "write @dataclass(kw_only=True)"
-    return f"make {_listed(misplaced)} keyword-only: put `*,` before {'it' if len(misplaced) == 1 else 'them'}"
+        return "Write @dataclass(kw_only=True)"
+    return f"Make {_listed(misplaced)} keyword-only: put `*,` before {'it' if len(misplaced) == 1 else 'them'}"
 
 
 def _inherited(plugin: Callable[..., Any]) -> str:

@@ -456,7 +456,7 @@ ROUTINGS = [
     (OptionWithoutType, "options_are_plain_data", "option 'iterations' needs a type"),
     (OptionOfAnotherType, "options_are_plain_data", "option 'gain' must be float"),
     (OptionThatIsNoData, "options_are_plain_data", "option 'gain' has the type torch.Tensor"),
-    (OptionThatIsPositional, "options_are_plain_data", "make `iterations` keyword-only"),
+    (OptionThatIsPositional, "options_are_plain_data", "Make `iterations` keyword-only"),
 ]
 
 

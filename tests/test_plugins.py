@@ -205,12 +205,12 @@ class Data:
         (any_word, r"\*\*options hides its options; name each one"),
         (any_size, r"\*sizes hides its arguments; name each one"),
         (WithoutInit, r"it has no __init__ of its own, and that of Module does not say .*\*args hides"),
-        (default, "`gain` is positional, so nobody can set it: make `gain` keyword-only: put `\\*,` before it"),
-        (defaults, "`gain`, `bias` are positional, .*: make `gain`, `bias` keyword-only: put `\\*,` before them"),
-        (functools.partial(default, bias=False), "make `gain` keyword-only: put `\\*,` before it"),
-        (no_star, "make `gain` keyword-only"),
-        (Data, r"`gain` is positional, .*write @dataclass\(kw_only=True\)"),
-        (in_place_of_structure, r"make `gain` keyword-only.*routing\(parts, part_dim, wholes, dim, \*, options\)"),
+        (default, "`gain` is positional, so nobody can set it. Make `gain` keyword-only: put `\\*,` before it"),
+        (defaults, "`gain`, `bias` are positional, .*\\. Make `gain`, `bias` keyword-only: put `\\*,` before them"),
+        (functools.partial(default, bias=False), "Make `gain` keyword-only: put `\\*,` before it"),
+        (no_star, "Make `gain` keyword-only"),
+        (Data, r"`gain` is positional, .*Write @dataclass\(kw_only=True\)"),
+        (in_place_of_structure, r"Make `gain` keyword-only.*routing\(parts, part_dim, wholes, dim, \*, options\)"),
         (given_anyway, "`dim` always comes from the builder: remove the default"),
         (too_few, r"it takes only `parts`, `wholes`, `dim`.*routing\(parts, part_dim, wholes, dim, \*, options\)"),
         (none_at_all, "it takes no positional argument: name all that it is built from"),
@@ -305,6 +305,14 @@ def test_every_plugin_of_ours_is_built_from_the_structure_of_its_kind(registry):
     for name in registry:
         taken = [p for p in inspect.signature(registry[name]).parameters.values() if p.kind is not p.KEYWORD_ONLY]
         assert tuple(p.name for p in taken) == registry.structure, name
+
+
+def test_the_guide_says_what_each_kind_is_built_from():
+    guide = (DIGITS.parents[1] / "docs" / "plugins.md").read_text(encoding="utf-8")
+    for registry in REGISTRIES:
+        built = ", ".join([*registry.structure, "*", "options"])
+        name = registry.group.partition(".")[2]
+        assert f"| `{name}` | `{registry.kind}({built})` |" in guide
 
 
 def test_an_option_that_is_not_keyword_only_ends_a_run_before_it_starts(capfd):

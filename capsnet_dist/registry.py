@@ -151,7 +151,10 @@ class Registry(Generic[T]):
         except Exception as error:
             message = f"{self.kind} {offer.name!r} comes from {_distribution(offer)}, which failed to import: {error!r}"
             raise UserError(message) from error
-        return self.register(offer.name)(plugin)
+        try:
+            return self.register(offer.name)(plugin)
+        except UserError as error:
+            raise UserError(f"{error} It comes from {_distribution(offer)}.") from error
 
     def _claimed_twice(self, name: str, owners: list[str]) -> UserError:
         return UserError(f"{self.kind} {name!r} is claimed by {' and by '.join(owners)}. Rename or uninstall one.")

@@ -115,6 +115,16 @@ class StateOutsideTheStateDict(Honest):
         return logits + votes.agreement(poses) / self.temperature
 
 
+class AverageOutsideTheStateDict(Honest):
+    usual = 0.0
+
+    def grow(self, logits, votes, poses):
+        if not self.training:
+            return super().grow(logits, votes, poses)
+        self.usual = 0.9 * self.usual + poses.detach().abs().mean()
+        return super().grow(logits, votes, poses) / self.usual
+
+
 class SignSlip(Honest):
     def grow(self, logits, votes, poses):
         return logits - votes.agreement(poses)
@@ -407,7 +417,8 @@ ROUTINGS = [
     (ZeroByZero, "values_stay_finite", "poses of zero"),
     (RootOfZero, "gradients_stay_finite", "poses of zero"),
     (ExponentialTooLarge, "values_stay_finite", "poses of 1e4"),
-    (StateOutsideTheStateDict, "weights_rebuild_the_function", "built anew and loaded"),
+    (StateOutsideTheStateDict, "weights_rebuild_the_function", "built anew and loaded, in evaluation"),
+    (AverageOutsideTheStateDict, "weights_rebuild_the_function", "built anew and loaded, in training"),
     (SignSlip, "agreement_gets_the_larger_share", "in evaluation it gets 0.06"),
     (NoRouting, "agreement_gets_the_larger_share", "0.25 of each part"),
     (NoRouting, "iterations_count", "1 and 2 iterations differ by 0"),

@@ -122,6 +122,13 @@ def test_a_package_that_fails_to_import_is_named_and_hinders_no_other(install, r
     assert registry("dynamic").name == "dynamic"
 
 
+def test_a_package_whose_plugin_is_refused_is_named(install, registry):
+    install("early_capsules", STUB.replace("*, ", ""), early="Stub")
+    with pytest.raises(UserError, match="`gain` is positional.* It comes from early_capsules 1.2"):
+        registry("early")
+    assert registry("dynamic").name == "dynamic"
+
+
 def test_two_packages_that_claim_a_name_are_both_named(install, registry):
     install("first_capsules", STUB, same="Stub")
     install("second_capsules", STUB, same="Stub")

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from capsnet_dist.testing.global_state import seed
 from capsnet_dist.testing.law import Law, Skipped, require, require_same
 from capsnet_dist.testing.side_effects import (
     batches_leave_no_statistics,
@@ -100,7 +101,15 @@ def weights_rebuild_the_function(subject: Subject) -> None:
         trained.train()(*subject.inputs(seed=1).values())  # what moves in training must be saved too
         saved = save({key: x.contiguous() for key, x in trained.state_dict().items()})
         fresh.load_state_dict(load(saved))
-        require_same(fresh(*inputs.values()), trained.eval()(*inputs.values()), "built anew and loaded")
+        for training in (False, True):
+            found, expected = (_seeded(probe.train(training), inputs) for probe in (fresh, trained))
+            require_same(found, expected, f"built anew and loaded, in {'training' if training else 'evaluation'}")
+
+
+def _seeded(probe: nn.Module, inputs: Inputs) -> list[Tensor]:
+    """The outputs, with the same random numbers each time."""
+    seed(0)
+    return list(probe(*inputs.values()))
 
 
 def options_are_plain_data(subject: Subject) -> None:

@@ -1,7 +1,6 @@
 """Training: one loop, the same for one process and for many."""
 
 import math
-import os
 import sys
 from typing import Any, cast
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from capsnet_dist.config import command_line
 from capsnet_dist.data.batches import Batches
-from capsnet_dist.errors import UserError, user_errors
+from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.plugins import Image, Model, Output, Split
 from capsnet_dist.processes.launching import make_accelerator, part_at_exit, shortfall
@@ -22,6 +21,7 @@ from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run, check
 from capsnet_dist.saved import checkpoint
 from capsnet_dist.saved.state import wanted_tensors
+from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.training.cuda_graph import StepFunction, StepGraph, StepInputs, captures
 from capsnet_dist.training.ema import MovingAverage
 from capsnet_dist.training.evaluation import GivenUp, evaluate
@@ -32,6 +32,7 @@ from capsnet_dist.training.regions import compile_regions
 from capsnet_dist.training.splits import load_splits
 from capsnet_dist.training.state import TrainingState
 from capsnet_dist.training.step_metrics import StepMetrics, sum_over_processes
+from capsnet_dist.world import place
 
 __all__ = ["Run", "Trainer", "main", "train"]
 
@@ -49,7 +50,7 @@ def train(run: Run) -> dict[str, float]:
         UserError: the configuration cannot work.
         SystemExit: it was interrupted; what was trained so far is saved, to go on from.
     """
-    check(run, int(os.environ.get("WORLD_SIZE", "1")))
+    check(run, place().world_size)
     with (
         fast_paths(not run.exact),
         interruption(run.max_time) as interrupted,  # around the record: no signal ends it before it is closed

@@ -13,10 +13,10 @@ from test_train import RUN
 
 from capsnet_dist import UserError, config, routings
 from capsnet_dist.config import command_line
-from capsnet_dist.errors import user_errors
 from capsnet_dist.plugins import REGISTRIES
 from capsnet_dist.ranges import require
 from capsnet_dist.run import check
+from capsnet_dist.screen.ending import user_errors
 
 
 def test_json_round_trip_is_exact():
@@ -101,7 +101,7 @@ def test_only_rank_0_says_what_is_wrong_with_the_command_line(monkeypatch, capsy
 
 def test_other_ranks_wait_until_rank_0_has_spoken(monkeypatch):
     waited = []
-    monkeypatch.setattr("capsnet_dist.errors.time", SimpleNamespace(sleep=waited.append))
+    monkeypatch.setattr("capsnet_dist.screen.ending.time", SimpleNamespace(sleep=waited.append))
     monkeypatch.setenv("RANK", "1")
     for words in (["--lrr", "1"], ["--model.routing", "ems"]):
         with pytest.raises(SystemExit), user_errors():

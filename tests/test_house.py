@@ -85,7 +85,9 @@ FLOORS = [
     "registry votes",
     "signature",
     "kernels geometry ranges files",
-    "screen errors capsules",
+    "screen capsules",
+    "world",
+    "errors",
 ]
 """From the roof down: each package and each module beside them."""
 

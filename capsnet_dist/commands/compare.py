@@ -4,7 +4,6 @@ Every run is a process of its own, so that its memory and its speed are not thos
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from capsnet_dist.registry import Choice
 from capsnet_dist.run import Run, check
 from capsnet_dist.saved import weights
 from capsnet_dist.train import train
+from capsnet_dist.world import world_size
 
 TRY = "from capsnet_dist.commands.compare import try_alone; try_alone()"
 
@@ -78,7 +78,7 @@ def compare_routings(
     """
     if seeds < 1 or not routings:
         raise UserError(f"{seeds} seeds of {len(routings)} routings: there must be at least one of each.")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if world_size() > 1:
         raise UserError("A comparison starts its own runs: start it as one process.")
     check(run, 1)
     for name in routings:

@@ -8,10 +8,10 @@ from importlib import import_module
 from typing import Any
 
 from capsnet_dist.config import command_line
-from capsnet_dist.errors import user_errors
 from capsnet_dist.plugins import datasets
 from capsnet_dist.registry import Choice
 from capsnet_dist.screen.console import notices
+from capsnet_dist.screen.ending import user_errors
 
 COMMANDS = ("predict", "evaluate", "plugins", "check", "compare", "bench")
 """Each is a function in a module of its own, which is imported when it is named."""

@@ -6,7 +6,6 @@ import functools
 import inspect
 import io
 import itertools
-import os
 import sys
 import typing
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -17,6 +16,7 @@ from capsnet_dist.config import entries, from_dict, import_plugins, is_nested, n
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import read_json
 from capsnet_dist.registry import Choice
+from capsnet_dist.world import speaks
 
 C = TypeVar("C")
 
@@ -81,7 +81,7 @@ def command(
     words = _words(argv)
     for source in _values(words, "--import"):
         import_plugins(source)
-    how: dict[str, Any] = {"registry": _rules(), "console_outputs": _is_first()}
+    how: dict[str, Any] = {"registry": _rules(), "console_outputs": speaks()}
     if name not in names:
         known = {name: _annotated(function(name)) for name in names}
         tyro.extras.subcommand_cli_from_dict(known, prog="capsnet-dist", args=argv, description=description, **how)
@@ -93,15 +93,10 @@ def command(
     tyro.cli(bound, prog=f"capsnet-dist {name}", args=argv[1:], **how)
 
 
-def _is_first() -> bool:
-    """Whether this process speaks for all of them."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 @contextlib.contextmanager
 def _said_once() -> Generator[None]:
     """Let rank 0 alone say what tyro has to say: its `console_outputs` does not silence bad values."""
-    silence = io.StringIO() if not _is_first() else None
+    silence = io.StringIO() if not speaks() else None
     with contextlib.ExitStack() as stack:
         for redirect in (contextlib.redirect_stdout, contextlib.redirect_stderr) if silence else ():
             stack.enter_context(redirect(silence))

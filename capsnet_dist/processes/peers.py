@@ -10,8 +10,10 @@ from pathlib import Path
 
 from torch import distributed
 from torch.distributed import PrefixStore, Store, TCPStore  # pyright: ignore[reportPrivateImportUsage]  # documented
+from torch.distributed.distributed_c10d import _get_default_store  # pyright: ignore[reportPrivateUsage]
 
 from capsnet_dist.errors import ProcessLost
+from capsnet_dist.world import rank, world_size
 
 PATIENCE = 2.0  # seconds for the others to answer: timeouts end within milliseconds, watchdogs look once a second
 WAITS, WORKS = "waits", "works"
@@ -27,8 +29,10 @@ class Peers:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.rank, self.world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        self._store = PrefixStore(f"capsnet_dist-{next(_trainings)}", launcher_store(timedelta(seconds=60)))
+        self.rank, self.world = rank(), world_size()
+        store = _get_default_store().clone()  # asked beside the training, which may be waiting in its own
+        store.set_timeout(timedelta(seconds=60))
+        self._store = PrefixStore(f"capsnet_dist-{next(_trainings)}", store)
         self._store.set(f"place/{self.rank}", f"process {os.getpid()} on {socket.gethostname()}")
         if folder is not None:
             self._store.set("folder", str(folder.resolve()))

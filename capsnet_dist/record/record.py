@@ -1,7 +1,6 @@
 """What a run says and leaves behind: run folder, progress and tracker, all on rank 0."""
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -29,6 +28,7 @@ from capsnet_dist.saved import checkpoint, weights
 from capsnet_dist.saved.checkpoint import Checkpoint
 from capsnet_dist.saved.state import Wanted
 from capsnet_dist.screen.progress import Progress, progress, say
+from capsnet_dist.world import rank
 
 OF_THE_OCCASION = {"run_dir", "dry_run", "resume", "strict_resume", "max_time", "progress", "command", "started"}
 """What may differ when a run is repeated or resumed."""
@@ -272,7 +272,7 @@ class MainRecord(Record):
 
 def open_record(run: Run) -> Record:
     """The record of this process: written by rank 0 alone."""
-    return MainRecord(run) if int(os.environ.get("RANK", "0")) == 0 else Record(run)
+    return MainRecord(run) if rank() == 0 else Record(run)
 
 
 def _repeatable(run: Run) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import psutil
 import torch
 
+from capsnet_dist.world import speaks
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -26,7 +28,7 @@ def say(text: str) -> None:
     Raises:
         BrokenPipeError: nobody reads it any more, as after `2>&1 | head`.
     """
-    if int(os.environ.get("RANK", "0")) != 0:
+    if not speaks():
         return
     if _bar_console is None:
         try:

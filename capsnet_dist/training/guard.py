@@ -8,6 +8,7 @@ from capsnet_dist.processes.launching import end_with_launcher
 from capsnet_dist.processes.peers import Peers, is_lost_peer
 from capsnet_dist.processes.watchdog import Watchdog
 from capsnet_dist.record.record import Record
+from capsnet_dist.world import rank, world_size
 
 
 class Guard:
@@ -21,7 +22,7 @@ class Guard:
     """
 
     def __init__(self, timeout: float) -> None:
-        self._world, self._rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+        self._world, self._rank = world_size(), rank()
         self._peers: Peers | None = None
         label = f"Rank {self._rank} (process {os.getpid()})"
         self._watchdog = Watchdog(timeout, label, ends=self._world > 1, each_look=self._look)

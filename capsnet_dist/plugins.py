@@ -4,7 +4,8 @@ Axes: `b` batch, `i` part, `j` whole, `p` pose size of a part, `d` pose size of 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -157,6 +158,17 @@ class Model(nn.Module, ABC):
         """Images from given class capsules; None where the network has no decoder."""
         return None
 
+    @contextmanager
+    def evaluating(self) -> Generator[None]:
+        """Be in evaluation mode for a while; then each part is in its mode of before, also after an error."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
     @torch.no_grad()
     def predict(self, images: Tensor) -> Prediction:
         """Classify any number of images, b x c x h x w: uint8, or floating point in [0, 1].
@@ -170,10 +182,8 @@ class Model(nn.Module, ABC):
         if images.is_floating_point() and images.numel() and not (images.min() >= 0 and images.max() <= 1):
             raise UserError("Floating point images must lie in [0, 1]; divide pixels of 0 to 255 by 255.")
         parameter = next(self.parameters())
-        was_training = self.training
-        self.eval()
-        scores = [self(to_unit(chunk.to(parameter.device), parameter.dtype)).scores for chunk in images.split(256)]
-        self.train(was_training)
+        with self.evaluating():
+            scores = [self(to_unit(chunk.to(parameter.device), parameter.dtype)).scores for chunk in images.split(256)]
         joined = torch.cat(scores)
         labels = joined.argmax(dim=-1)
         return Prediction(labels, joined, [self.classes[label] for label in labels.tolist()])

@@ -12,8 +12,9 @@ from capsnet_dist.data.batches import Batches
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.plugins import Image, Model, Output, Split
-from capsnet_dist.processes.launching import make_accelerator, part_at_exit, shortfall
+from capsnet_dist.processes.launching import make_accelerator, part_at_exit
 from capsnet_dist.processes.memory import keep_freed_memory
+from capsnet_dist.processes.requests import remarks
 from capsnet_dist.processes.signals import Interruption, interruption
 from capsnet_dist.processes.watchdog import beat
 from capsnet_dist.record.record import Record, open_record
@@ -26,6 +27,7 @@ from capsnet_dist.training.cuda_graph import StepFunction, StepGraph, StepInputs
 from capsnet_dist.training.ema import MovingAverage
 from capsnet_dist.training.evaluation import GivenUp, evaluate
 from capsnet_dist.training.guard import Guard
+from capsnet_dist.training.isolation import isolated
 from capsnet_dist.training.network import build_network
 from capsnet_dist.training.objective import loss_terms, rehearse, restore_statistics, step_if_finite, warm_up
 from capsnet_dist.training.regions import compile_regions
@@ -52,6 +54,7 @@ def train(run: Run) -> dict[str, float]:
     """
     check(run, place().world_size)
     with (
+        isolated(),
         fast_paths(not run.exact),
         interruption(run.max_time) as interrupted,  # around the record: no signal ends it before it is closed
         open_record(run) as record,

@@ -33,11 +33,11 @@ def place() -> Place:
         UserError: the variables of the launcher are no numbers, or contradict each other.
     """
     size = world_size()
-    if size > 1 and not _have_met() and _number(RANK) is None:
+    if size > 1 and not have_met() and number(RANK) is None:
         raise UserError(f"WORLD_SIZE={size}, but RANK is not set: a launcher sets both. Unset it to train alone.")
     if size < 1 or rank() >= size:
         raise UserError(f"RANK={rank()}, WORLD_SIZE={size}: must be at least 1 process, each with a rank below that.")
-    local_rank, local_size = _number(LOCAL_RANK), _number(LOCAL_WORLD_SIZE)
+    local_rank, local_size = number(LOCAL_RANK), number(LOCAL_WORLD_SIZE)
     if size == 1 or os.environ.get("MASTER_ADDR") in THIS_MACHINE:  # all of them are here
         local_rank, local_size = rank() if local_rank is None else local_rank, local_size or size
     return Place(rank(), size, local_rank, local_size)
@@ -49,7 +49,7 @@ def rank() -> int:
     Raises:
         UserError: the variable that tells it holds no number.
     """
-    return distributed.get_rank() if _have_met() else _number(RANK) or 0
+    return distributed.get_rank() if have_met() else number(RANK) or 0
 
 
 def world_size() -> int:
@@ -58,9 +58,9 @@ def world_size() -> int:
     Raises:
         UserError: the variable that tells it holds no number.
     """
-    if _have_met():
+    if have_met():
         return distributed.get_world_size()
-    size = _number(WORLD_SIZE)
+    size = number(WORLD_SIZE)
     return 1 if size is None else size
 
 
@@ -72,18 +72,23 @@ def speaks() -> bool:
         return True
 
 
-def _have_met() -> bool:
+def have_met() -> bool:
+    """Whether the processes are joined, by a training or by whoever called it."""
     return distributed.is_available() and distributed.is_initialized()
 
 
-def _number(names: tuple[str, ...]) -> int | None:
-    """The first of these variables that is set; as for Accelerate, a negative number is none."""
+def number(names: tuple[str, ...]) -> int | None:
+    """The first of some variables that is set; as for Accelerate, a negative number is none.
+
+    Raises:
+        UserError: it holds no number.
+    """
     for name in names:
         value = os.environ.get(name, "-1")
         try:
-            number = int(value)
+            found = int(value)
         except ValueError as error:
             raise UserError(f"{name}={value!r}: must be an integer, as a launcher sets it, or unset.") from error
-        if number >= 0:
-            return number
+        if found >= 0:
+            return found
     return None

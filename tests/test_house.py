@@ -117,7 +117,7 @@ def test_the_trainer_knows_no_concrete_plugin():
     [
         (
             "accelerate",
-            ["training", "processes.launching", "record.trackers", "commands.evaluate"],
+            ["training", "processes.launching", "processes.requests", "record.trackers"],
         ),
         ("tyro", ["config.command_line"]),
         ("triton", ["kernels"]),

@@ -17,8 +17,8 @@ from test_docs import _only_check
 from test_train import RUN
 
 from capsnet_dist import UserError
-from capsnet_dist.processes import launching
-from capsnet_dist.processes.launching import shortfall
+from capsnet_dist.processes import requests
+from capsnet_dist.processes.requests import shortfall
 from capsnet_dist.train import train
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ CPU = {"ACCELERATE_USE_CPU": "true"}
 JOB = {"SLURM_JOB_ID": "42", "SLURM_JOB_NODELIST": "node-[1-2]", "SLURM_NNODES": "2", "SLURM_CPUS_PER_TASK": "3"}
 WITNESS = """
 from accelerate import Accelerator
-from capsnet_dist.processes.launching import shortfall
+from capsnet_dist.processes.requests import shortfall
 
 processes = Accelerator().num_processes
 print(f"{processes} {shortfall(processes)}\\n", end="", flush=True)
@@ -178,7 +178,7 @@ def test_what_was_asked_is_read_as_the_launcher_reads_it(words, asked, monkeypat
     for name, number in (("four", 4), ("gpus", "gpu")):
         Path(f"{name}.yaml").write_text(f"distributed_type: MULTI_GPU\nnum_processes: {number}\n")
     monkeypatch.setattr(config_args, "default_config_file", "absent.yaml")
-    monkeypatch.setattr(launching, "_launcher", lambda: words)
+    monkeypatch.setattr(requests, "_launcher", lambda: words)
     assert shortfall(asked) is None
     assert asked == 1 or f"asked for {asked} processes" in str(shortfall(1))
     assert f"asked for {asked} processes" in str(shortfall(0))
@@ -187,9 +187,9 @@ def test_what_was_asked_is_read_as_the_launcher_reads_it(words, asked, monkeypat
 def test_a_default_configuration_counts_unless_the_cpu_is_asked_for(monkeypatch):
     Path("two.yaml").write_text("distributed_type: MULTI_GPU\nnum_processes: 2\n")
     monkeypatch.setattr(config_args, "default_config_file", "two.yaml")
-    monkeypatch.setattr(launching, "_launcher", lambda: ["accelerate", "launch"])
+    monkeypatch.setattr(requests, "_launcher", lambda: ["accelerate", "launch"])
     assert "asked for 2" in str(shortfall(1))
-    monkeypatch.setattr(launching, "_launcher", lambda: ["accelerate", "launch", "--cpu"])
+    monkeypatch.setattr(requests, "_launcher", lambda: ["accelerate", "launch", "--cpu"])
     assert shortfall(1) is None
 
 

@@ -32,13 +32,14 @@ class Diagnosis(NamedTuple):
 def diagnose(model: Model, split: Split, batch_size: int = 256) -> Diagnosis:
     """Watch every routing of a network while it classifies a split."""
     watches = [_Watch(module) for module in model.modules() if isinstance(module, Routing)]
-    was_training, parameter = model.training, next(model.parameters())
-    model.eval()
-    for images in split.images.split(batch_size):
-        model(to_unit(images.to(parameter.device), parameter.dtype))
-    model.train(was_training)
-    for watch in watches:
-        watch.remove()
+    parameter = next(model.parameters())
+    try:
+        with model.evaluating():
+            for images in split.images.split(batch_size):
+                model(to_unit(images.to(parameter.device), parameter.dtype))
+    finally:
+        for watch in watches:
+            watch.remove()
     parts = sum(watch.num_parts for watch in watches)
     peaks = [watch.peak for watch in watches if watch.peak is not None]
     return Diagnosis(

@@ -4,21 +4,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import torch
-from accelerate import Accelerator
-
 from capsnet_dist import config
 from capsnet_dist.data.order import hold_out
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json
-from capsnet_dist.kernels import follow_precision
+from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.plugins import Split, datasets, losses
+from capsnet_dist.processes.launching import make_evaluator
+from capsnet_dist.processes.requests import on_gpu
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.saved import weights
 from capsnet_dist.saved.plan import read_config
 from capsnet_dist.screen.console import print_json, print_table, say
 from capsnet_dist.training import evaluation
+from capsnet_dist.training.isolation import isolated
 
 
 def evaluate(
@@ -41,19 +41,20 @@ def evaluate(
     Raises:
         UserError: the network does not take these images, or was not left by a training.
     """
-    model, entry = weights.load(run), _run_entry(run)
-    accelerator = Accelerator(mixed_precision=_precision(run, entry))
-    follow_precision(accelerator.mixed_precision)
-    dataset = data.build()
-    part = _part(dataset, split, run, entry)
-    given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)
-    if given != taken:
-        raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
-    criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
-    part = type(part)(*(tensor.to(accelerator.device) for tensor in part))
-    result = evaluation.evaluate(model.to(accelerator.device), part, criteria, accelerator)
-    if accelerator.is_main_process:
-        _print_evaluation(result, split, model.classes, json)
+    with isolated(), fast_paths(allowed=True):
+        model, entry = weights.load(run), _run_entry(run)
+        accelerator = make_evaluator(_precision(run, entry))
+        follow_precision(accelerator.mixed_precision)
+        dataset = data.build()
+        part = _part(dataset, split, run, entry)
+        given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)
+        if given != taken:
+            raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
+        criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
+        part = type(part)(*(tensor.to(accelerator.device) for tensor in part))
+        result = evaluation.evaluate(model.to(accelerator.device), part, criteria, accelerator)
+        if accelerator.is_main_process:
+            _print_evaluation(result, split, model.classes, json)
 
 
 def trained_on(run: str) -> Choice[Any]:
@@ -108,7 +109,7 @@ def _precision(source: str, entry: Mapping[str, Any]) -> str:
     if not isinstance(place, dict):
         raise UserError(f"{file} does not say where the run was made: it holds {place!r:.200}.")
     wanted = cast(dict[str, Any], place).get("mixed_precision")
-    if wanted == "fp16" and not torch.cuda.is_available():
+    if wanted == "fp16" and not on_gpu():
         say("trained in fp16, which needs a GPU; evaluated without mixed precision.")
         return "no"
     return wanted if wanted in ("bf16", "fp16") else "no"

@@ -1,14 +1,19 @@
 """Whether fast paths are taken: by default, and not with `--exact`."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 _allowed = True
 
-TF32: Any = (torch.backends.cudnn, torch.backends.cuda.matmul)  # each has allow_tf32
+Value = TypeVar("Value")
+
+BACKENDS: Any = torch.backends
+
+FLOAT32 = (BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKENDS.mkldnn.matmul)
+"""Each has fp32_precision."""
 
 
 def fast_paths_allowed() -> bool:
@@ -26,16 +31,16 @@ def fast_paths(allowed: bool) -> Generator[None]:
         allowed: False computes all of these as they are defined.
     """
     global _allowed
-    before, tf32 = _allowed, [where.allow_tf32 for where in TF32]
+    before = _allowed
     _allowed = allowed
-    for where in TF32:
-        where.allow_tf32 = where.allow_tf32 and allowed
     try:
-        yield
+        with _precisions():
+            if not allowed:
+                BACKENDS.cuda.matmul.allow_tf32 = BACKENDS.cudnn.allow_tf32 = False
+                BACKENDS.cudnn.conv.fp32_precision = BACKENDS.cudnn.rnn.fp32_precision = "ieee"
+            yield
     finally:
         _allowed = before
-        for where, value in zip(TF32, tf32, strict=True):
-            where.allow_tf32 = value
 
 
 def follow_precision(mixed: str) -> None:
@@ -45,4 +50,29 @@ def follow_precision(mixed: str) -> None:
         mixed: Accelerate's mixed precision: "no", "bf16" or "fp16".
     """
     if _allowed and mixed in ("bf16", "fp16"):
-        torch.backends.cuda.matmul.allow_tf32 = True
+        BACKENDS.cuda.matmul.allow_tf32 = True
+
+
+@contextmanager
+def _precisions() -> Generator[None]:
+    """Give back the precision of products in float32, which PyTorch keeps twice: by old names and by new ones."""
+    matmul = _unless_mixed(torch.get_float32_matmul_precision)
+    cudnn = _unless_mixed(lambda: BACKENDS.cudnn.allow_tf32)
+    precisions = [where.fp32_precision for where in FLOAT32]
+    try:
+        yield
+    finally:
+        if matmul is not None:
+            torch.set_float32_matmul_precision(matmul)
+        if cudnn is not None:
+            BACKENDS.cudnn.allow_tf32 = cudnn
+        for where, precision in zip(FLOAT32, precisions, strict=True):
+            where.fp32_precision = precision
+
+
+def _unless_mixed(read: Callable[[], Value]) -> Value | None:
+    """A setting by its old name; None where the program has set it by its new name, and PyTorch refuses to tell."""
+    try:
+        return read()
+    except RuntimeError:
+        return None

@@ -1,73 +1,65 @@
-"""What stands between the launcher and a training: Accelerate, set up, and a check that all processes started."""
+"""What stands between the launcher and a training: Accelerate, set up alike whatever has started the processes."""
 
 import atexit
-import ctypes
-import itertools
 import os
-import signal
-import sys
 import warnings
-from argparse import ArgumentParser
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 
-import psutil
 import torch
 from accelerate import Accelerator
-from accelerate.commands.config import config_args
-from accelerate.state import AcceleratorState
 from accelerate.utils import (
     DistributedDataParallelKwargs,
+    DynamoBackend,
     GradientAccumulationPlugin,
     InitProcessGroupKwargs,
-    parse_flag_from_env,
+    TorchDynamoPlugin,
 )
 from torch import distributed
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.processes.peers import is_store_reused, launcher_store
+from capsnet_dist.processes.requests import launcher_precision, on_gpu, refuse_what_cannot_be_done
 from capsnet_dist.run import Run
+from capsnet_dist.world import Place, have_met, place
 
-PR_SET_PDEATHSIG = 1  # of linux/prctl.h
-LAUNCHERS = {"accelerate", "accelerate-launch", "accelerate.commands.launch", "accelerate.commands.accelerate_cli"}
+PORT = "29500"  # where processes meet if nothing says otherwise, as for Accelerate
+
+_joined_here = False  # whether a training has joined the processes, and not the program that called it
 
 
 def make_accelerator(run: Run) -> Accelerator:
     """Accelerate as a run wants it: precision, accumulation, DDP and how long to wait for another process.
 
-    Trainings that follow one another in the same processes may differ in all of that but the waiting.
+    Trainings that follow one another in the same processes may differ in all of that but the waiting. It leaves its
+    mark on variables, warnings and the state that Accelerate shares: `isolated` gives them back.
 
     Raises:
-        UserError: a precision that this machine does not have.
+        UserError: the launcher asks for what cannot be done, or for a precision that this machine does not have.
     """
     atexit.unregister(_part)  # should this training fail, who parts might wait for one that is lost
-    # It keeps the precision of the training before, and has no public way to forget it. The processes stay joined.
-    AcceleratorState._reset_state()  # pyright: ignore[reportPrivateUsage]
-    precision = None if run.mixed_precision == "launcher" else run.mixed_precision
-    wanted = precision or os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
-    if wanted == "fp16" and not torch.cuda.is_available():
-        raise UserError("--mixed-precision fp16 needs a GPU; bf16 works on a CPU too.")
     if run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS refuses
-    _meet_anew(run.timeout)
     # A kernel over one channel has two layouts that are the same in memory; DDP compares their strides.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
-    return Accelerator(
-        cpu=not torch.accelerator.is_available(),  # or processes without a GPU would each train alone
-        mixed_precision=precision,
-        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=run.accumulation, sync_with_dataloader=False),
-        kwargs_handlers=[
-            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
-            InitProcessGroupKwargs(timeout=timedelta(seconds=run.timeout)),
-        ],
-    )
+    chosen = launcher_precision() if run.mixed_precision == "launcher" else run.mixed_precision
+    return _set_up(chosen, run.timeout, run.accumulation)
+
+
+def make_evaluator(precision: str) -> Accelerator:
+    """Accelerate for an evaluation in some mixed precision; it leaves the same marks.
+
+    Raises:
+        UserError: the launcher asks for what cannot be done, or this machine does not have the precision.
+    """
+    return _set_up(precision, Run.timeout, accumulation=1)
 
 
 def part_at_exit() -> None:
     """A training has ended well: let the processes part when the program ends, since another one may follow."""
-    atexit.register(_part)
+    if _joined_here:
+        atexit.register(_part)
 
 
 def _part() -> None:
@@ -90,34 +82,71 @@ def first_on_its_machine(accelerator: Accelerator) -> Generator[None]:
             accelerator.wait_for_everyone()
 
 
-def shortfall(processes: int) -> str | None:
-    """What to tell a user whose launcher was asked for more processes than train together; None if all do.
+def _set_up(precision: str, timeout: float, accumulation: int) -> Accelerator:
+    global _joined_here
+    refuse_what_cannot_be_done()
+    if precision == "fp16" and not on_gpu():
+        raise UserError("--mixed-precision fp16 needs a GPU; bf16 works on a CPU too.")
+    _announce(place())
+    had_met = have_met()
+    _meet_anew(timeout)
+    try:
+        accelerator = Accelerator(
+            cpu=not on_gpu(),  # or processes without a GPU would each train alone
+            mixed_precision=precision,
+            dynamo_plugin=TorchDynamoPlugin(backend=DynamoBackend.NO),  # a run compiles by its own option
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=accumulation, sync_with_dataloader=False),
+            kwargs_handlers=[
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+                InitProcessGroupKwargs(timeout=timedelta(seconds=timeout)),
+            ],
+        )
+    except (ValueError, ImportError, NotImplementedError) as error:
+        raise UserError(f"Accelerate cannot be set up: {error}") from error
+    _joined_here |= not had_met and have_met()
+    return accelerator
 
-    Args:
-        processes: How many train together, as Accelerate counts them.
+
+def _announce(where: Place) -> None:
+    """Say in the variables that PyTorch and Accelerate read what others have told, or nobody.
+
+    Raises:
+        UserError: something is missing that only the user can know.
     """
-    asked = max(int(os.environ.get("WORLD_SIZE", "1")), _asked(_launcher()))
-    if asked <= processes:
-        return None
-    start = "ACCELERATE_USE_CPU=true accelerate launch"
-    return (
-        f"The launcher was asked for {asked} processes, but training runs with {processes}. On a CPU, several start "
-        f"only with `{start} --multi_gpu --num_processes {asked} --num_machines 1 {sys.argv[0]}` "
-        f"or `{start} --config_file launch/cpu.yaml {sys.argv[0]}`."
-    )
-
-
-def end_with_launcher() -> None:
-    """Let the kernel end this process when the launcher of several processes dies, instead of training on unseen.
-
-    Only under torchrun and `accelerate launch` with several processes, whose agent outlives its processes even at
-    Ctrl-C. That of a single one does not, and the process may still be saving.
-    """
-    if "TORCHELASTIC_RUN_ID" not in os.environ or not sys.platform.startswith("linux"):
+    if os.environ.get("ACCELERATE_TORCH_DEVICE") != "cpu":
+        os.environ.pop("ACCELERATE_TORCH_DEVICE", None)  # or all processes of a machine would share one GPU
+    if where.world_size == 1:
+        if not os.environ.get("MASTER_ADDR"):
+            os.environ.pop("LOCAL_RANK", None)  # Accelerate would let the process meet itself, and miss the address
         return
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if _is_orphan():  # it died before the kernel was asked
-        os.kill(os.getpid(), signal.SIGKILL)
+    if on_gpu():
+        _check_gpu(where)
+    elif not os.environ.get("OMP_NUM_THREADS", "1").isdecimal():
+        raise UserError(f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']!r}: must be one number, or unset.")
+    here = where.local_world_size == where.world_size
+    address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT") or PORT
+    if not (address or here or have_met()):
+        raise UserError("MASTER_ADDR is not set: it tells where the process of rank 0 is.")
+    if not (port.isdecimal() and 0 < int(port) < 2**16):
+        raise UserError(f"MASTER_PORT={port!r}: must be a number from 1 to 65535, the same for all processes.")
+    told = {"MASTER_ADDR": address or "127.0.0.1", "MASTER_PORT": port}
+    told |= {name.upper(): str(value) for name, value in where._asdict().items() if value is not None}
+    os.environ.update(told)
+
+
+def _check_gpu(where: Place) -> None:
+    """Refuse what NCCL would, or would not find out.
+
+    Raises:
+        UserError: nothing tells which GPU is that of this process, or there are too few.
+    """
+    if where.local_rank is None:
+        raise UserError("LOCAL_RANK is not set: it tells which GPU of its machine is that of a process.")
+    if where.local_rank >= (count := torch.cuda.device_count()):
+        raise UserError(
+            f"LOCAL_RANK={where.local_rank}, but this machine has {count} GPU(s), one for each process. "
+            "Start fewer, or ACCELERATE_USE_CPU=true."
+        )
 
 
 def _meet_anew(timeout: float) -> None:
@@ -125,57 +154,13 @@ def _meet_anew(timeout: float) -> None:
 
     The launcher's store outlives them and holds the addresses of those before, which PyTorch (2.15) reads again.
     """
-    if not is_store_reused():
+    if not is_store_reused() or have_met():
         return
-    on_gpus = torch.cuda.is_available() and not parse_flag_from_env("ACCELERATE_USE_CPU")
-    patience = timedelta(seconds=timeout)
+    where, patience = place(), timedelta(seconds=timeout)
     distributed.init_process_group(
-        "nccl" if on_gpus else "gloo",  # as Accelerate would
+        "nccl" if on_gpu() else "gloo",  # as Accelerate would
         store=launcher_store(patience),
-        rank=int(os.environ["RANK"]),
-        world_size=int(os.environ["WORLD_SIZE"]),
+        rank=where.rank,
+        world_size=where.world_size,
         timeout=patience,
     )
-
-
-def _launcher() -> list[str]:
-    """The words of `accelerate launch` before the script it starts; empty if something else started us."""
-    try:
-        parent = psutil.Process().parent()
-        words = parent.cmdline() if parent else []
-    except psutil.Error:
-        return []  # processes of others may be hidden: without the words there is nothing to compare with
-    if not any(Path(word).name in LAUNCHERS for word in words[:3]):
-        return []
-    return list(itertools.takewhile(lambda word: word != sys.argv[0], words))
-
-
-def _asked(words: list[str]) -> int:
-    """The number of processes in a command line of `accelerate launch` or in its configuration file."""
-    if not words:
-        return 1
-    parser = ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--num_processes", "--num-processes", type=int)
-    parser.add_argument("--config_file", "--config-file")
-    parser.add_argument("--cpu", action="store_true")
-    known, _ = parser.parse_known_args(words)
-    if known.num_processes is not None:
-        return known.num_processes
-    # As the launcher does: the user's default configuration counts unless --cpu is given.
-    default = None if known.cpu else config_args.default_config_file
-    file = known.config_file or default
-    if file is None or not Path(file).is_file():
-        return 1
-    asked: object = getattr(config_args.load_config_from_file(file), "num_processes", 1)
-    return asked if isinstance(asked, int) else 1  # "gpu": the launcher counts them itself
-
-
-def _is_orphan() -> bool:
-    """Whether our parent is neither an agent of torch.distributed.elastic nor anything that one has started."""
-    try:
-        parent = psutil.Process(os.getppid())
-        return "TORCHELASTIC_RUN_ID" not in parent.environ() and "python" not in Path(parent.exe()).name
-    except psutil.AccessDenied:
-        return os.getppid() == 1  # of another user, so no agent of ours
-    except psutil.NoSuchProcess:
-        return False  # it ends this very moment, and the kernel knows

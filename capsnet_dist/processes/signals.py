@@ -1,6 +1,7 @@
 """Ctrl-C, SIGTERM, SIGUSR1 and the clock as a request that the training loop reads between two steps."""
 
 import signal
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -51,9 +52,15 @@ class Interruption:
 
 @contextmanager
 def interruption(max_time: float | None) -> Generator[Interruption]:
-    """Hear the signals; what handled them before comes back at the end."""
+    """Hear the signals; what handled them before comes back at the end.
+
+    Only the main thread of a program can hear them: in another one, the clock alone interrupts. A handler that is not
+    Python's is left as it is, since it could not be put back.
+    """
     interrupted = Interruption(max_time)
-    before = {number: signal.signal(number, interrupted) for number in SIGNALS}
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not None]
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, interrupted) for number in heard if is_main}
     try:
         yield interrupted
     finally:

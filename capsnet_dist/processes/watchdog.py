@@ -43,6 +43,7 @@ class Watchdog(threading.Thread):
         self._timeout, self._label, self._ends, self._each_look = timeout, label, ends, each_look
         self._last = time.monotonic()
         self._stopped = threading.Event()
+        self._enabled = False  # whether faulthandler was enabled here
 
     def beat(self, step: int | None = None) -> None:
         """Work goes on."""
@@ -72,7 +73,8 @@ class Watchdog(threading.Thread):
 
     def __enter__(self) -> "Watchdog":
         global _current
-        if not faulthandler.is_enabled():
+        self._enabled = not faulthandler.is_enabled()
+        if self._enabled:
             faulthandler.enable(2)  # stacks at a segmentation fault, or when NCCL gives up and aborts
         _current = self
         self.start()
@@ -84,3 +86,5 @@ class Watchdog(threading.Thread):
         self._stopped.set()
         if self.is_alive():
             self.join()
+        if self._enabled:
+            faulthandler.disable()

@@ -41,7 +41,6 @@ def evaluate(
     Raises:
         GivenUp: any process was asked to leave the rest out.
     """
-    model.eval()
     device = split.labels.device
     num_classes = len(model.classes)
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
@@ -51,23 +50,23 @@ def evaluate(
     dtype = next(model.parameters()).dtype
     is_left = False
     # A process without samples evaluates one and weighs it by nothing, so that all reduce the same terms.
-    for indices in own.split(size) if len(own) else [torch.zeros(1, dtype=torch.int64, device=device)]:
-        beat()
-        if is_left := given_up():
-            break
-        batch = split.select(indices)
-        images = to_unit(batch.images, dtype)
-        with accelerator.autocast():
-            output = model(images)
-        weight = len(indices) if len(own) else 0
-        predicted = output.scores.argmax(dim=-1)
-        flat = batch.labels * num_classes + predicted
-        counts = flat.bincount(minlength=num_classes**2) * bool(weight)
-        confusion += counts.reshape(num_classes, num_classes)
-        for criterion in criteria:
-            for name, term in criterion(output, images, batch.labels, 1.0).items():
-                sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=device)) + term * weight
-    model.train()
+    with model.evaluating():
+        for indices in own.split(size) if len(own) else [torch.zeros(1, dtype=torch.int64, device=device)]:
+            beat()
+            if is_left := given_up():
+                break
+            batch = split.select(indices)
+            images = to_unit(batch.images, dtype)
+            with accelerator.autocast():
+                output = model(images)
+            weight = len(indices) if len(own) else 0
+            predicted = output.scores.argmax(dim=-1)
+            flat = batch.labels * num_classes + predicted
+            counts = flat.bincount(minlength=num_classes**2) * bool(weight)
+            confusion += counts.reshape(num_classes, num_classes)
+            for criterion in criteria:
+                for name, term in criterion(output, images, batch.labels, 1.0).items():
+                    sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=device)) + term * weight
     if sum_over_processes(torch.tensor(is_left, dtype=torch.int64, device=device), accelerator):
         raise GivenUp
     confusion = sum_over_processes(confusion, accelerator)

@@ -1,10 +1,11 @@
 """What stands by a training of several processes: it ends, and says why, when one of them hangs, fails or dies."""
 
 import os
+from contextlib import ExitStack
 from types import TracebackType
 
 from capsnet_dist.errors import ProcessLost
-from capsnet_dist.processes.launching import end_with_launcher
+from capsnet_dist.processes.orphans import ending_with_launcher
 from capsnet_dist.processes.peers import Peers, is_lost_peer
 from capsnet_dist.processes.watchdog import Watchdog
 from capsnet_dist.record.record import Record
@@ -24,11 +25,12 @@ class Guard:
     def __init__(self, timeout: float) -> None:
         self._world, self._rank = world_size(), rank()
         self._peers: Peers | None = None
+        self._ending = ExitStack()
         label = f"Rank {self._rank} (process {os.getpid()})"
         self._watchdog = Watchdog(timeout, label, ends=self._world > 1, each_look=self._look)
 
     def __enter__(self) -> "Guard":
-        end_with_launcher()
+        self._ending.enter_context(ending_with_launcher())
         return self
 
     def begin(self, record: Record) -> None:
@@ -45,6 +47,7 @@ class Guard:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._watchdog.__exit__()
+        self._ending.close()
         if self._world == 1 or not isinstance(error, Exception):
             return
         if not is_lost_peer(error):

@@ -2,21 +2,20 @@
 
 import json
 import os
-import sys
+import re
+import socket
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import accelerate
-import psutil
 import pytest
 import torch
-from conftest import run_ranks
 from test_library import without_a_launcher
 from test_train import RUN
 from torch import distributed
 from torch.multiprocessing import ProcessRaisedException, start_processes
 
+from capsnet_dist import UserError
 from capsnet_dist.config import command_line
 from capsnet_dist.processes import launching, requests
 from capsnet_dist.processes.launching import make_accelerator, make_evaluator
@@ -72,8 +71,6 @@ def trained_when_joined(rank, port):
 
 
 def free_port():
-    import socket
-
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -141,7 +138,6 @@ def test_processes_that_met_in_a_file_too_repeat_why_one_failed():
         ({"FORK_LAUNCHED": "x"}, "FORK_LAUNCHED='x': must be true or false"),
         ({"ACCELERATE_TORCH_DEVICE": "mps"}, "ACCELERATE_TORCH_DEVICE='mps': must be cpu or cuda"),
         ({"ACCELERATE_TORCH_DEVICE": "cuda:1"}, "CUDA_VISIBLE_DEVICES chooses among several GPUs"),
-        ({"TORCH_DISTRIBUTED_DEBUG": "x", "RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "::1"}, "Accelerate cannot be"),
         ({"WORLD_SIZE": ""}, "WORLD_SIZE='': must be an integer"),
         ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK='x': must be an integer"),
         ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": ""}, "LOCAL_RANK='': must be an integer"),
@@ -158,9 +154,19 @@ def test_what_cannot_be_done_is_refused_in_one_line(variables, message, monkeypa
     with pytest.raises(SystemExit, match="2"):
         main(RUN)
     said = capsys.readouterr().err
-    assert pytest.importorskip("re").search(message, said), said
+    assert re.search(message, said), said
     assert said.startswith("Error: ") and said.count("\n") == 1
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError, ImportError, NotImplementedError])
+def test_what_accelerate_itself_refuses_is_one_line_too(error, monkeypatch):
+    def refuse(**options):
+        raise error("not on this machine")
+
+    monkeypatch.setattr(launching, "Accelerator", refuse)
+    with pytest.raises(UserError, match="Accelerate cannot be set up: not on this machine"):
+        make_evaluator("no")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +175,11 @@ def test_what_cannot_be_done_is_refused_in_one_line(variables, message, monkeypa
         ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, [], "dynamo backend inductor is left out: --compile regions"),
         ({"ACCELERATE_DYNAMO_BACKEND": "NO"}, [], None),
         ({"ACCELERATE_DYNAMO_BACKEND": ""}, [], None),
-        ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, [], "accumulation of 4 is left out: --accumulation 4 does it"),
+        (
+            {"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"},
+            [],
+            "of 4 is left out: --accumulation 4 does it",
+        ),
         ({}, ["--gradient_accumulation_steps", "4"], "accumulation of 4 is left out"),
         ({}, ["--gradient-accumulation-steps=1"], None),
         ({}, ["--gradient_clipping", "0.5"], "clipping at 0.5 is left out: --clip-norm 0.5 does it"),
@@ -194,7 +204,7 @@ def test_gpus_that_are_named_and_not_there_are_told(value, is_said, monkeypatch)
     assert remarks(1) == (said if is_said else [])
 
 
-def test_a_dynamo_backend_of_the_launcher_compiles_nothing(monkeypatch, capfd):
+def test_a_dynamo_backend_of_the_launcher_compiles_nothing():
     said = without_a_launcher(compiled)
     assert said == ["no", False]
 
@@ -222,9 +232,18 @@ def test_the_precision_is_that_of_the_launcher(variables, precision, monkeypatch
     assert launcher_precision() == precision
 
 
-def on_two_gpus(rank, **variables):
-    torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 2
-    os.environ.update(RANK=str(rank), WORLD_SIZE="4", MASTER_PORT="29500", **variables)
-    with pytest.raises(capsnet_error) as told:
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RANK": "1", "WORLD_SIZE": "4"}, "LOCAL_RANK is not set: it tells which GPU"),
+        ({"RANK": "2", "WORLD_SIZE": "4", "LOCAL_RANK": "2"}, r"LOCAL_RANK=2, but this machine has 2 GPU\(s\)"),
+        ({"RANK": "2", "WORLD_SIZE": "4", "MASTER_ADDR": "::1"}, r"LOCAL_RANK=2, but this machine has 2 GPU\(s\)"),
+    ],
+)
+def test_each_process_has_a_gpu_of_its_own(variables, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message):
         make_evaluator("no")
-    return str(told.value)

@@ -8,6 +8,10 @@ class UserError(ValueError):
     """Something the user gave cannot be used; programs print the message and exit with code 2."""
 
 
+class Misplaced(UserError):
+    """What the launcher told this process cannot be, which others may not know of: each says it for itself."""
+
+
 class ProcessLost(RuntimeError):
     """Another process of this run hangs, failed or died; programs print the message and exit with code 1."""
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from capsnet_dist import world
 from capsnet_dist.config import command_line
 from capsnet_dist.data.batches import Batches
 from capsnet_dist.errors import UserError
@@ -34,7 +35,6 @@ from capsnet_dist.training.regions import compile_regions
 from capsnet_dist.training.splits import load_splits
 from capsnet_dist.training.state import TrainingState
 from capsnet_dist.training.step_metrics import StepMetrics, sum_over_processes
-from capsnet_dist.world import place
 
 __all__ = ["Run", "Trainer", "main", "train"]
 
@@ -52,7 +52,7 @@ def train(run: Run) -> dict[str, float]:
         UserError: the configuration cannot work.
         SystemExit: it was interrupted; what was trained so far is saved, to go on from.
     """
-    check(run, place().world_size)
+    check(run, world.place().world_size)
     with (
         isolated(),
         fast_paths(not run.exact),
@@ -190,8 +190,8 @@ class Trainer:
         place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
         wanted = wanted_tensors(self.model, lambda some: run.optimizer.build(some, run.lr), run.ema > 0)
         found = self.record.start(self.model, accelerator.device, self.num_steps, place, wanted)
-        if missing := shortfall(accelerator.num_processes):
-            self.record.say(missing)
+        for remark in remarks(accelerator.num_processes):
+            self.record.say(remark)
         step = int(sum_over_processes(torch.tensor(found.step if found else 0, device=accelerator.device), accelerator))
         if step:
             self.state.restore(found or checkpoint.load(self.record.path / "checkpoints", step, wanted))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import distributed
 
-from capsnet_dist.errors import UserError
+from capsnet_dist.errors import Misplaced
 
 # What torchrun, MPICH, Open MPI and MVAPICH call it, in the order in which Accelerate looks.
 RANK = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
@@ -30,13 +30,13 @@ def place() -> Place:
     """The place of this process.
 
     Raises:
-        UserError: the variables of the launcher are no numbers, or contradict each other.
+        Misplaced: the variables of the launcher are no numbers, or contradict each other.
     """
     size = world_size()
     if size > 1 and not have_met() and number(RANK) is None:
-        raise UserError(f"WORLD_SIZE={size}, but RANK is not set: a launcher sets both. Unset it to train alone.")
+        raise Misplaced(f"WORLD_SIZE={size}, but RANK is not set: a launcher sets both. Unset it to train alone.")
     if size < 1 or rank() >= size:
-        raise UserError(f"RANK={rank()}, WORLD_SIZE={size}: must be at least 1 process, each with a rank below that.")
+        raise Misplaced(f"RANK={rank()}, WORLD_SIZE={size}: must be at least 1 process, each with a rank below that.")
     local_rank, local_size = number(LOCAL_RANK), number(LOCAL_WORLD_SIZE)
     if size == 1 or os.environ.get("MASTER_ADDR") in THIS_MACHINE:  # all of them are here
         local_rank, local_size = rank() if local_rank is None else local_rank, local_size or size
@@ -47,7 +47,7 @@ def rank() -> int:
     """The number of this process, counted from 0.
 
     Raises:
-        UserError: the variable that tells it holds no number.
+        Misplaced: the variable that tells it holds no number.
     """
     return distributed.get_rank() if have_met() else number(RANK) or 0
 
@@ -56,7 +56,7 @@ def world_size() -> int:
     """How many processes train together.
 
     Raises:
-        UserError: the variable that tells it holds no number.
+        Misplaced: the variable that tells it holds no number.
     """
     if have_met():
         return distributed.get_world_size()
@@ -68,7 +68,7 @@ def speaks() -> bool:
     """Whether this process speaks for all of them; where nobody can tell, each does."""
     try:
         return rank() == 0
-    except UserError:
+    except Misplaced:
         return True
 
 
@@ -81,14 +81,14 @@ def number(names: tuple[str, ...]) -> int | None:
     """The first of some variables that is set; as for Accelerate, a negative number is none.
 
     Raises:
-        UserError: it holds no number.
+        Misplaced: it holds no number.
     """
     for name in names:
         value = os.environ.get(name, "-1")
         try:
             found = int(value)
         except ValueError as error:
-            raise UserError(f"{name}={value!r}: must be an integer, as a launcher sets it, or unset.") from error
+            raise Misplaced(f"{name}={value!r}: must be an integer, as a launcher sets it, or unset.") from error
         if found >= 0:
             return found
     return None

@@ -140,6 +140,7 @@ def test_processes_that_met_in_a_file_too_repeat_why_one_failed():
         ({"ACCELERATE_TORCH_DEVICE": "cuda:1"}, "CUDA_VISIBLE_DEVICES chooses among several GPUs"),
         ({"WORLD_SIZE": ""}, "WORLD_SIZE='': must be an integer"),
         ({"RANK": "x", "WORLD_SIZE": "2"}, "RANK='x': must be an integer"),
+        ({"RANK": "3"}, "RANK=3, WORLD_SIZE=1: must be"),
         ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": ""}, "LOCAL_RANK='': must be an integer"),
         ({"RANK": "0", "WORLD_SIZE": "2", "OMP_NUM_THREADS": "4,2"}, "OMP_NUM_THREADS='4,2': must be one number"),
         ({"RANK": "0", "WORLD_SIZE": "2"}, "MASTER_ADDR is not set"),

@@ -10,7 +10,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.plugins import Split, datasets, losses
-from capsnet_dist.processes.launching import make_evaluator
+from capsnet_dist.processes.launching import make_evaluator, part_at_exit
 from capsnet_dist.processes.requests import on_gpu
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.registry import Choice, Registry
@@ -53,6 +53,7 @@ def evaluate(
         criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
         part = type(part)(*(tensor.to(accelerator.device) for tensor in part))
         result = evaluation.evaluate(model.to(accelerator.device), part, criteria, accelerator)
+        part_at_exit()
         if accelerator.is_main_process:
             _print_evaluation(result, split, model.classes, json)
 

@@ -23,14 +23,13 @@ def save_poses(model: Model, split: Split, file: Path, reach: float = 0.25) -> f
         How much a pixel changes between the ends of a row, on average over the image; None without a decoder.
     """
     images = to_unit(split.images[:1], next(model.parameters()).dtype)
-    model.eval()
-    scores, poses, _ = model(images)
-    dim = poses.shape[-1]
-    moves = torch.linspace(-reach, reach, 11, device=poses.device, dtype=poses.dtype)
-    changes = einsum(torch.eye(dim, device=poses.device, dtype=poses.dtype), moves, "r d, m -> r m d")
-    moved = poses + rearrange(changes, "r m d -> (r m) 1 d")
-    rebuilt = model.rebuild(moved, scores.argmax(dim=-1).expand(len(moved)))
-    model.train()
+    with model.evaluating():
+        scores, poses, _ = model(images)
+        dim = poses.shape[-1]
+        moves = torch.linspace(-reach, reach, 11, device=poses.device, dtype=poses.dtype)
+        changes = einsum(torch.eye(dim, device=poses.device, dtype=poses.dtype), moves, "r d, m -> r m d")
+        moved = poses + rearrange(changes, "r m d -> (r m) 1 d")
+        rebuilt = model.rebuild(moved, scores.argmax(dim=-1).expand(len(moved)))
     if rebuilt is None:
         return None
     sheet = rearrange(rebuilt, "(r m) c h w -> r m c h w", r=dim)

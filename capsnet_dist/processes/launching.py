@@ -18,7 +18,7 @@ from accelerate.utils import (
 )
 from torch import distributed
 
-from capsnet_dist.errors import UserError
+from capsnet_dist.errors import Misplaced, UserError
 from capsnet_dist.processes.peers import is_store_reused, launcher_store
 from capsnet_dist.processes.requests import launcher_precision, on_gpu, refuse_what_cannot_be_done
 from capsnet_dist.run import Run
@@ -138,12 +138,12 @@ def _check_gpu(where: Place) -> None:
     """Refuse what NCCL would, or would not find out.
 
     Raises:
-        UserError: nothing tells which GPU is that of this process, or there are too few.
+        Misplaced: nothing tells which GPU is that of this process, or there are too few.
     """
     if where.local_rank is None:
-        raise UserError("LOCAL_RANK is not set: it tells which GPU of its machine is that of a process.")
+        raise Misplaced("LOCAL_RANK is not set: it tells which GPU of its machine is that of a process.")
     if where.local_rank >= (count := torch.cuda.device_count()):
-        raise UserError(
+        raise Misplaced(
             f"LOCAL_RANK={where.local_rank}, but this machine has {count} GPU(s), one for each process. "
             "Start fewer, or ACCELERATE_USE_CPU=true."
         )

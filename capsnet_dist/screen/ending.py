@@ -6,13 +6,13 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from capsnet_dist.errors import ProcessLost, UserError
+from capsnet_dist.errors import Misplaced, ProcessLost, UserError
 from capsnet_dist.world import rank, speaks
 
 
 @contextmanager
 def user_errors() -> Generator[None]:
-    """Print a UserError once, from rank 0, and exit with code 2; a lost process: 1.
+    """Print a UserError once, from rank 0 unless it is of one process alone, and exit with code 2; a lost process: 1.
 
     Leave quietly when interrupted, or when nobody reads any more what is printed, as after `| head`.
     """
@@ -20,9 +20,10 @@ def user_errors() -> Generator[None]:
         with _leaving_when_unread():
             yield
     except UserError as error:
-        if speaks():
+        if speaks() or isinstance(error, Misplaced):
             print(f"Error: {error}", file=sys.stderr)  # noqa: T201
-        _let_rank_0_speak()
+        else:
+            _let_rank_0_speak()
         sys.exit(2)
     except SystemExit as end:
         if end.code == 2:  # of the command line, which rank 0 explains

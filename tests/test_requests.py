@@ -143,6 +143,7 @@ def test_processes_that_met_in_a_file_too_repeat_why_one_failed():
         ({"RANK": "3"}, "RANK=3, WORLD_SIZE=1: must be"),
         ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": ""}, "LOCAL_RANK='': must be an integer"),
         ({"RANK": "0", "WORLD_SIZE": "2", "OMP_NUM_THREADS": "4,2"}, "OMP_NUM_THREADS='4,2': must be one number"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "foo"}, "GLOO_SOCKET_IFNAME='foo': must be of the"),
         ({"RANK": "0", "WORLD_SIZE": "2"}, "MASTER_ADDR is not set"),
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "::1", "MASTER_PORT": "foo"}, "MASTER_PORT='foo': must be a"),
         ({"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "::1", "MASTER_PORT": "0"}, "MASTER_PORT='0': must be a"),

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import socket
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -121,8 +122,8 @@ def _announce(where: Place) -> None:
         return
     if on_gpu():
         _check_gpu(where)
-    elif not os.environ.get("OMP_NUM_THREADS", "1").isdecimal():
-        raise UserError(f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']!r}: must be one number, or unset.")
+    else:
+        _check_cpu()
     here = where.local_world_size == where.world_size
     address, port = os.environ.get("MASTER_ADDR"), os.environ.get("MASTER_PORT") or PORT
     if not (address or here or have_met()):
@@ -132,6 +133,19 @@ def _announce(where: Place) -> None:
     told = {"MASTER_ADDR": address or "127.0.0.1", "MASTER_PORT": port}
     told |= {name.upper(): str(value) for name, value in where._asdict().items() if value is not None}
     os.environ.update(told)
+
+
+def _check_cpu() -> None:
+    """Refuse what Accelerate and gloo would answer at length.
+
+    Raises:
+        Misplaced: threads are not counted, or the network is not one of this machine.
+    """
+    if not (threads := os.environ.get("OMP_NUM_THREADS", "1")).isdecimal():
+        raise Misplaced(f"OMP_NUM_THREADS={threads!r}: must be one number, or unset.")
+    known, asked = [name for _, name in socket.if_nameindex()], os.environ.get("GLOO_SOCKET_IFNAME", "")
+    if asked and not set(asked.split(",")) <= set(known):
+        raise Misplaced(f"GLOO_SOCKET_IFNAME={asked!r}: must be of the interfaces of this machine: {', '.join(known)}.")
 
 
 def _check_gpu(where: Place) -> None:

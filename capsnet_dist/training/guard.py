@@ -54,6 +54,6 @@ class Guard:
             if self._peers is not None:
                 self._peers.tell(error)
         elif self._peers is None:
-            raise ProcessLost(f"Another process ended before the first step: {error}") from error
+            raise ProcessLost(f"The processes did not meet, or one ended before the first step: {error}") from error
         else:
             raise self._peers.lost(self._watchdog.step + 1, error) from error

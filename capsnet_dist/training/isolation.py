@@ -4,7 +4,7 @@ import os
 import random
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -82,12 +82,9 @@ def _modes() -> Generator[None]:
     )
     torch.set_default_dtype(torch.float32)
     try:
-        with (
-            torch.inference_mode(mode=False),
-            torch.enable_grad(),
-            torch.autocast("cpu", enabled=False),
-            torch.autocast("cuda", enabled=False),
-        ):
+        with torch.inference_mode(mode=False), torch.enable_grad(), ExitStack() as autocast:
+            for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+                autocast.enter_context(torch.autocast(device, enabled=False))
             yield
     finally:
         torch.set_default_dtype(dtype)

@@ -10,7 +10,26 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "capsnet_dist"
 author = "the authors of capsnet_dist"
-extensions = ["myst_parser", "mathml", "plugins"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "mathml",
+    "plugins",
+    "signatures",
+]
+default_role = "literal"  # of docstrings: what stands in backticks is code
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+autodoc_typehints = "both"
+autodoc_typehints_description_target = "documented"
+autosummary_generate = False
+napoleon_numpy_docstring = False
+python_display_short_literal_types = True
+toc_object_entries_show_parents = "hide"
+python_maximum_signature_line_length = 88
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "_static", "_ext"]

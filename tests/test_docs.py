@@ -201,6 +201,7 @@ def _exists(name):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_names_and_paths_in_the_documentation_exist(page):
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8")
+    told = {name for each in PAGES for name in re.findall(r"Write `(\w+\.py)`", _prose(each))}
     for text in _code(page):
         if re.fullmatch(r"capsnet_dist(\.\w+)+(\(\))?", text):
             assert _exists(text.removesuffix("()")), text
@@ -208,6 +209,8 @@ def test_names_and_paths_in_the_documentation_exist(page):
             path, test = found.groups()
             assert (ROOT / path).exists() or f"/{path}/" in ignored, text
             assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), text
+        if re.fullmatch(r"\w+\.py", text) and text not in told:
+            assert any(any((ROOT / folder).rglob(text)) for folder in ("capsnet_dist", "tests", "recipes")), text
 
 
 def test_what_is_promised_names_tests_that_exist():

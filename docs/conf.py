@@ -1,4 +1,4 @@
-"""The documentation: `python -m sphinx -W docs docs/_build` makes it, and nothing is fetched from anywhere."""
+"""The documentation: `python -m sphinx -q -W docs docs/_build` makes it, and nothing is fetched from anywhere."""
 
 import re
 import sys

@@ -20,6 +20,7 @@ extensions = [
     "plugins",
     "signatures",
 ]
+smartquotes = False  # `--flag` would lose a dash
 default_role = "literal"  # of docstrings: what stands in backticks is code
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True

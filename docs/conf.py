@@ -20,7 +20,6 @@ extensions = [
     "plugins",
     "signatures",
 ]
-smartquotes = False  # `--flag` would lose a dash
 default_role = "literal"  # of docstrings: what stands in backticks is code
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
@@ -46,7 +45,13 @@ html_show_copyright = False
 
 def _unlink_files(app: Sphinx, page: str, source: list[str]) -> None:
     """Files beside docs/ are no pages: a link to one becomes its text."""
-    source[0] = re.sub(r"\[([^\]]+)\]\(\.\./(?!routings/)[^)]+\)", r"`\1`", source[0])
+    docs = Path(app.srcdir).resolve()
+
+    def text_of(link: re.Match[str]) -> str:
+        target = (docs / page).parent.joinpath(link[2]).resolve()
+        return link[0] if target.is_relative_to(docs) else f"`{link[1]}`"
+
+    source[0] = re.sub(r"\[([^\]]+)\]\((\.\./[^)#]+)[^)]*\)", text_of, source[0])
 
 
 def setup(app: Sphinx) -> None:

@@ -22,9 +22,9 @@ MNIST = (1152, 8, 10, 16)  # parts, part_dim, wholes and dim of CapsNet's class 
 
 
 def words(text: str | None) -> list[nodes.Node]:
-    """Running text; what stands in backticks is code. Nothing else in a docstring is markup."""
-    pieces = re.split(r"(`[^`]+`)", " ".join((text or "").split()))
-    return [nodes.literal("", p[1:-1]) if p[:1] == "`" else nodes.Text(p) for p in pieces if p]
+    """Running text; what stands in backticks, and a flag, is code. Nothing else in a docstring is markup."""
+    pieces = re.split(r"(`[^`]+`|(?<!\S)--[a-z][\w.-]*\w)", " ".join((text or "").split()))
+    return [nodes.literal("", p.strip("`")) if p[:1] == "`" or p[:2] == "--" else nodes.Text(p) for p in pieces if p]
 
 
 def code(text: str) -> list[nodes.Node]:

@@ -1,5 +1,6 @@
 """Types as a reader knows them: `Count` in a signature, and `int, at least 1` where a parameter is described."""
 
+import inspect
 import typing
 from types import NoneType, UnionType
 from typing import Any
@@ -51,7 +52,8 @@ def default_in_words(value: Any) -> str:
 
 def signature_of(target: Any) -> str:
     """The parameters of a plugin, with the types that autodoc would give them."""
-    found = signature(target)
+    is_class = inspect.isclass(target)  # whose own annotations are those of its attributes
+    found = signature(target.__init__ if is_class else target, bound_method=is_class)
     shown = [each.replace(default=_as_written(each.default)) for each in found.parameters.values()]
     text = stringify_signature(
         found.replace(parameters=shown), unqualified_typehints=True, show_return_annotation=False

@@ -86,6 +86,7 @@ FLOORS = [
     "signature",
     "kernels geometry ranges files",
     "screen errors capsules",
+    "text",
 ]
 """From the roof down: each package and each module beside them."""
 

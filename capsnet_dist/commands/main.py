@@ -11,7 +11,7 @@ from capsnet_dist.config import command_line
 from capsnet_dist.errors import user_errors
 from capsnet_dist.plugins import datasets
 from capsnet_dist.registry import Choice
-from capsnet_dist.screen.console import notices
+from capsnet_dist.screen.console import any_text, notices
 
 COMMANDS = ("predict", "evaluate", "plugins", "check", "compare", "bench")
 """Each is a function in a module of its own, which is imported when it is named."""
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"capsnet-dist {importlib.metadata.version('capsnet_dist')}")  # noqa: T201
         return
     description = "Use and inspect capsule networks; recipes train them. --version prints the version."
-    with user_errors(), notices():
+    with any_text(), user_errors(), notices():
         command_line.command(COMMANDS, _function, words, description, lambda: _choices(words))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from capsnet_dist.figures.sheet import save_sheet
+from capsnet_dist.figures.sheet import evaluating, save_sheet
 from capsnet_dist.plugins import Model, Split, to_unit
 
 
@@ -16,9 +16,8 @@ def save_reconstructions(model: Model, split: Split, file: Path, num_images: int
         Whether there is a picture: not without a decoder.
     """
     images = to_unit(split.images[:num_images], next(model.parameters()).dtype)
-    model.eval()
-    rebuilt = model(images).reconstruction
-    model.train()
+    with evaluating(model):
+        rebuilt = model(images).reconstruction
     if rebuilt is not None:
         save_sheet(torch.stack([images, rebuilt]), file)
     return rebuilt is not None

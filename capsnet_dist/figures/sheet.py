@@ -1,12 +1,25 @@
 """Rows of images in one picture."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from einops import repeat
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 SMALLEST_SIDE = 48  # pixels: smaller images are enlarged, so that a person sees something
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Generator[None]:
+    """A network in evaluation mode, and afterwards as it was, whatever happens."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
 
 
 def save_sheet(images: Float[Tensor, "r m c h w"], file: Path) -> None:

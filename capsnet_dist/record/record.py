@@ -1,10 +1,9 @@
 """What a run says and leaves behind: run folder, progress and tracker, all on rank 0."""
 
-import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,10 @@ from capsnet_dist.figures.curves import save_curves
 from capsnet_dist.figures.poses import save_poses
 from capsnet_dist.figures.reconstructions import save_reconstructions
 from capsnet_dist.plugins import Model, Split
+from capsnet_dist.record import metrics_file
 from capsnet_dist.record.card import model_card
-from capsnet_dist.record.folder import RunFolder, command, environment, resumed_path, resumed_step
+from capsnet_dist.record.environment import environment
+from capsnet_dist.record.folder import RunFolder, resumed_path, resumed_step
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.record.saver import Saver
 from capsnet_dist.record.trackers import Tracker
@@ -29,6 +30,7 @@ from capsnet_dist.saved import checkpoint, weights
 from capsnet_dist.saved.checkpoint import Checkpoint
 from capsnet_dist.saved.state import Wanted
 from capsnet_dist.screen.progress import Progress, progress, say
+from capsnet_dist.text import reason, to_json
 
 OF_THE_OCCASION = {"run_dir", "dry_run", "resume", "strict_resume", "max_time", "progress", "command", "started"}
 """What may differ when a run is repeated or resumed."""
@@ -87,11 +89,14 @@ class Record:
     def reconstructions(self, step: int, model: Model, split: Split) -> None:
         """Images beside what the network makes of them."""
 
-    def interrupted(self, reason: str) -> None:
+    def interrupted(self, why: str) -> None:
         """Why the training ends before its time."""
 
+    def keep(self, model: Model, source: str, *, is_done: bool) -> None:
+        """The weights to keep, where they come from, and whether all steps are done."""
+
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
-        """The weights to keep, where they come from, what they achieve on the test split, and images to show."""
+        """What the weights that were kept achieve on the test split, and images to show."""
 
 
 class MainRecord(Record):
@@ -121,22 +126,21 @@ class MainRecord(Record):
         return self.folder.path
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        try:
-            if self._saver is not None:
-                self._saver.close()
-        finally:
-            self._close(kind, *rest)
-
-    def _close(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if self._progress is not None:
-            self._progress.__exit__(kind, *rest)
-            reason = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
-            with suppress(UserError):  # where the folder has gone, that was said
-                self._status("failed" if kind else "done" if self._done else "preempted", reason)
-        if self._tracker is not None:
-            self._tracker.close()
         refused = kind is not None and issubclass(kind, UserError) and self._progress is None
-        self.folder.close(remove=refused or self.run.dry_run)
+        with ExitStack() as last_first:
+            last_first.callback(self.folder.close, remove=refused or self.run.dry_run)
+            if self._tracker is not None:
+                last_first.callback(self._tracker.close)
+            if self._progress is not None:
+                why = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
+                last_first.callback(self._end, "done" if self._done else "failed" if kind else "preempted", why)
+                last_first.callback(self._progress.__exit__, kind, *rest)
+            if self._saver is not None:
+                last_first.callback(self._saver.close)
+
+    def _end(self, state: str, why: str) -> None:
+        with suppress(UserError):  # where the folder has gone, that was said
+            self._status(state, why)
 
     @override
     def say(self, text: str) -> None:
@@ -158,9 +162,10 @@ class MainRecord(Record):
                 checkpoint.forget(path / "checkpoints", found.step)
         self.folder.cut_metrics(found.step if found else 0)
         kind = "none" if run.dry_run else run.tracker
+        config_text = weights.config_json(described)
         self._tracker = Tracker(kind, project="capsnet_dist", name=path.name, config=described, folder=path)
-        self.folder.write("environment.json", json.dumps(self._place, indent=2) + "\n")
-        self.folder.write("config.json", json.dumps(described, indent=2) + "\n")
+        self.folder.write("environment.json", to_json(self._place, indent=2) + "\n")
+        self.folder.write("config.json", config_text)
         first = found.step if found else 0
         self._progress = progress(run.progress, num_steps, first, images_per_step=run.batch_size).__enter__()
         self._status("running", "")
@@ -203,38 +208,54 @@ class MainRecord(Record):
     @override
     def reconstructions(self, step: int, model: Model, split: Split) -> None:
         assert self._tracker is not None
-        file = self.folder.path / "samples" / f"{step:07d}.png"
-        try:
+        with self._picture(f"{step:07d}.png") as file:
             if save_reconstructions(model, split, file):
                 self._tracker.image("reconstructions", file, step)
-        except OSError as error:
-            self.say(f"Warning: no picture {file}: {error.strerror or error}.")
 
     @override
-    def interrupted(self, reason: str) -> None:
-        self._interruption = reason
-        self.say(f"Interrupted: {reason}.")
+    def interrupted(self, why: str) -> None:
+        self._interruption, self._done = why, False
+        self.say(f"Interrupted: {why}.")
+
+    @override
+    def keep(self, model: Model, source: str, *, is_done: bool) -> None:
+        weights.save(model, self.path, run=_repeatable(self.run))
+        self._write_card(model, source, {})
+        self._done = is_done
 
     @override
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
-        self._done = bool(results)
-        weights.save(model, self.path, run=_repeatable(self.run))
-        with self.folder.writing():
-            self._illustrate(model, results, shown)
-        self.folder.write("README.md", model_card(self.run, model, source, results, command(), self.path))
+        self._write_card(model, source, results)
+        self._illustrate(model, results, shown)
         assert self._saver is not None
         self._saver.wait()
         if self._interruption and self._saver.unsaved:
             raise UserError(f"Interrupted with {self._saver.unsaved}. Make room: --resume goes on from the one before.")
         self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {self.path}")
 
+    def _write_card(self, model: Model, source: str, results: Mapping[str, Evaluation]) -> None:
+        """README.md, and what of the metrics found no room before: without both a run is not finished."""
+        self.folder.write("README.md", model_card(self.run, model, source, results, self._place["command"], self.path))
+        self.folder.keep_metrics()
+
     def _illustrate(self, model: Model, results: Mapping[str, Evaluation], shown: Split) -> None:
-        samples = self.path / "samples"
-        save_curves(self.path / "metrics.jsonl", samples / "curves.png")
+        with self._picture("curves.png") as file:
+            save_curves(metrics_file.read(self.path / "metrics.jsonl"), file)
         if results:
-            save_confusion(results["selected"].confusion, model.classes, samples / "confusion.png")
-        if (change := save_poses(model, shown, samples / "poses.png")) is not None:
-            self._log(split="poses", pixel_change=change)
+            with self._picture("confusion.png") as file:
+                save_confusion(results["selected"].confusion, model.classes, file)
+        with self._picture("poses.png") as file:
+            if (change := save_poses(model, shown, file)) is not None:
+                self._log(split="poses", pixel_change=change)
+
+    @contextmanager
+    def _picture(self, name: str) -> Generator[Path]:
+        """Where a picture goes; one that cannot be drawn or saved is said, and ends nothing."""
+        file = self.path / "samples" / name
+        try:
+            yield file
+        except Exception as error:  # of a network, matplotlib, Pillow, fonts, or the disk
+            self.say(f"Warning: no picture {file}: {reason(error)}.")
 
     def _log(self, **values: Any) -> None:
         """Add a line to the metrics; a full disk is said once, and the line written when there is room again."""
@@ -243,12 +264,12 @@ class MainRecord(Record):
             self._is_full = False
         except OSError as error:
             if not self._is_full:
-                self.say(f"Warning: {self.path / 'metrics.jsonl'} cannot be written for now: {error.strerror}.")
+                self.say(f"Warning: {self.path / 'metrics.jsonl'} cannot be written for now: {reason(error)}.")
             self._is_full = True
 
-    def _status(self, state: str, reason: str) -> None:
+    def _status(self, state: str, why: str) -> None:
         """STATUS.json: running, done, preempted or failed, and why; launchers turn every exit code into 1."""
-        self.folder.write("STATUS.json", json.dumps({"state": state, "reason": reason}, indent=2) + "\n")
+        self.folder.write("STATUS.json", to_json({"state": state, "reason": why}, indent=2) + "\n")
 
     def _find(self, wanted: Wanted) -> Checkpoint | None:
         """The checkpoint that the run names, or else the newest good one."""

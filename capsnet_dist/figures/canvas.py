@@ -28,7 +28,7 @@ def labels(names: Iterable[str]) -> list[str]:
     from matplotlib import rcParams
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
-    fonts = [get_font(findfont(FontProperties(family=family))) for family in rcParams["font.family"]]
+    fonts = [get_font(findfont(FontProperties(family=[family]))) for family in rcParams["font.family"]]
     known = set().union(*(font.get_charmap() for font in fonts))
     cut = (name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..." for name in map(printable, names))
     return ["".join(c if ord(c) in known else escape(c) for c in name) for name in cut]

@@ -11,7 +11,7 @@ def save_comparison(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     """A panel for each quantity; rows as `capsnet_dist.analysis.comparison` makes them."""
     panels = {"accuracy": "test accuracy", "images_per_second": "images/s", "memory": "memory, MiB"}
     panels |= {"entropy": "entropy of the couplings"}
-    with drawn(file, figsize=(11, 1.2 + 0.35 * len(rows))) as figure:
+    with drawn(file, figsize=(11.0, 1.2 + 0.35 * len(rows))) as figure:
         places = range(len(rows), 0, -1)  # bars are counted from below
         for axes, (key, quantity) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
             values = [row[key] or 0 for row in rows]

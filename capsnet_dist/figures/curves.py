@@ -10,7 +10,7 @@ from capsnet_dist.figures.canvas import drawn
 
 def save_curves(lines: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Loss and accuracy over the steps; lines as `capsnet_dist.record.metrics_file.read` gives them."""
-    with drawn(file, figsize=(9, 3.5)) as figure:
+    with drawn(file, figsize=(9.0, 3.5)) as figure:
         _plot_curves(figure, lines)
 
 

@@ -11,7 +11,7 @@ from capsnet_dist.figures.canvas import drawn, labels
 def save_scaling(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Time and memory over sizes, on logarithmic axes, with the power laws; rows as `capsnet_dist.bench` makes them."""
     names = list(dict.fromkeys(row["axis"] for row in rows))
-    with drawn(file, figsize=(9, 3.2 * len(names))) as figure:
+    with drawn(file, figsize=(9.0, 3.2 * len(names))) as figure:
         for name, panels in zip(names, figure.subplots(len(names), 2, squeeze=False), strict=True):
             shown = [row for row in rows if row["axis"] == name]
             _plot_power_laws(panels[0], shown, "seconds", "time", 1e3)

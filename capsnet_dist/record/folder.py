@@ -137,6 +137,7 @@ class RunFolder:
         except BlockingIOError as error:
             self._lock.seek(0)
             owner = self._lock.readline(200).strip()
+            self.close(remove=False)
             raise UserError(f"{self.path} is in use by another job: {owner}. Wait for it or end it.") from error
         except (ImportError, OSError) as error:
             say(f"Warning: {self.path} cannot be locked ({reason(error)}): let no other job write there.")

@@ -8,14 +8,21 @@ from torch import Tensor
 
 from capsnet_dist.figures.canvas import drawn, labels
 
+SHORT = 2  # letters of a name that stand side by side
+INCHES_PER_LETTER = 0.09
+
 
 def save_confusion(confusion: Int64[Tensor, "true predicted"], classes: tuple[str, ...], file: Path) -> None:
     """How often each true class was predicted as each class."""
-    with drawn(file, figsize=(4.5, 4.2)) as figure:
-        axes, names = figure.subplots(), labels(classes)
+    names = labels(classes)
+    beyond = max(0, max(map(len, names)) - SHORT)
+    room = beyond * INCHES_PER_LETTER
+    with drawn(file, figsize=(4.5 + room, 4.2 + room)) as figure:
+        axes = figure.subplots()
         axes.imshow(confusion.double().log1p().numpy(), cmap="Blues")
         axes.set(xlabel="predicted", ylabel="true", xticks=range(len(names)), yticks=range(len(names)))
-        axes.set(xticklabels=names, yticklabels=names)
+        axes.set_xticklabels(names, rotation="vertical" if beyond else "horizontal")
+        axes.set_yticklabels(names)
         if len(names) <= 20:
             _write_counts(axes, confusion)
 

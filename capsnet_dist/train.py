@@ -17,7 +17,8 @@ from capsnet_dist.processes.launching import make_accelerator, part_at_exit, sho
 from capsnet_dist.processes.memory import keep_freed_memory
 from capsnet_dist.processes.signals import Interruption, interruption
 from capsnet_dist.processes.watchdog import beat
-from capsnet_dist.record.record import Record, open_record
+from capsnet_dist.record.base import Record
+from capsnet_dist.record.record import open_record
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run, check
 from capsnet_dist.saved import checkpoint

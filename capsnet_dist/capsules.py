@@ -52,7 +52,7 @@ def lengths(vectors: Float[Tensor, "*n d"], epsilon: float = 1e-14) -> Float[Ten
 
 
 def squash(vectors: Float[Tensor, "*n d"], epsilon: float = 1e-8) -> Float[Tensor, "*n d"]:
-    """Shrink each vector to a length below one, direction kept (Sabour et al., 2017, eq. 1).
+    """Shrink each vector to a length below one, direction kept (Sabour et al., 2017, equation 1).
 
     Args:
         vectors: The total input s_j of each capsule.

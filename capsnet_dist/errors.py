@@ -3,9 +3,18 @@
 import difflib
 from collections.abc import Iterable
 
+from capsnet_dist.text import printable
+
 
 class UserError(ValueError):
-    """Something the user gave cannot be used; programs print the message and exit with code 2."""
+    """Something the user gave cannot be used; programs print the message and exit with code 2.
+
+    Args:
+        message: Value, rule and mend; what does not show of a name in it is escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class Misplaced(UserError):

@@ -1,16 +1,20 @@
-"""Reading files that may be anything: only ordinary ones, and no more of them than was agreed."""
+"""Files: reading what may be anything, only ordinary ones and no more than was agreed, and writing for good."""
 
+import errno
+import itertools
 import json
 import os
 import stat
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from capsnet_dist.errors import UserError
 
 MAX_JSON = 1_000_000  # bytes: room for the names of some 20,000 classes
+WITHOUT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EROFS}
+"""What `fsync` answers on a file system that does not have it."""
 
 
 @contextmanager
@@ -21,7 +25,8 @@ def ordinary(file: Path) -> Generator[BinaryIO]:
         UserError: it cannot be opened or read, or is no ordinary file.
     """
     try:
-        with open(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as data:  # without waiting for a pipe's other end
+        how = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)  # without waiting for a pipe's other end
+        with open(os.open(file, how), "rb") as data:
             if not stat.S_ISREG(os.fstat(data.fileno()).st_mode):
                 raise UserError(f"{file} cannot be read: it is no ordinary file.")
             yield data
@@ -57,3 +62,70 @@ def read_json(file: Path) -> Any:
         return json.loads(data.decode())
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error
+
+
+def expanded(word: str) -> Path:
+    """A path, with a home folder in the place of `~`: a shell leaves it in `--flag=~/folder`."""
+    return Path(os.path.expanduser(word))
+
+
+def is_path(word: str) -> bool:
+    """Whether the system could have a file of that name."""
+    try:
+        return b"\0" not in os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
+
+
+def new_folder(wanted: Path) -> Path:
+    """Make a folder of that name, or with the first number after it that no other has: `bench`, `bench-2`.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for number in itertools.count(1):
+        folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError("numbers have no end")
+
+
+def sync(descriptor: int) -> None:
+    """Wait until a file, or the names in a folder, are on the disk, where the file system can say so.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in WITHOUT_SYNC:
+            raise
+
+
+def write_new(file: Path, content: bytes) -> None:
+    """Write a file that was not there, and wait until it is on the disk.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    with file.open("xb") as opened:
+        opened.write(content)
+        opened.flush()
+        sync(opened.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, on a system that opens folders.
+
+    Raises:
+        OSError: the disk is gone.
+    """
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        sync(handle)
+    finally:
+        os.close(handle)

@@ -137,7 +137,9 @@ class Model(nn.Module, ABC):
     """Images to class capsules. Built as `Model(image, classes, *, options)`: the image's shape, how many classes."""
 
     image: Image
+    """Channels, height and width of the images it takes."""
     classes: tuple[str, ...]
+    """Name of each class."""
     choice: "Choice[Model] | None"
     """What it was built from, when `build` or `load` made it."""
 
@@ -209,7 +211,9 @@ class Split(NamedTuple):
     """Images and labels of one part of a data set."""
 
     images: UInt8[Tensor, "n c h w"]
+    """Their pixels."""
     labels: Int64[Tensor, " n"]
+    """The class of each, by its position in the data set's `classes`."""
 
     def select(self, indices: Int64[Tensor, " m"]) -> "Split":
         """The samples with these indices."""

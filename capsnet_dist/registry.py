@@ -25,8 +25,11 @@ class Choice(Generic[T]):
     """A plugin and its options: plain data, parsed from the command line, saved with the weights."""
 
     registry: "Registry[T]" = field(repr=False, compare=False)
+    """Where the plugin is looked up."""
     name: str
+    """Its name there."""
     options: Mapping[str, Any] = field(hash=False)
+    """The value of every option, those of defaults included."""
 
     def replace(self, **options: Any) -> "Choice[T]":
         """The same plugin with some options changed.

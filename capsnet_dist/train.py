@@ -18,11 +18,13 @@ from capsnet_dist.processes.memory import keep_freed_memory
 from capsnet_dist.processes.requests import remarks
 from capsnet_dist.processes.signals import Interruption, interruption
 from capsnet_dist.processes.watchdog import beat
-from capsnet_dist.record.record import Record, open_record
+from capsnet_dist.record.base import Record
+from capsnet_dist.record.record import open_record
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run, check
 from capsnet_dist.saved import checkpoint
 from capsnet_dist.saved.state import wanted_tensors
+from capsnet_dist.screen.console import any_text
 from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.training.cuda_graph import StepFunction, StepGraph, StepInputs, captures
 from capsnet_dist.training.ema import MovingAverage
@@ -41,7 +43,7 @@ __all__ = ["Run", "Trainer", "main", "train"]
 
 def main(default: Run) -> None:
     """What a recipe calls: read the command line, train, and end with exit code 2 at a mistake of the user."""
-    with user_errors():
+    with any_text(), user_errors():
         train(command_line.parse(default))
 
 
@@ -168,18 +170,23 @@ class Trainer:
         self.state.evaluation_due = False
 
     def finish(self) -> dict[str, Evaluation]:
-        """Read the test split, unless interrupted, and leave the selected weights in the run folder."""
+        """Leave the selected weights in the run folder, and read the test split, unless interrupted."""
         self._record(self.metrics.flush())
-        results = self._evaluate(self.state.candidates, self.test)
-        selected = self.state.best.restore(self.state.candidates)
-        known = results.get(self.state.best.name) if self.state.best.step in (0, self.num_steps) else None
+        best, candidates = self.state.best, self.state.candidates
+        source = f"{best.name} weights of step {best.step or self.state.done}"
+        if best.step and len(self.validation.labels):
+            source += f", chosen on {len(self.validation.labels):,} training images that were held out"
+        with best.in_place(candidates) as selected:  # before all that may fail
+            self.record.keep(selected, source, is_done=not self.stopped)
+        results = self._evaluate(candidates, self.test)
+        selected = best.restore(candidates)
+        known = results.get(best.name) if best.step in (0, self.num_steps) else None
         results |= {"selected": known} if known else self._evaluate({"selected": selected}, self.test)
         if self.stopped:
             results = {}
             self.record.interrupted(f"{self.interrupted.reason}, after step {self.state.done}")
         for name, result in results.items():
             self.record.evaluation(self.num_steps, "test", name, result)
-        source = f"{self.state.best.name} weights of step {self.state.best.step or self.state.done}"
         self.record.finish(selected, source, results, self.shown)
         part_at_exit()
         return results

@@ -31,7 +31,9 @@ def softmax_over_wholes(logits: Float[Tensor, "b i j"]) -> Float[Tensor, "b i j"
 
 
 class Votes:
-    """The prediction vectors u_hat_ij = W_ij u_i + o_i (Sabour et al., 2017, eq. 2; Hinton et al., 2018, section 4).
+    """The prediction vectors u_hat_ij = W_ij u_i + o_i.
+
+    Sabour et al. (2017), equation 2; with offsets Hinton et al. (2018), section 4.
 
     A routing uses the votes through these operations, so that it need not know how, or whether, they are stored.
 

@@ -390,6 +390,16 @@ def test_in_a_pipe_a_result_is_one_line(wrong, capsys):
     ]
 
 
+def test_on_a_terminal_the_table_fits_it(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    Path("even.py").write_text("from capsnet_dist import routings\n\neven = routings('uniform')\n")
+    run("even.py:even", only=["agreement_gets_the_larger_share", "shapes_fit"])
+    shown = re.sub("\x1b.*?m", "", capsys.readouterr().out).splitlines()  # without colors
+    assert "routing uniform" in shown[0] and shown[-1] == "routing uniform: 1 passed, 1 expected"
+    assert max(map(len, shown)) <= 70
+
+
 SOURCE = """
 from capsnet_dist import Routing, routings
 from capsnet_dist.routing import DynamicRouting

@@ -21,6 +21,7 @@ from typing import NamedTuple
 import pytest
 from conftest import run_ranks
 from PIL import Image
+from test_house import FLOORS
 from test_train import RUN
 
 import capsnet_dist
@@ -32,6 +33,8 @@ ROOT = Path(__file__).parents[1]
 MNIST = Path(os.environ.get("CAPSNET_DATA", ROOT.parent / "shared" / "data")).resolve()
 GIVEN = "import torch\nimages = torch.zeros(2, 1, 8, 8, dtype=torch.uint8)\n"  # what a reader has at hand
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 class Block(NamedTuple):
@@ -166,6 +169,91 @@ def _only_check(processes, words):
 
     trainer.train = only_check
     _call(_recipe, words)
+
+
+def _prose(page):
+    """A page without its blocks of code."""
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def _code(page):
+    """What stands in backticks in a page."""
+    return re.findall(r"`([^`\n]+)`", _prose(page))
+
+
+def _exists(name):
+    """Whether a dotted name is a module, or something in one; modules are not imported without need."""
+    module, _, rest = name.partition(".")
+    for word in rest.split("."):
+        if importlib.util.find_spec(module).submodule_search_locations is None:
+            break
+        if importlib.util.find_spec(f"{module}.{word}") is None:
+            break
+        module = f"{module}.{word}"
+    found = name if name == module else importlib.import_module(module)
+    for attribute in filter(None, name[len(module) + 1 :].split(".")):
+        if not hasattr(found, attribute):
+            return attribute in getattr(found, "__annotations__", {})
+        found = getattr(found, attribute)
+    return True
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_names_and_paths_in_the_documentation_exist(page):
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8")
+    told = {name for each in PAGES for name in re.findall(r"Write `(\w+\.py)`", _prose(each))}
+    for text in _code(page):
+        if re.fullmatch(r"capsnet_dist(\.\w+)+(\(\))?", text):
+            assert _exists(text.removesuffix("()")), text
+        if found := re.fullmatch(r"((?:capsnet_dist|tests|docs|recipes|launch)/[\w./-]*)(?:::(\w+))?", text):
+            path, test = found.groups()
+            assert (ROOT / path).exists() or f"/{path}/" in ignored, text
+            assert not test or f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), text
+        if re.fullmatch(r"\w+\.py", text) and text not in told:
+            assert any(any((ROOT / folder).rglob(text)) for folder in ("capsnet_dist", "tests", "recipes")), text
+
+
+def test_what_is_promised_names_tests_that_exist():
+    tests = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "tests").glob("test_*.py")))
+    table = _prose(ROOT / "docs" / "reliability.md").partition("## What is promised")[2].partition("\n`STATUS.json`")[0]
+    named = [text for text in re.findall(r"`([^`\n]+)`", table) if re.fullmatch(r"[a-z0-9_]{12,}…?", text)]
+    assert len(named) > 30
+    for text in named:
+        assert f"def test_{text.removesuffix('…')}" in tests, text
+
+
+def _anchor(heading):
+    """What a link to a heading says after #."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_have_text_and_lead_somewhere(page):
+    assert "{doc}" not in _prose(page) and "{ref}" not in _prose(page)
+    for text, target in re.findall(r"\[([^\]]*)\]\(([^)]+)\)", _prose(page)):
+        assert text, target
+        path, _, anchor = target.partition("#")
+        if not path.startswith(("https://", "http://")):
+            file = (page.parent / path) if path else page
+            assert file.exists(), target
+            headings = re.findall(r"^#+ (.*)$", _prose(file), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in map(_anchor, headings), target
+
+
+def test_every_page_is_in_a_table_of_contents():
+    for folder in (ROOT / "docs", ROOT / "docs" / "routings"):
+        listed = (folder / "index.md").read_text(encoding="utf-8").splitlines()
+        assert not [page for page in folder.glob("*.md") if page.stem != "index" and page.stem not in listed]
+
+
+def test_the_architecture_is_that_of_the_package():
+    blocks = [block for block in BLOCKS if block.file.name == "architecture.md"]
+    tree, floors = (block.code for block in blocks if block.language == "text")
+    named = [line.split()[0] for line in tree.splitlines()[1:]]
+    package = ROOT / "capsnet_dist"
+    entries = {f"{entry.name}/" if entry.is_dir() else entry.name for entry in package.iterdir()}
+    assert sorted(named) == sorted(entries - {"__init__.py", "py.typed", "__pycache__/"})
+    assert floors.splitlines() == FLOORS
 
 
 def test_examples_in_docstrings_give_what_they_show():

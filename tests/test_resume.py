@@ -313,7 +313,7 @@ def test_a_checkpoint_is_whole_or_not_there_when_its_writer_is_killed(place, und
 
 
 def kill_writer(run, place):
-    calls = {"write": ("_write", 8), "rename": ("_sync", 3), "after": ("_sync", 4)}
+    calls = {"write": ("write_new", 8), "rename": ("sync_folder", 3), "after": ("sync_folder", 4)}
     name, count = calls[place]
     original, seen = getattr(checkpoint, name), []
 

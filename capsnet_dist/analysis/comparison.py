@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +11,8 @@ from typing import Any
 from capsnet_dist import config
 from capsnet_dist.figures.comparison import save_comparison
 from capsnet_dist.run import Run
-from capsnet_dist.screen.console import print_table
+from capsnet_dist.screen.console import print_table, say
+from capsnet_dist.text import markdown, reason, to_json
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,18 @@ def summarize(name: str, tries: Sequence[Mapping[str, Any]]) -> Row:
 def save(rows: Sequence[Row], run: Run, folder: Path) -> None:
     """Write comparison.json, .md, .csv and .png; the first also says what all runs shared."""
     table = [_cells(row) for row in rows]
-    lines = [list(table[0]), ["---"] * len(table[0]), *(list(cells.values()) for cells in table)]
+    lines = [list(table[0]), ["---"] * len(table[0]), *(list(map(markdown, cells.values())) for cells in table)]
     texts = {
-        "json": json.dumps({"run": config.to_dict(run), "rows": [asdict(row) for row in rows]}, indent=2) + "\n",
+        "json": to_json({"run": config.to_dict(run), "rows": [asdict(row) for row in rows]}, indent=2) + "\n",
         "md": "".join(f"| {' | '.join(line)} |\n" for line in lines),
         "csv": _csv([[field.name for field in fields(Row)], *(list(asdict(row).values()) for row in rows)]),
     }
     for kind, text in texts.items():
-        (folder / f"comparison.{kind}").write_text(text, encoding="utf-8")
-    save_comparison([asdict(row) for row in rows], folder / "comparison.png")
+        (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", errors="backslashreplace")
+    try:
+        save_comparison([asdict(row) for row in rows], folder / "comparison.png")
+    except Exception as error:  # of matplotlib, fonts or the disk
+        say(f"no picture {folder / 'comparison.png'}: {reason(error)}.")
 
 
 def show(rows: Sequence[Row]) -> None:

@@ -15,8 +15,10 @@ from capsnet_dist.bench.measure import alternate
 from capsnet_dist.bench.options import SIZES, Candidate, Options
 from capsnet_dist.bench.worker import Workers, ask
 from capsnet_dist.errors import UserError
-from capsnet_dist.record.folder import environment
+from capsnet_dist.files import new_folder
+from capsnet_dist.record.environment import environment, processor
 from capsnet_dist.screen.console import print_json, say
+from capsnet_dist.text import reason
 
 QUICK = Options(networks=("small",), batches=(32,), gradients=("full",), rounds=5, quick=True)
 """What `--quick` measures where nothing else is asked for."""
@@ -33,7 +35,7 @@ def bench(options: Options | None = None) -> dict[str, Any]:
     """
     options = options or Options()
     options.check()
-    place = environment(torch.device(options.where)) | {"processor": _processor()}
+    place = environment(torch.device(options.where)) | {"processor": processor()}
     found: dict[str, Any] = {"environment": place, "options": asdict(options)}
     found["cases"] = [_case(options, list(case)) for case in options.cases()]
     found["scaling"] = _scaling(options) if options.scaling else []
@@ -111,31 +113,35 @@ def _scaling(options: Options) -> list[dict[str, Any]]:
     return list(scaling.rows(options, seconds, memory))
 
 
-def _processor() -> str:
-    """The name of the CPU."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-
-
-def main(options: Options, as_json: bool, folder: Path) -> None:
+def main(options: Options, as_json: bool, folder: Path | None) -> None:
     """What the command line calls: measure, save bench.json, bench.md and bench.png, and print.
 
     Args:
         options: What to measure.
         as_json: Print JSON instead of tables.
-        folder: Where the files go.
+        folder: Where the files go; None: a new folder "bench", or "bench-2" and so on.
 
     Raises:
         UserError: it cannot be measured.
     """
     found = bench(options)
-    report.save(found, folder)
-    if found["scaling"]:
-        from capsnet_dist.figures.scaling import save_scaling
-
-        save_scaling(found["scaling"], folder / "bench.png")
     print_json(found) if as_json else report.show(found)
+    try:
+        folder = new_folder(Path("bench")) if folder is None else folder
+        report.save(found, folder)
+    except OSError as error:
+        raise UserError(f"What was measured cannot be saved in {folder or 'bench'}: {reason(error)}.") from error
+    if found["scaling"]:
+        _draw(found["scaling"], folder / "bench.png")
+
+
+def _draw(scaling: list[dict[str, Any]], file: Path) -> None:
+    from capsnet_dist.figures.scaling import save_scaling
+
+    try:
+        save_scaling(scaling, file)
+    except Exception as error:  # of matplotlib, fonts or the disk
+        say(f"no picture {file}: {reason(error)}.")
 
 
 def chosen(quick: bool, **given: Any) -> Options:

@@ -1,6 +1,5 @@
 """The tables of a benchmark."""
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,8 @@ from capsnet_dist.bench.floor import floor
 from capsnet_dist.bench.measure import Rates, Spread, ratios
 from capsnet_dist.bench.options import Candidate, reference
 from capsnet_dist.screen.console import print_table
+from capsnet_dist.text import code_span, to_json
+from capsnet_dist.text import markdown as markdown_text
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns and rows."""
@@ -174,16 +175,19 @@ def show(found: Mapping[str, Any]) -> None:
 def save(found: Mapping[str, Any], folder: Path) -> None:
     """Write bench.json, which holds everything, and bench.md, the tables."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "bench.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (folder / "bench.json").write_text(to_json(found, indent=1) + "\n", encoding="utf-8")
     (folder / "bench.md").write_text(markdown(found), encoding="utf-8")
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """The tables as Markdown, under what was run."""
     place = found["environment"]
-    head = f"`{place['command']}`, commit {place['commit']}, {place['device']}, {place['processor']}\n"
+    version = f"commit {place['commit']}" if place["commit"] else f"version {place['packages']['capsnet_dist']}"
+    machine = markdown_text(f"{place['device']}, {place['processor']}")
+    head = f"{code_span(place['command'])}, {version}, {machine}\n"
     parts = [head]
     for title, columns, lines in tables(found):
-        body = "".join(f"| {' | '.join(line)} |\n" for line in [columns, ["---"] * len(columns), *lines])
-        parts.append(f"{title}\n\n{body}")
+        cells = [list(map(markdown_text, line)) for line in [columns, *lines]]
+        cells.insert(1, ["---"] * len(columns))
+        parts.append(f"{markdown_text(title)}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in cells))
     return "\n".join(parts)

@@ -33,7 +33,8 @@ class Workers:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self._messages = [tempfile.TemporaryFile("w+") for _ in range(world)]  # noqa: SIM115  (__exit__ closes them)
+        how: dict[str, Any] = {"mode": "w+", "encoding": "utf-8", "errors": "backslashreplace"}
+        self._messages = [tempfile.TemporaryFile(**how) for _ in range(world)]  # noqa: SIM115  (__exit__ closes them)
         self._running = [_start(options, rank, world, port, file) for rank, file in enumerate(self._messages)]
         self._send(asdict(options))
 

@@ -22,7 +22,7 @@ def bench(
     scaling: bool = True,
     quick: bool = False,
     json: bool = False,
-    folder: Path = Path("bench"),
+    folder: Path | None = None,
     imports: tuple[str, ...] = (),
 ) -> None:
     """Measure time and memory of a training step and of inference, ours and that of plain PyTorch in turns.
@@ -45,7 +45,7 @@ def bench(
         scaling: Measure how class capsules grow with the number of capsules and of classes.
         quick: In less than a minute: a small network, batch 32, 5 rounds, full gradients, unless given otherwise.
         json: Print JSON instead of tables.
-        folder: Where bench.json, bench.md and bench.png go.
+        folder: Where bench.json, bench.md and bench.png go; a new folder "bench", or "bench-2" and so on, if not given.
     """
     lists = {"implementations": impl, "routings": routings, "gradients": gradients, "networks": networks}
     lists |= {"batches": batch, "dtypes": dtypes}

@@ -18,11 +18,13 @@ from capsnet_dist import config
 from capsnet_dist.analysis.comparison import Row, save, show, summarize
 from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
 from capsnet_dist.errors import UserError
+from capsnet_dist.files import new_folder
 from capsnet_dist.plugins import datasets, losses, models
 from capsnet_dist.plugins import routings as known
 from capsnet_dist.registry import Choice
 from capsnet_dist.run import Run, check
 from capsnet_dist.saved import weights
+from capsnet_dist.text import reason
 from capsnet_dist.train import train
 from capsnet_dist.world import world_size
 
@@ -36,7 +38,7 @@ def compare(
     seeds: int = 3,
     steps: int | None = None,
     epochs: int = 10,
-    folder: Path = Path("comparison"),
+    folder: Path | None = None,
     imports: tuple[str, ...] = (),
 ) -> None:
     """Train each routing in turn, with the same network and settings, and print and save a table and a plot.
@@ -47,7 +49,8 @@ def compare(
         seeds: Runs for each routing: seeds 0, 1, and so on.
         steps: End after this many steps, whatever the epochs.
         epochs: Passes over the training images.
-        folder: Where the table and the runs go; must not exist yet.
+        folder: Where the table and the runs go; must not exist yet. A new folder "comparison", or "comparison-2" and
+            so on, if not given.
 
     Raises:
         UserError: a name or number that cannot work, or a routing that failed; the others are compared all the same.
@@ -62,7 +65,7 @@ def compare(
 
 
 def compare_routings(
-    run: Run, routings: Sequence[str], seeds: int, folder: Path, imports: Sequence[str] = ()
+    run: Run, routings: Sequence[str], seeds: int, folder: Path | None, imports: Sequence[str] = ()
 ) -> list[Row]:
     """Train each routing in turn, print the table, and save it as JSON, Markdown, CSV and a plot.
 
@@ -70,7 +73,8 @@ def compare_routings(
         run: What all of them share; its model must have an option called routing.
         routings: Their names; each takes its default options.
         seeds: Runs for each: the run's seed, the next, and so on.
-        folder: Where the table and the runs go; must not exist yet.
+        folder: Where the table and the runs go; must not exist yet. A new folder "comparison", or "comparison-2" and
+            so on, if not given.
         imports: Python files or modules that register plugins, which every run imports as the caller has done.
 
     Raises:
@@ -83,10 +87,7 @@ def compare_routings(
     check(run, 1)
     for name in routings:
         known(name)
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be made: {error.strerror}. Choose another folder.") from error
+    folder = _made(folder)
     rows: list[Row] = []
     for name in dict.fromkeys(routings):
         model = run.model.replace(routing=known(name))
@@ -98,6 +99,16 @@ def compare_routings(
         save(rows, run, folder)  # each time: a comparison that is stopped keeps what it has
     show(rows)
     return rows
+
+
+def _made(folder: Path | None) -> Path:
+    try:
+        if folder is None:
+            return new_folder(Path("comparison"))
+        folder.mkdir(parents=True)
+        return folder
+    except OSError as error:
+        raise UserError(f"{folder} cannot be made: {reason(error)}. Choose another folder.") from error
 
 
 def measure(run: Run) -> dict[str, float | None]:
@@ -124,17 +135,18 @@ def measure(run: Run) -> dict[str, float | None]:
 
 def _try(run: Run, imports: Sequence[str]) -> dict[str, Any]:
     """Train and measure in a new process; its findings, or its problem."""
-    job = json.dumps({"run": config.to_dict(run), "imports": list(imports), "argv": sys.argv})
-    done = subprocess.run([sys.executable, "-c", TRY], input=job, stdout=subprocess.PIPE, text=True, check=False)
+    words = {"argv": sys.argv, "orig_argv": sys.orig_argv}
+    job = json.dumps({"run": config.to_dict(run), "imports": list(imports), **words}).encode()
+    done = subprocess.run([sys.executable, "-c", TRY], input=job, stdout=subprocess.PIPE, check=False)
     if done.returncode:
         return {"problem": f"the run ended with exit code {done.returncode}; see its messages above"}
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])  # other lines may be of any encoding
 
 
 def try_alone() -> None:
     """What the process of one run does: read a job from standard input, write what it finds to standard output."""
     job = json.loads(sys.stdin.read())
-    sys.argv[:] = job["argv"]  # the command that the run folder records
+    sys.argv[:], sys.orig_argv[:] = job["argv"], job["orig_argv"]  # the command that the run folder records
     for source in job["imports"]:
         config.import_plugins(source)
     nothing = Run(name="", model=models("capsnet"), data=datasets("digits"), loss=losses("margin"))

@@ -1,13 +1,12 @@
 """`capsnet-dist evaluate`: what a saved network achieves, measured as its training did."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from capsnet_dist import config
 from capsnet_dist.data.order import hold_out
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import read_json
+from capsnet_dist.files import expanded, read_json
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.plugins import Split, datasets, losses
 from capsnet_dist.processes.launching import make_evaluator, part_at_exit
@@ -15,7 +14,7 @@ from capsnet_dist.processes.requests import on_gpu
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.saved import weights
-from capsnet_dist.saved.plan import read_config
+from capsnet_dist.saved.plan import class_names, read_config
 from capsnet_dist.screen.console import print_json, print_table, say
 from capsnet_dist.training import evaluation
 from capsnet_dist.training.isolation import isolated
@@ -47,7 +46,8 @@ def evaluate(
         follow_precision(accelerator.mixed_precision)
         dataset = data.build()
         part = _part(dataset, split, run, entry)
-        given, taken = (part.images.shape[1:], *dataset.classes), (model.image, *model.classes)
+        classes = class_names(dataset.classes, f"Data set {data.name}")
+        given, taken = (part.images.shape[1:], *classes), (model.image, *model.classes)
         if given != taken:
             raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
         criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
@@ -91,7 +91,10 @@ def _choice(registry: Registry[Any], run: str, entry: Mapping[str, Any], key: st
 def _part(dataset: Any, name: str, run: str, entry: Mapping[str, Any]) -> Split:
     """A split of the data set; training and validation images divided as in the training."""
     if name == "test":
-        return dataset.split(name)
+        test = dataset.split(name)
+        if not len(test.labels):
+            raise UserError("--split test: the data set has no images for it.")
+        return test
     share: Any = entry.get("validation", 0)
     if not isinstance(share, int | float) or not 0 <= share < 1:
         raise UserError(f"{run}/config.json: run.validation must be at least 0 and less than 1; got {share!r:.200}.")
@@ -105,7 +108,7 @@ def _part(dataset: Any, name: str, run: str, entry: Mapping[str, Any]) -> Split:
 
 def _precision(source: str, entry: Mapping[str, Any]) -> str:
     """The mixed precision that the training evaluated in, since it moves a few predictions."""
-    file = Path(source).expanduser() / "environment.json"
+    file = expanded(source) / "environment.json"
     place: Any = read_json(file) if file.is_file() else entry
     if not isinstance(place, dict):
         raise UserError(f"{file} does not say where the run was made: it holds {place!r:.200}.")

@@ -1,16 +1,16 @@
 """The command line `capsnet-dist`: use and inspect what was trained."""
 
-import importlib.metadata
 import itertools
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
+import capsnet_dist
 from capsnet_dist.config import command_line
 from capsnet_dist.plugins import datasets
 from capsnet_dist.registry import Choice
-from capsnet_dist.screen.console import notices
+from capsnet_dist.screen.console import any_text, notices
 from capsnet_dist.screen.ending import user_errors
 
 COMMANDS = ("predict", "evaluate", "plugins", "check", "compare", "bench")
@@ -21,10 +21,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; a mistake of the user ends with one line on standard error and exit code 2."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words == ["--version"]:
-        print(f"capsnet-dist {importlib.metadata.version('capsnet_dist')}")  # noqa: T201
+        print(f"capsnet-dist {capsnet_dist.__version__}")  # noqa: T201
         return
     description = "Use and inspect capsule networks; recipes train them. --version prints the version."
-    with user_errors(), notices():
+    with any_text(), user_errors(), notices():
         command_line.command(COMMANDS, _function, words, description, lambda: _choices(words))
 
 

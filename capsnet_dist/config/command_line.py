@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from capsnet_dist.config import entries, from_dict, import_plugins, is_nested, named, replace
 from capsnet_dist.errors import UserError, did_you_mean
-from capsnet_dist.files import read_json
+from capsnet_dist.files import expanded, read_json
 from capsnet_dist.registry import Choice
 from capsnet_dist.world import speaks
 
@@ -38,7 +38,7 @@ def parse(default: C, argv: Sequence[str] | None = None) -> C:
     for source in _values(words, "--import"):
         import_plugins(source)
     for file in _values(words, "--config")[-1:]:
-        data = read_json(Path(file))
+        data = read_json(expanded(file))
         if not isinstance(data, dict) or not isinstance(run := data.get("run"), dict):
             raise UserError(f"{file} holds no run to repeat: it needs an entry 'run'.")
         try:
@@ -181,12 +181,31 @@ def _listed(choices: tuple[Choice[Any], ...], words: Sequence[str], flag: str) -
 
 @functools.cache
 def _rules() -> Any:
-    """How tyro parses a choice: as its name, `--model.routing dynamic`, beside its options."""
+    """How tyro parses a path, with the home folder for `~`, and a choice: as its name beside its options."""
     import docstring_parser
     import tyro
-    from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+    from tyro.constructors import (
+        ConstructorRegistry,
+        PrimitiveConstructorSpec,
+        PrimitiveTypeInfo,
+        StructConstructorSpec,
+        StructFieldSpec,
+        StructTypeInfo,
+    )
 
     rules = ConstructorRegistry()
+
+    @rules.primitive_rule
+    def path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+        if info.type is not Path:
+            return None
+        return PrimitiveConstructorSpec(
+            1,
+            "PATH",
+            lambda words: expanded(words[0]),
+            lambda value: isinstance(value, Path),
+            lambda value: [str(value)],
+        )
 
     @rules.struct_rule
     def choice(info: StructTypeInfo) -> StructConstructorSpec | None:

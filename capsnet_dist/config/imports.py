@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 from capsnet_dist.errors import UserError
+from capsnet_dist.files import expanded
 
 
 def import_plugins(source: str) -> ModuleType:
@@ -19,7 +20,7 @@ def import_plugins(source: str) -> ModuleType:
     try:
         if not source.endswith(".py"):
             return importlib.import_module(source)
-        file = Path(source).resolve()
+        file = expanded(source).resolve()
         name = f"{file.stem}_{hashlib.sha256(bytes(file)).hexdigest()[:8]}"  # two folders may have files of one name
         spec = importlib.util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None or not file.is_file():

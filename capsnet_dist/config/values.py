@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.files import expanded, is_path
 from capsnet_dist.ranges import bare, require
 from capsnet_dist.registry import Choice
 
@@ -62,8 +63,8 @@ def _restore(kind: Any, default: Any, value: Any, place: str) -> Any:
         return tuple(_restore(None, kept, item, f"{place}.{index}") for index, (kept, item) in pairs)
     if isinstance(value, list):
         value = tuple(typing.cast(list[Any], value))
-    if isinstance(value, str) and _admits(kind, Path) and value.isprintable():  # a path may hold no NUL
-        value = Path(value)
+    if isinstance(value, str) and _admits(kind, Path) and is_path(value):
+        value = expanded(value)
     if type(value) is int and _admits(kind, float) and abs(value) <= sys.float_info.max:
         value = float(value)
     if not _is(value, kind) or (type(value) is int and _admits(kind, float)):

@@ -1,17 +1,20 @@
 """Loss and accuracy in the course of a training."""
 
-import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from capsnet_dist.figures.axes import number_plainly
+from capsnet_dist.figures.canvas import drawn
 
 
-def save_curves(metrics: Path, file: Path) -> None:
-    """Loss and accuracy over the steps."""
-    from matplotlib.figure import Figure
+def save_curves(lines: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Loss and accuracy over the steps; lines as `capsnet_dist.record.metrics_file.read` gives them."""
+    with drawn(file, figsize=(9.0, 3.5)) as figure:
+        _plot_curves(figure, lines)
 
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+
+def _plot_curves(figure: Any, lines: Sequence[Mapping[str, Any]]) -> None:
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, weights, style in (("train", None, "-"), ("validation", "last", "o-"), ("validation", "ema", "s-")):
             chosen = [line for line in lines if line["split"] == split and line.get("weights") == weights]
@@ -24,4 +27,3 @@ def save_curves(metrics: Path, file: Path) -> None:
             axes.set(yscale="log")
             number_plainly(axes.yaxis)
         axes.legend(frameon=False)
-    figure.savefig(file, dpi=120)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import torch
 from einops import einsum, rearrange
+from jaxtyping import Float
+from torch import Tensor
 
 from capsnet_dist.figures.sheet import save_sheet
 from capsnet_dist.plugins import Model, Split, to_unit
@@ -24,14 +26,21 @@ def save_poses(model: Model, split: Split, file: Path, reach: float = 0.25) -> f
     """
     images = to_unit(split.images[:1], next(model.parameters()).dtype)
     with model.evaluating():
-        scores, poses, _ = model(images)
-        dim = poses.shape[-1]
-        moves = torch.linspace(-reach, reach, 11, device=poses.device, dtype=poses.dtype)
-        changes = einsum(torch.eye(dim, device=poses.device, dtype=poses.dtype), moves, "r d, m -> r m d")
-        moved = poses + rearrange(changes, "r m d -> (r m) 1 d")
-        rebuilt = model.rebuild(moved, scores.argmax(dim=-1).expand(len(moved)))
+        rebuilt, dim = _moved(model, images, reach)
     if rebuilt is None:
         return None
     sheet = rearrange(rebuilt, "(r m) c h w -> r m c h w", r=dim)
     save_sheet(sheet, file)
     return float((sheet[:, -1] - sheet[:, 0]).abs().mean())
+
+
+def _moved(
+    model: Model, images: Float[Tensor, "1 c h w"], reach: float
+) -> tuple[Float[Tensor, "rm c h w"] | None, int]:
+    """What is rebuilt when each number of the pose is moved in turn, and how many numbers it has."""
+    scores, poses, _ = model(images)
+    dim = poses.shape[-1]
+    moves = torch.linspace(-reach, reach, 11, device=poses.device, dtype=poses.dtype)
+    changes = einsum(torch.eye(dim, device=poses.device, dtype=poses.dtype), moves, "r d, m -> r m d")
+    moved = poses + rearrange(changes, "r m d -> (r m) 1 d")
+    return model.rebuild(moved, scores.argmax(dim=-1).expand(len(moved))), dim

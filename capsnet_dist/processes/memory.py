@@ -27,10 +27,17 @@ def peak_memory() -> int:
     """Most bytes at any time so far: allocated on the GPU, or else resident in this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would start from what the process held that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return 1024 * int(line.split()[1])
+    if (peak := _linux_peak()) is not None:  # getrusage would start from what the process held that started this one
+        return peak
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _linux_peak() -> int | None:
+    """What Linux says of this process; None where it is another system, or hides it."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), None)

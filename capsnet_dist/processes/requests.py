@@ -138,7 +138,7 @@ def _launcher() -> list[str]:
     try:
         parent = psutil.Process().parent()
         words = parent.cmdline() if parent else []
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return []  # processes of others may be hidden: without the words there is nothing to compare with
     if not any(Path(word).name in LAUNCHERS for word in words[:3]):
         return []

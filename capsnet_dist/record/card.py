@@ -1,43 +1,59 @@
 """The model card: README.md of a run folder."""
 
 import inspect
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from capsnet_dist.plugins import Model, datasets
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run
+from capsnet_dist.text import code_span, markdown, printable
 
 
 def model_card(
     run: Run, model: Model, source: str, results: Mapping[str, Evaluation], command: str, folder: Path
 ) -> str:
-    """What was trained, how, what it achieves and how to use it; `source` says which weights are saved."""
+    """What was trained, how, what it achieves and how to use it.
+
+    Args:
+        run: The configuration.
+        model: The network.
+        source: Which weights are saved, and what they were chosen on.
+        results: What they and others achieve on the test split; nothing where it was not evaluated.
+        command: What started the training.
+        folder: Where the weights are.
+    """
     count = sum(parameter.numel() for parameter in model.parameters())
-    rows = [f"| {name} | {100 * r.accuracy:.2f} % | {r.num_samples} |" for name, r in results.items()]
-    table = "\n".join(["| weights | test accuracy | images |", "| --- | --- | --- |", *rows])
-    share = f"{100 * run.validation:g} % of the training images"
-    chosen = f", chosen on {share}" if run.validation else ""
-    data = (inspect.getdoc(datasets[run.data.name]) or "").partition("\n")[0]
+    title = markdown(f"{run.name}: {run.model.name} on {run.data.name}")
+    data = markdown((inspect.getdoc(datasets[run.data.name]) or "").partition("\n")[0])
+    test = "took no part in that" if results else "was not evaluated"
+    path = json.dumps(printable(str(folder)))
     return f"""---
 library_name: capsnet_dist
 pipeline_tag: image-classification
 ---
-# {run.name}: {run.model.name} on {run.data.name}
+# {title}
 
 {data}
 
 {count:,} parameters, seed {run.seed}, batch {run.batch_size}. model.safetensors holds the
-{source}{chosen}. The test split was {"read once, at the end" if results else "not read: the run was interrupted"}.
+{source}. The test split {test}.
 
-{table if results else ""}
-
-Made by `{command}`. Use it:
+{_table(results)}Made by {code_span(command)}. Use it:
 
 ```python
 import capsnet_dist
 
-model = capsnet_dist.load("{folder}")
+model = capsnet_dist.load({path})
 labels, scores, names = model.predict(images)  # uint8, batch x {" x ".join(map(str, model.image))}
 ```
 """
+
+
+def _table(results: Mapping[str, Evaluation]) -> str:
+    """A line for each of the weights, and the empty one that ends a table."""
+    if not results:
+        return ""
+    rows = [f"| {name} | {100 * r.accuracy:.2f} % | {r.num_samples} |" for name, r in results.items()]
+    return "\n".join(["| weights | test accuracy | images |", "| --- | --- | --- |", *rows, "", ""])

@@ -1,58 +1,55 @@
 """The run folder: what a training leaves behind."""
 
-import fcntl
-import json
 import os
 import platform
-import shlex
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from importlib.metadata import version
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from capsnet_dist import files
 from capsnet_dist.errors import UserError
 from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.run import Run
-
-PACKAGES = ("capsnet_dist", "torch", "torchvision", "accelerate", "safetensors", "einops", "numpy")
+from capsnet_dist.screen.progress import say
+from capsnet_dist.text import reason, to_json
 
 
 class RunFolder:
     """The folder of one run, written by one process alone: a new one, or one to go on with.
 
     Args:
-        run: The configuration. run_dir, or runs/NAME/TIME, must not exist, unless the run is to be resumed.
+        run: The configuration. run_dir must not exist, unless the run is to be resumed; without it the folder is
+            runs/NAME/TIME, or TIME-2 and so on where another run has that.
 
     Raises:
         UserError: the folder exists, cannot be made or is in use.
     """
 
     def __init__(self, run: Run) -> None:
-        time = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-        self.path = resumed_path(run) or run.run_dir or Path("runs") / run.name / time
+        named = resumed_path(run) or run.run_dir
+        self.path = named or _default_path(run)
         self.is_resumed = run.resume is not None and (self.path / "config.json").exists()
         if run.resume not in (None, "auto") and not self.is_resumed:
             raise UserError(f"--resume {run.resume}: {self.path} is not the folder of a run.")
-        self._made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        is_new, parents = not self.path.exists(), [path for path in self.path.parents if not path.exists()]
         _refuse_links(self.path)
         try:
-            self.path.mkdir(parents=True, exist_ok=run.resume is not None)
+            if named is None:
+                self.path = files.new_folder(self.path)
+            else:
+                self.path.mkdir(parents=True, exist_ok=run.resume is not None)
+            self._made = [self.path, *parents] if is_new or named is None else []
             (self.path / "samples").mkdir(exist_ok=run.resume is not None)
             self._lock = (self.path / ".lock").open("a+", encoding="utf-8", errors="replace")
             self._metrics = self._open_metrics()
         except FileExistsError as error:
             raise UserError(f"--run-dir {self.path} exists already, and runs are never overwritten.") from error
         except OSError as error:
-            raise UserError(f"--run-dir {self.path} cannot be written: {error.strerror}.") from error
+            raise UserError(f"The run folder {self.path} cannot be written: {reason(error)}.") from error
         self._take_lock()
         self._unwritten = b""
 
@@ -62,7 +59,7 @@ class RunFolder:
         Raises:
             OSError: the disk is full or gone; the line is kept, and written before the next one.
         """
-        self._unwritten += json.dumps(values).encode() + b"\n"
+        self._unwritten += to_json(values).encode() + b"\n"
         self._write()
 
     def sync(self) -> None:
@@ -72,7 +69,17 @@ class RunFolder:
             OSError: the disk is full or gone.
         """
         self._write()
-        os.fsync(self._metrics.fileno())
+        files.sync(self._metrics.fileno())
+
+    def keep_metrics(self) -> None:
+        """Like `sync`, for the last time: what is not on the disk now would be lost.
+
+        Raises:
+            UserError: metrics.jsonl has gone, or can no longer be written.
+        """
+        with self.writing():
+            self.sync()
+            os.stat(self.path / "metrics.jsonl")
 
     def cut_metrics(self, step: int) -> None:
         """Forget what was logged after a step, and what was said at the end: it comes again.
@@ -93,7 +100,7 @@ class RunFolder:
         """
         beside = self.path / f".{name}.new"
         with self.writing():
-            beside.write_text(text, encoding="utf-8")
+            beside.write_text(text, encoding="utf-8", errors="backslashreplace")
             beside.replace(self.path / name)
 
     @contextmanager
@@ -102,8 +109,7 @@ class RunFolder:
         try:
             yield
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise UserError(f"The run folder {self.path} can no longer be written: {reason}.") from error
+            raise UserError(f"The run folder {self.path} can no longer be written: {reason(error)}.") from error
 
     def close(self, *, remove: bool) -> None:
         """Close the metrics; remove a new folder if nothing came of the run."""
@@ -111,8 +117,9 @@ class RunFolder:
         self._lock.close()
         if remove and self.path in self._made:
             shutil.rmtree(self.path, ignore_errors=True)
-            for parent in self._made[1:]:
-                parent.rmdir()
+            with suppress(OSError):  # another run has begun there
+                for parent in self._made[1:]:
+                    parent.rmdir()
 
     def _write(self) -> None:
         while self._unwritten:
@@ -122,15 +129,20 @@ class RunFolder:
         return FileIO(self.path / "metrics.jsonl", "a")
 
     def _take_lock(self) -> None:
-        """Keep other jobs out: two that write the same run would mix."""
+        """Keep other jobs out, where the file system can: two that write the same run would mix."""
         try:
+            import fcntl  # not on every system
+
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._lock.seek(0)
             owner = self._lock.readline(200).strip()
+            self.close(remove=False)
             raise UserError(f"{self.path} is in use by another job: {owner}. Wait for it or end it.") from error
+        except (ImportError, OSError) as error:
+            say(f"Warning: {self.path} cannot be locked ({reason(error)}): let no other job write there.")
         self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
         self._lock.flush()
 
 
@@ -156,47 +168,22 @@ def resumed_step(run: Run) -> int | None:
     return int(number)
 
 
+def _default_path(run: Run) -> Path:
+    """runs/NAME/TIME.
+
+    Raises:
+        UserError: NAME would lead elsewhere.
+    """
+    if not run.name.isprintable() or run.name in ("", ".", "..") or set(run.name) & set("/\\"):
+        raise UserError(
+            f"--name {run.name!r} names the folder runs/NAME: it must be printable, without / and \\, and not . or .. "
+            "(or give --run-dir)."
+        )
+    return Path("runs") / run.name / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
 def _refuse_links(folder: Path) -> None:
     """Refuse links and pipes where files will be written: they would land, or wait, elsewhere."""
     for path in (found for place in (folder, folder / "samples", folder / "checkpoints") for found in place.glob("*")):
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise UserError(f"{path} is a link or no ordinary file, where a run would write: remove it first.")
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Where and with what a run was made."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
-    return {
-        "command": command(),
-        "commit": _git_commit(),
-        "python": platform.python_version(),
-        "packages": {package: _version(package) for package in PACKAGES},
-        "device": f"{device.type}: {name}",
-        "threads": torch.get_num_threads(),
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-    }
-
-
-def _processor() -> str:
-    """The model of the CPU, where the system says it: others may round otherwise."""
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
-    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(models, platform.processor() or platform.machine())
-
-
-def command() -> str:
-    """The command line that started this program, without the launcher."""
-    return shlex.join(["python", *sys.argv])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except ModuleNotFoundError:
-        return None  # used from a folder on the path
-
-
-def _git_commit() -> str | None:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None

@@ -1,4 +1,4 @@
-"""metrics.jsonl, a JSON object a line: what of it is kept when a run is resumed."""
+"""metrics.jsonl, a JSON object a line: reading it, and what of it is kept when a run is resumed."""
 
 import json
 import math
@@ -21,6 +21,12 @@ class Line(NamedTuple):
 
 AT_THE_END = Line("", math.inf)
 """What is said when a run has ended: it comes again."""
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file that is whole; null is read as the NaN or the infinity that it was written for."""
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return [{key: math.nan if value is None else value for key, value in line.items()} for line in lines]
 
 
 def cut(file: Path, step: int) -> Path:
@@ -68,4 +74,5 @@ def _read(text: bytes) -> Line | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)
+    """Whether a value is that of a metric: null where the number was not finite."""
+    return value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= sys.float_info.max)

@@ -1,9 +1,8 @@
 """What a run says and leaves behind: run folder, progress and tracker, all on rank 0."""
 
-import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,17 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from capsnet_dist import config
 from capsnet_dist.errors import UserError
 from capsnet_dist.figures.confusion import save_confusion
 from capsnet_dist.figures.curves import save_curves
 from capsnet_dist.figures.poses import save_poses
 from capsnet_dist.figures.reconstructions import save_reconstructions
 from capsnet_dist.plugins import Model, Split
+from capsnet_dist.record import metrics_file, resumed
+from capsnet_dist.record.base import Record
 from capsnet_dist.record.card import model_card
-from capsnet_dist.record.folder import RunFolder, command, environment, resumed_path, resumed_step
+from capsnet_dist.record.environment import environment
+from capsnet_dist.record.folder import RunFolder, resumed_step
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.record.saver import Saver
 from capsnet_dist.record.trackers import Tracker
@@ -28,70 +29,8 @@ from capsnet_dist.saved import checkpoint, weights
 from capsnet_dist.saved.checkpoint import Checkpoint
 from capsnet_dist.saved.state import Wanted
 from capsnet_dist.screen.progress import Progress, progress, say
+from capsnet_dist.text import reason, to_json
 from capsnet_dist.world import rank
-
-OF_THE_OCCASION = {"run_dir", "dry_run", "resume", "strict_resume", "max_time", "progress", "command", "started"}
-"""What may differ when a run is repeated or resumed."""
-
-
-class Record:
-    """Keeps silent: what ranks above 0 hold.
-
-    Args:
-        run: The configuration.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def __enter__(self) -> "Record":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        return None
-
-    @property
-    def path(self) -> Path:
-        """The folder of a run that is resumed: all ranks read it."""
-        path = resumed_path(self.run) or self.run.run_dir
-        assert path is not None, "only a run that is not resumed may leave its folder to rank 0"
-        return path
-
-    def say(self, text: str) -> None:
-        """A line for people."""
-
-    def start(
-        self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
-    ) -> Checkpoint | None:
-        """Before the first step: write configuration and environment, of which `place` is a part.
-
-        Returns:
-            The checkpoint to go on from, which holds the `wanted` tensors.
-        """
-
-    def minutes_since_checkpoint(self) -> float:
-        """How long the last checkpoint, or the start, was ago."""
-        return 0.0
-
-    def checkpoint(
-        self, step: int, tensors: Callable[[], Mapping[str, Mapping[str, Tensor]]], state: Callable[[], dict[str, Any]]
-    ) -> None:
-        """Save the state after so many steps."""
-
-    def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
-        """After so many steps."""
-
-    def evaluation(self, step: int, split: str, name: str, result: Evaluation) -> None:
-        """What the weights called `name` achieve on a split after so many steps."""
-
-    def reconstructions(self, step: int, model: Model, split: Split) -> None:
-        """Images beside what the network makes of them."""
-
-    def interrupted(self, reason: str) -> None:
-        """Why the training ends before its time."""
-
-    def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
-        """The weights to keep, where they come from, what they achieve on the test split, and images to show."""
 
 
 class MainRecord(Record):
@@ -121,22 +60,22 @@ class MainRecord(Record):
         return self.folder.path
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        try:
-            if self._saver is not None:
-                self._saver.close()
-        finally:
-            self._close(kind, *rest)
-
-    def _close(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if self._progress is not None:
-            self._progress.__exit__(kind, *rest)
-            reason = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
-            with suppress(UserError):  # where the folder has gone, that was said
-                self._status("failed" if kind else "done" if self._done else "preempted", reason)
-        if self._tracker is not None:
-            self._tracker.close()
         refused = kind is not None and issubclass(kind, UserError) and self._progress is None
-        self.folder.close(remove=refused or self.run.dry_run)
+        with ExitStack() as last_first:
+            last_first.callback(self.folder.close, remove=refused or self.run.dry_run)
+            if self._tracker is not None:
+                last_first.callback(tolerated("the tracker was not closed")(self._tracker.close))
+            if self._progress is not None:
+                why = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
+                last_first.callback(self._end, "done" if self._done else "failed" if kind else "preempted", why)
+                leave = tolerated("the progress was not shown to its end")(self._progress.__exit__)
+                last_first.callback(leave, kind, *rest)
+            if self._saver is not None:
+                last_first.callback(self._saver.close)
+
+    def _end(self, state: str, why: str) -> None:
+        with suppress(UserError):  # where the folder has gone, that was said
+            self._status(state, why)
 
     @override
     def say(self, text: str) -> None:
@@ -148,19 +87,20 @@ class MainRecord(Record):
         self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
     ) -> Checkpoint | None:
         run, path = self.run, self.path
-        described = weights.describe(run.model, model.image, model.classes) | {"run": _repeatable(run)}
+        described = weights.describe(run.model, model.image, model.classes) | {"run": resumed.repeatable(run)}
         self._place = environment(device) | dict(place)
         self._saver = Saver(self.folder, run.checkpoint.keep, device.type, self.say)
-        found = self._find(wanted) if self.folder.is_resumed else None
+        config_text = weights.config_json(described)
+        found = resumed.find(run, path / "checkpoints", wanted) if self.folder.is_resumed else None
         if found is not None:
-            self._compare(found)
+            resumed.compare(run, self._place, found)
             if resumed_step(run) is not None:
                 checkpoint.forget(path / "checkpoints", found.step)
         self.folder.cut_metrics(found.step if found else 0)
-        kind = "none" if run.dry_run else run.tracker
-        self._tracker = Tracker(kind, project="capsnet_dist", name=path.name, config=described, folder=path)
-        self.folder.write("environment.json", json.dumps(self._place, indent=2) + "\n")
-        self.folder.write("config.json", json.dumps(described, indent=2) + "\n")
+        kind, name = "none" if run.dry_run else run.tracker, path.resolve().name
+        self._tracker = Tracker(kind, project="capsnet_dist", name=name, config=described, folder=path)
+        self.folder.write("environment.json", to_json(self._place, indent=2) + "\n")
+        self.folder.write("config.json", config_text)
         first = found.step if found else 0
         self._progress = progress(run.progress, num_steps, first, images_per_step=run.batch_size).__enter__()
         self._status("running", "")
@@ -181,7 +121,9 @@ class MainRecord(Record):
     ) -> None:
         assert self._saver is not None
         if not self.run.dry_run:
-            self._saver.save(step, tensors(), state() | {"run": _repeatable(self.run), "environment": self._place})
+            self._saver.save(
+                step, tensors(), state() | {"run": resumed.repeatable(self.run), "environment": self._place}
+            )
             self._saved = time.monotonic()
 
     @override
@@ -203,38 +145,52 @@ class MainRecord(Record):
     @override
     def reconstructions(self, step: int, model: Model, split: Split) -> None:
         assert self._tracker is not None
-        file = self.folder.path / "samples" / f"{step:07d}.png"
-        try:
+        with self._picture(f"{step:07d}.png") as file:
             if save_reconstructions(model, split, file):
                 self._tracker.image("reconstructions", file, step)
-        except OSError as error:
-            self.say(f"Warning: no picture {file}: {error.strerror or error}.")
 
     @override
-    def interrupted(self, reason: str) -> None:
-        self._interruption = reason
-        self.say(f"Interrupted: {reason}.")
+    def interrupted(self, why: str) -> None:
+        self._interruption, self._done = why, False
+        self.say(f"Interrupted: {why}.")
+
+    @override
+    def keep(self, model: Model, source: str, *, is_done: bool) -> None:
+        weights.save(model, self.path, run=resumed.repeatable(self.run))
+        self._write_card(model, source, {})
+        self._done = is_done
 
     @override
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
-        self._done = bool(results)
-        weights.save(model, self.path, run=_repeatable(self.run))
-        with self.folder.writing():
-            self._illustrate(model, results, shown)
-        self.folder.write("README.md", model_card(self.run, model, source, results, command(), self.path))
+        self._write_card(model, source, results)
+        self._illustrate(model, results, shown)
         assert self._saver is not None
         self._saver.wait()
         if self._interruption and self._saver.unsaved:
             raise UserError(f"Interrupted with {self._saver.unsaved}. Make room: --resume goes on from the one before.")
         self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {self.path}")
 
+    def _write_card(self, model: Model, source: str, results: Mapping[str, Evaluation]) -> None:
+        """README.md, and what of the metrics found no room before: without both a run is not finished."""
+        self.folder.write("README.md", model_card(self.run, model, source, results, self._place["command"], self.path))
+        self.folder.keep_metrics()
+
     def _illustrate(self, model: Model, results: Mapping[str, Evaluation], shown: Split) -> None:
-        samples = self.path / "samples"
-        save_curves(self.path / "metrics.jsonl", samples / "curves.png")
+        with self._picture("curves.png") as file:
+            save_curves(metrics_file.read(self.path / "metrics.jsonl"), file)
         if results:
-            save_confusion(results["selected"].confusion, model.classes, samples / "confusion.png")
-        if (change := save_poses(model, shown, samples / "poses.png")) is not None:
-            self._log(split="poses", pixel_change=change)
+            with self._picture("confusion.png") as file:
+                save_confusion(results["selected"].confusion, model.classes, file)
+        with self._picture("poses.png") as file:
+            if (change := save_poses(model, shown, file)) is not None:
+                self._log(split="poses", pixel_change=change)
+
+    @contextmanager
+    def _picture(self, name: str) -> Generator[Path]:
+        """Where a picture goes; the network, matplotlib, Pillow, fonts or the disk may fail."""
+        file = self.path / "samples" / name
+        with tolerated(f"no picture {file}"):
+            yield file
 
     def _log(self, **values: Any) -> None:
         """Add a line to the metrics; a full disk is said once, and the line written when there is room again."""
@@ -243,39 +199,23 @@ class MainRecord(Record):
             self._is_full = False
         except OSError as error:
             if not self._is_full:
-                self.say(f"Warning: {self.path / 'metrics.jsonl'} cannot be written for now: {error.strerror}.")
+                self.say(f"Warning: {self.path / 'metrics.jsonl'} cannot be written for now: {reason(error)}.")
             self._is_full = True
 
-    def _status(self, state: str, reason: str) -> None:
+    def _status(self, state: str, why: str) -> None:
         """STATUS.json: running, done, preempted or failed, and why; launchers turn every exit code into 1."""
-        self.folder.write("STATUS.json", json.dumps({"state": state, "reason": reason}, indent=2) + "\n")
+        self.folder.write("STATUS.json", to_json({"state": state, "reason": why}, indent=2) + "\n")
 
-    def _find(self, wanted: Wanted) -> Checkpoint | None:
-        """The checkpoint that the run names, or else the newest good one."""
-        folder, step = self.path / "checkpoints", resumed_step(self.run)
-        return checkpoint.newest(folder, say, wanted) if step is None else checkpoint.load(folder, step, wanted)
 
-    def _compare(self, found: Checkpoint) -> None:
-        """Say, or with --strict-resume refuse, what is not as it was: the run will not go on bit for bit."""
-        now = {"run": _repeatable(self.run), "environment": self._place}
-        changes = [
-            f"{kind}.{key}: {found.state.get(kind, {}).get(key)!r} before, {value!r} now"
-            for kind, values in now.items()
-            for key, value in values.items()
-            if key not in OF_THE_OCCASION and found.state.get(kind, {}).get(key) != value
-        ]
-        if changes and self.run.strict_resume:
-            raise UserError(f"--strict-resume: {'; '.join(changes)}.")
-        for change in changes:
-            say(f"Warning: the run goes on with other values than before: {change}.")
+@contextmanager
+def tolerated(failure: str) -> Generator[None]:
+    """Something that is only nice to have: if it fails, that is said, and ends nothing."""
+    try:
+        yield
+    except Exception as error:
+        say(f"Warning: {failure}: {reason(error)}.")
 
 
 def open_record(run: Run) -> Record:
     """The record of this process: written by rank 0 alone."""
     return MainRecord(run) if rank() == 0 else Record(run)
-
-
-def _repeatable(run: Run) -> dict[str, Any]:
-    """The run without what belongs to this one occasion."""
-    values: dict[str, Any] = config.to_dict(run)
-    return {key: value for key, value in values.items() if key not in OF_THE_OCCASION}

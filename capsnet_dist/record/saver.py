@@ -11,6 +11,7 @@ from torch import Tensor
 
 from capsnet_dist.record.folder import RunFolder
 from capsnet_dist.saved import checkpoint
+from capsnet_dist.text import reason
 
 WRITE_BESIDE = {"cuda"}
 """Devices that train on while a checkpoint is written; a CPU would share its cores."""
@@ -67,7 +68,7 @@ class Saver:
         try:
             yield
             self.unsaved = ""
-        except OSError as error:
+        except Exception as error:  # of the disk, or of the state to be saved
             self._failed += 1
-            self.unsaved = f"no checkpoint of step {step}: {error.strerror or error}"
+            self.unsaved = f"no checkpoint of step {step}: {reason(error)}"
             self._say(f"Warning: {self.unsaved} ({self._failed} failed so far).")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -20,6 +20,7 @@ from PIL import Image
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.screen.progress import say
+from capsnet_dist.text import printable, reason
 
 Kind = Literal["none", "wandb", "tensorboard"]
 QUEUE_LENGTH = 10_000  # records: some ten megabytes, and minutes of training while a tracker starts
@@ -55,7 +56,8 @@ class Tracker:
         spec = importlib.util.find_spec(kind)
         if spec is None or spec.origin is None:  # a folder of that name, such as W&B leaves, is no package
             raise UserError(f'The tracker {kind!r} is not installed: pip install "capsnet_dist[{kind}]"')
-        opened = partial(_tensorboard if kind == "tensorboard" else _wandb, project, name, config, folder)
+        start = _tensorboard if kind == "tensorboard" else _wandb
+        opened = partial(start, project, printable(name), _printable(config), folder)
         self._worker = threading.Thread(target=self._work, args=(opened,), name=f"{kind} tracker", daemon=True)
         self._worker.start()
 
@@ -122,8 +124,8 @@ class Tracker:
         """End W&B's own process when it delays the exit: W&B would wait without limit. Its records lie on the disk."""
         threading.main_thread().join()
         time.sleep(self._grace)
-        for child in psutil.Process().children():
-            with suppress(psutil.Error):
+        with suppress(psutil.Error, OSError):  # they may be hidden
+            for child in psutil.Process().children():
                 if child.name().startswith("wandb-core"):
                     child.kill()
 
@@ -133,8 +135,17 @@ class Tracker:
             yield
         except BaseException as error:  # libraries call sys.exit, too; this thread must go on to empty the queue
             if not self._warned:
-                say(f"Warning: {self.kind} could not {verb}: {_one_line(error)}. Training goes on.")
+                say(f"Warning: {self.kind} could not {verb}: {reason(error)}. Training goes on.")
             self._warned = True
+
+
+def _printable(config: Any) -> Any:
+    """A configuration whose texts every server takes."""
+    if isinstance(config, Mapping):
+        return {name: _printable(value) for name, value in cast(Mapping[str, Any], config).items()}
+    if isinstance(config, list):
+        return [_printable(value) for value in cast(list[Any], config)]
+    return printable(config) if isinstance(config, str) else config
 
 
 def _tensorboard(project: str, name: str, config: dict[str, Any], folder: Path) -> TensorBoardTracker:
@@ -173,7 +184,7 @@ def _wandb(project: str, name: str, config: dict[str, Any], folder: Path, mode: 
     except Exception as error:
         if mode != "online":
             raise
-        say(f"W&B is not reached ({_one_line(error)}): the run is kept offline.")
+        say(f"W&B is not reached ({reason(error)}): the run is kept offline.")
         return _wandb(project, name, config, folder, "offline")
     run = tracker.tracker
     if run.offline and not run.disabled:
@@ -196,12 +207,8 @@ def _has_key() -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     try:
-        known = netrc.netrc(Path(os.environ.get("NETRC", "~/.netrc")).expanduser())
+        known = netrc.netrc(os.path.expanduser(os.environ.get("NETRC", "~/.netrc")))
     except (OSError, netrc.NetrcParseError):
         return False
     server = os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url
     return any(known.authenticators(host) for host in (urlsplit(server).netloc, "api.wandb.ai"))
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

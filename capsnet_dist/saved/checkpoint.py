@@ -14,9 +14,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import MAX_JSON, ordinary, read_json, size
+from capsnet_dist.files import MAX_JSON, ordinary, read_json, size, sync_folder, write_new
 from capsnet_dist.saved.header import listed, read_header
 from capsnet_dist.saved.state import FORMAT, Wanted, check_state, misfits
+from capsnet_dist.text import to_json
 
 STATE, MANIFEST = "state.json", "MANIFEST.json"
 KINDS = ("model", "optimizer", "best")  # what every training has; some also an average
@@ -62,17 +63,17 @@ def save(
             f"{name}.safetensors": lambda held=held: safetensors.torch.save(on_cpu(held))
             for name, held in tensors.items()
         }
-        contents[STATE] = lambda: json.dumps({"format": FORMAT, "step": step, **state}, indent=2).encode()
+        contents[STATE] = lambda: to_json({"format": FORMAT, "step": step, **state}, indent=2).encode()
         for name, content in contents.items():
             data = content()
-            _write(beside / name, data)
+            write_new(beside / name, data)
             manifest[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        _write(beside / MANIFEST, json.dumps(manifest, indent=2).encode())
-        _sync(beside)
+        write_new(beside / MANIFEST, to_json(manifest, indent=2).encode())
+        sync_folder(beside)
         if final.exists():
             shutil.rmtree(final)  # one that was damaged, or that a resumed run makes anew
         beside.rename(final)
-        _sync(folder)
+        sync_folder(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     forget(folder, step)
@@ -198,19 +199,3 @@ def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-
-
-def _write(file: Path, data: bytes) -> None:
-    with file.open("xb") as opened:
-        opened.write(data)
-        opened.flush()
-        os.fsync(opened.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

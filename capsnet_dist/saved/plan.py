@@ -1,7 +1,7 @@
 """config.json: what a network is made of, written with its weights and read as strictly."""
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -11,9 +11,10 @@ from torch.nn.modules import module as modules
 
 from capsnet_dist.config import from_dict, to_dict
 from capsnet_dist.errors import UserError, did_you_mean
-from capsnet_dist.files import read_json
+from capsnet_dist.files import MAX_JSON, read_json
 from capsnet_dist.plugins import REGISTRIES, Image, Model, models
 from capsnet_dist.registry import Choice
+from capsnet_dist.text import to_json
 
 FORMAT = 1
 MAX_PARTS = 10_000  # modules and tensors: the largest published network has some hundred
@@ -34,8 +35,36 @@ class Plan(NamedTuple):
     """Checksum of the weights saved with it; None before there are any."""
 
 
+def class_names(classes: Sequence[object], owner: str) -> tuple[str, ...]:
+    """The names of classes, as config.json, tables and pictures can hold them.
+
+    Args:
+        classes: One for each class.
+        owner: Who gives them.
+
+    Raises:
+        UserError: one is no string, does not show, or stands twice.
+    """
+    if isinstance(classes, str) or not len(classes):
+        raise UserError(f"{owner} must name its classes, in a tuple of strings; got {_brief(classes)}.")
+    known: set[object] = set()
+    for position, name in enumerate(classes):
+        if not _is_word(name) or not name or name in known:
+            raise UserError(
+                f"{owner} calls its class number {position} {_brief(name)}: "
+                "a name must be a string of printable characters that no other class has."
+            )
+        known.add(name)
+    return tuple(cast(Sequence[str], classes))
+
+
 def describe(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What config.json says of a network: enough to build it again."""
+    """What config.json says of a network: enough to build it again.
+
+    Raises:
+        UserError: the classes have names that cannot be saved.
+    """
+    classes = class_names(classes, "The network")
     return {
         "format": FORMAT,
         "model": to_dict(choice),
@@ -45,8 +74,29 @@ def describe(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> d
     }
 
 
+def config_json(described: Mapping[str, Any]) -> str:
+    """The text of a config.json that can be read again.
+
+    Raises:
+        UserError: it is longer than what is read.
+    """
+    text = to_json(described, indent=2) + "\n"
+    if len(text) > MAX_JSON:
+        raise UserError(f"config.json would have {len(text):,} bytes, more than {MAX_JSON:,}: shorten the class names.")
+    return text
+
+
 def build(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> Model:
-    """A new network with random weights, which knows the names of its classes."""
+    """A new network with random weights, which knows the names of its classes.
+
+    Raises:
+        UserError: the classes have names that cannot be saved.
+    """
+    return assemble(choice, image, class_names(classes, "A network"))
+
+
+def assemble(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> Model:
+    """A network like that of `build`, whatever its classes are called."""
     model = choice.build(image, len(classes))
     model.classes = classes
     model.choice = choice
@@ -61,7 +111,7 @@ def draft(plan: Plan) -> Model:
     """
     try:
         with torch.device("meta"), _bounded():
-            return build(plan.choice, plan.image, plan.classes).to(plan.dtype)
+            return assemble(plan.choice, plan.image, plan.classes).to(plan.dtype)
     except Exception as error:  # whatever the constructor of a plugin makes of its options
         reason = str(error) if isinstance(error, UserError) else repr(error)
         raise UserError(f"The network cannot be built: {reason:.2000}") from error

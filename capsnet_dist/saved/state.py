@@ -26,6 +26,7 @@ class BestState(TypedDict):
     name: Literal["last", "ema"]
     step: int
     rank: list[float]
+    """Accuracy and negative loss; null stands for minus infinity, which is no JSON."""
 
 
 class State(TypedDict):
@@ -52,6 +53,11 @@ def check_state(file: Path, state: Any, step: int) -> dict[str, Any]:
     held = cast(dict[str, Any], state) if isinstance(state, dict) else {}
     if held.get("format") != FORMAT or held.get("step") != step:
         raise UserError(f"{file} is not the state of step {step} in format {FORMAT}.")
+    match held.get("best"):
+        case {"rank": list(rank)} as best:
+            held["best"] = best | {"rank": [-math.inf if value is None else value for value in cast(list[Any], rank)]}
+        case _:
+            pass
     known = {name: held[name] for name in State.__annotations__ if name in held}
     try:
         found = check_type(known, State, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 import os
 import tempfile
 import warnings
@@ -16,11 +15,12 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import ordinary
+from capsnet_dist.files import ordinary, write_new
 from capsnet_dist.plugins import Model
 from capsnet_dist.saved import hub
 from capsnet_dist.saved.header import Entry, Header, differences, entries, listed, read_header, sort_metadata
-from capsnet_dist.saved.plan import Plan, build, describe, draft, read_plan
+from capsnet_dist.saved.plan import Plan, assemble, build, config_json, describe, draft, read_plan
+from capsnet_dist.text import reason
 
 __all__ = ["build", "describe", "digest", "find", "load", "save"]
 
@@ -42,17 +42,17 @@ def save(model: Model, folder: Path | str, **further: Any) -> None:
     dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
     described = describe(model.choice, model.image, model.classes)
     described |= {"dtype": str((dtypes or [torch.float32])[0]).removeprefix("torch."), "weights": sha256} | further
-    folder = Path(folder)
+    config, folder = config_json(described), Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder) as beside:
-            _write(Path(beside) / CONFIG, (json.dumps(described, indent=2) + "\n").encode())
+            write_new(Path(beside) / CONFIG, config.encode())
             content = safetensors.torch.save(state, {"format": "pt", "sha256": sha256})
-            _write(Path(beside) / WEIGHTS, sort_metadata(content))
+            write_new(Path(beside) / WEIGHTS, sort_metadata(content))
             for name in (CONFIG, WEIGHTS):  # between the two, the checksum in the one tells that the other is not its
                 (Path(beside) / name).replace(folder / name)
     except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise UserError(f"{folder} cannot be written: {reason(error)}.") from error
 
 
 def load(source: Path | str, revision: str | None = None) -> Model:
@@ -84,7 +84,7 @@ def load(source: Path | str, revision: str | None = None) -> Model:
     if wrong := [n for n, t in state.items() if not (~t.isnan() if n in buffers else t.isfinite()).all()]:
         raise UserError(f"{file} holds values that are infinite or no numbers, in {listed(wrong)}.")
     with torch.random.fork_rng(devices=[]):  # loading uses up no random numbers
-        model = build(plan.choice, plan.image, plan.classes).to(plan.dtype)
+        model = assemble(plan.choice, plan.image, plan.classes).to(plan.dtype)
     model.load_state_dict(state)
     return model.eval()
 
@@ -167,11 +167,3 @@ def _read_tensors(file: Path, content: bytes, header: Header) -> dict[str, Tenso
     elif sha256 != digest(state):
         raise UserError(f"{file} is damaged: its tensors do not match its checksum. Copy or download it again.")
     return state
-
-
-def _write(file: Path, content: bytes) -> None:
-    """Write a file, and wait until it is on the disk."""
-    with file.open("xb") as opened:
-        opened.write(content)
-        opened.flush()
-        os.fsync(opened.fileno())

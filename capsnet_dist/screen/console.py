@@ -1,20 +1,52 @@
 """What commands print: results on standard output, notices on standard error."""
 
-import json
+import io
+import os
 import sys
 import warnings
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from capsnet_dist.text import printable, to_json
+
+
+@contextmanager
+def any_text() -> Generator[None]:
+    """Let standard output and error take any text: what an encoding lacks is escaped, what is closed leads nowhere."""
+    _open_nowhere("stdout", 1)
+    _open_nowhere("stderr", 2)
+    stream = sys.stdout
+    if not isinstance(stream, io.TextIOWrapper):  # one of the caller's, without an encoding
+        yield
+        return
+    before = stream.errors
+    stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        if not stream.closed:
+            stream.reconfigure(errors=before)
+
+
+def _open_nowhere(name: str, number: int) -> None:
+    """Open a stream that was closed by `>&-`, or the next file would take its number, and get what is written to it."""
+    if getattr(sys, name) is None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        if nowhere != number:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+        setattr(sys, name, open(number, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
+
 
 def print_json(data: Any) -> None:
     """Results for programs, in one line."""
-    sys.stdout.write(json.dumps(data) + "\n")
+    sys.stdout.write(to_json(data) + "\n")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Results for people: a table on a terminal, aligned lines elsewhere."""
+    columns, *rows = [list(map(printable, row)) for row in [columns, *rows]]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
@@ -42,7 +74,7 @@ def _width(lengths: Sequence[int]) -> int:
 
 def say(notice: str) -> None:
     """One line that does not mix with the results."""
-    sys.stderr.write(f"Notice: {notice}\n")
+    sys.stderr.write(f"Notice: {printable(notice)}\n")
 
 
 @contextmanager

@@ -4,12 +4,14 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import psutil
 import torch
 
+from capsnet_dist.text import printable
 from capsnet_dist.world import speaks
 
 if TYPE_CHECKING:
@@ -30,15 +32,16 @@ def say(text: str) -> None:
     """
     if not speaks():
         return
-    if _bar_console is None:
-        try:
+    text = printable(text)
+    try:
+        if _bar_console is not None:
+            _bar_console.print(text, markup=False, highlight=False, soft_wrap=True)
+        elif sys.stderr:  # None after `2>&-`
             print(text, file=sys.stderr, flush=True)  # noqa: T201
-        except BrokenPipeError as error:
-            raise BrokenPipeError(error.errno, "nobody reads any more what the run says") from error
-        except OSError:  # the disk of a log is full: the line comes with a later one
-            pass
-    else:
-        _bar_console.print(text, markup=False, highlight=False, soft_wrap=True)
+    except BrokenPipeError as error:
+        raise BrokenPipeError(error.errno, "nobody reads any more what the run says") from error
+    except OSError:  # the disk of a log is full: the line comes with a later one; or the terminal has gone
+        pass
 
 
 def progress(style: Style, total: int, start: int = 0, *, images_per_step: int) -> "Progress":
@@ -115,7 +118,7 @@ class Bar(Progress):
             TextColumn("{task.fields[bar]}", style="none", markup=False),
             console=Console(stderr=True),
             refresh_per_second=REFRESHES_PER_SECOND,
-            redirect_stdout=sys.stdout.isatty(),  # piped output belongs to whoever reads the pipe
+            redirect_stdout=bool(sys.stdout) and sys.stdout.isatty(),  # piped output belongs to whoever reads the pipe
         )
         self._task = self._rich.add_task("", total=total, completed=start, bar=self)
 
@@ -128,8 +131,9 @@ class Bar(Progress):
     def __exit__(self, *error: object) -> None:
         """Leave the last state on the screen."""
         global _bar_console
-        self._rich.stop()
         _bar_console = None
+        with suppress(OSError):  # the terminal has gone
+            self._rich.stop()
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Move the bar; it is drawn at its own pace."""
@@ -148,14 +152,16 @@ class Bar(Progress):
 
 def _draws() -> bool:
     """Whether standard error is a terminal that can draw a bar for a person."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
+    return bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 
 
 def _numbers(metrics: Mapping[str, float], seconds: float, images_per_step: int) -> str:
     """What both styles show of a step that took `seconds`."""
     shown = [f"{name} {metrics[name]:.{digits}f}" for name, digits in (("loss", 4), ("accuracy", 3)) if name in metrics]
     seconds = max(seconds, 1e-9)  # a clock may not have moved between two steps
-    shown += [f"{images_per_step / seconds:.0f} images/s", f"{1000 * seconds:.3g} ms/step", f"{_memory():.1f} GiB"]
+    shown += [f"{images_per_step / seconds:.0f} images/s", f"{1000 * seconds:.3g} ms/step"]
+    memory = _memory()
+    shown += [] if memory is None else [f"{memory / 2**30:.1f} GiB"]
     return "  ".join(shown)
 
 
@@ -163,8 +169,11 @@ def _left(seconds: float) -> str:
     return f"{timedelta(seconds=round(seconds))} left"
 
 
-def _memory() -> float:
-    """Highest memory allocated on the GPU, or the resident memory of this process, in GiB."""
+def _memory() -> int | None:
+    """Bytes: most that were allocated on the GPU, or resident in this process; None where the system does not tell."""
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**30
-    return psutil.Process().memory_info().rss / 2**30
+        return torch.cuda.max_memory_allocated()
+    try:
+        return psutil.Process().memory_info().rss
+    except (psutil.Error, OSError):
+        return None

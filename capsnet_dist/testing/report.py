@@ -11,6 +11,7 @@ class Result(NamedTuple):
     """What came of one law."""
 
     name: str
+    """Of the law."""
     status: Status
     """expected: broken, as was said beforehand; noted: broken, and the plugin works all the same."""
     message: str
@@ -18,6 +19,7 @@ class Result(NamedTuple):
     law: str
     """The law and its reason."""
     seconds: float
+    """What trying it took."""
     file: str | None = None
     """The plugin's own file, where it was running when the law broke."""
     line: int | None = None
@@ -56,8 +58,11 @@ class Report:
     """What came of all laws for one plugin."""
 
     kind: str
+    """"routing", "layer" or "loss"."""
     name: str
+    """The plugin's, or that of its class."""
     results: tuple[Result, ...]
+    """One for each law."""
 
     @property
     def failed(self) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def evaluation_draws_nothing(subject: Subject) -> None:
 
 
 def process_stays_untouched(subject: Subject) -> None:
-    """No call seeds a global random state or changes a setting of the process, which all other code shares."""
+    """No call seeds a global random state or changes a setting of the process: all other code shares them."""
     for when, work in _phases(subject).items():
         with kept():
             work()  # what it imports may change settings, once

@@ -8,7 +8,7 @@ from capsnet_dist.errors import ProcessLost
 from capsnet_dist.processes.orphans import ending_with_launcher
 from capsnet_dist.processes.peers import Peers, is_lost_peer
 from capsnet_dist.processes.watchdog import Watchdog
-from capsnet_dist.record.record import Record
+from capsnet_dist.record.base import Record
 from capsnet_dist.world import rank, world_size
 
 

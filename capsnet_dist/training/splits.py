@@ -9,6 +9,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Split
 from capsnet_dist.processes.launching import first_on_its_machine
 from capsnet_dist.run import Run
+from capsnet_dist.saved.plan import class_names
 
 
 class Splits(NamedTuple):
@@ -25,12 +26,13 @@ def load_splits(run: Run, accelerator: Accelerator) -> Splits:
     """The images of a training, on the device of this process; one process a machine loads, or downloads, them first.
 
     Raises:
-        UserError: the data are not there, or do not fill a batch.
+        UserError: the data are not there, do not fill a batch, or have classes whose names cannot be saved.
     """
     data = run.data.build()
+    classes = class_names(data.classes, f"Data set {run.data.name}")
     with first_on_its_machine(accelerator):
         splits = separate(data.split("train"), data.split("test"), run)
-    return Splits(data.classes, *(split.to(accelerator.device) for split in splits))
+    return Splits(classes, *(split.to(accelerator.device) for split in splits))
 
 
 def separate(whole: Split, test: Split, run: Run) -> tuple[Split, Split, Split]:
@@ -42,8 +44,10 @@ def separate(whole: Split, test: Split, run: Run) -> tuple[Split, Split, Split]:
         run: How much to hold out for validation; in a dry run 256 images are enough to evaluate.
 
     Raises:
-        UserError: the training images do not fill a batch.
+        UserError: the training images do not fill a batch, or there are no test images.
     """
+    if not len(test.labels):
+        raise UserError(f"Data set {run.data.name} has no test images, by which the training is judged in the end.")
     kept, held = hold_out(whole.labels, run.validation)
     if run.batch_size > len(kept):
         raise UserError(f"--batch-size {run.batch_size}: there are only {len(kept)} training images.")

@@ -10,11 +10,11 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels import loops_triton
+from capsnet_dist.kernels.gaussian import triton_loops
 from capsnet_dist.kernels.gaussian.plain import Gradients
 from capsnet_dist.kernels.launch_triton import empty, sizes
 
-kernels: Any = loops_triton  # a launch has no types
+kernels: Any = triton_loops  # a launch has no types
 
 
 def distances(

@@ -1,4 +1,4 @@
-"""The kernels of votes, of Gaussian wholes and of dynamic routing, in Triton.
+"""The kernels that compare votes with the means of Gaussian wholes, in Triton.
 
 A program holds the votes y[s, j, d] of one part at a time for some samples, in registers. Sums are in float32, whatever
 the inputs are; each sum over parts or samples is one program's, so that nothing depends on who comes first.

@@ -32,9 +32,10 @@ from capsnet_dist.plugins import (
 )
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.saved.weights import build, load, save
+from capsnet_dist.version import VERSION
 from capsnet_dist.votes import Votes
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "Capsules",

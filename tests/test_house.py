@@ -88,7 +88,7 @@ FLOORS = [
     "screen capsules",
     "world",
     "errors",
-    "text",
+    "text version",
 ]
 """From the roof down: each package and each module beside them."""
 

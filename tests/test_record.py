@@ -21,7 +21,7 @@ from conftest import run_ranks
 from test_train import RUN as DIGITS
 from test_weights import SMALL
 
-from capsnet_dist import Split, UserError, build, datasets, load, save
+from capsnet_dist import Split, UserError, __version__, build, datasets, load, save
 from capsnet_dist.commands.main import main
 from capsnet_dist.data.digits import Digits
 from capsnet_dist.figures.reconstructions import save_reconstructions
@@ -460,10 +460,10 @@ def test_a_program_that_changed_its_words_is_known_by_those_it_was_started_with(
 
 
 def test_the_version_of_the_package_is_that_of_the_code_that_runs(monkeypatch, capsys):
-    monkeypatch.setattr("capsnet_dist.__version__", "9.9")
+    monkeypatch.setattr("importlib.metadata.version", lambda package: "9.9")  # of the one that is installed
     main(["--version"])
-    assert capsys.readouterr().out == "capsnet-dist 9.9\n"
-    assert environment.environment(CPU)["packages"]["capsnet_dist"] == "9.9"
+    assert capsys.readouterr().out == f"capsnet-dist {__version__}\n"
+    assert environment.environment(CPU)["packages"]["capsnet_dist"] == __version__ != "9.9"
 
 
 def test_a_card_shows_every_text_as_it_is():

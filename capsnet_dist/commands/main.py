@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-import capsnet_dist
 from capsnet_dist.config import command_line
 from capsnet_dist.plugins import datasets
 from capsnet_dist.registry import Choice
 from capsnet_dist.screen.console import any_text, notices
 from capsnet_dist.screen.ending import user_errors
+from capsnet_dist.version import VERSION
 
 COMMANDS = ("predict", "evaluate", "plugins", "check", "compare", "bench")
 """Each is a function in a module of its own, which is imported when it is named."""
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run one command; a mistake of the user ends with one line on standard error and exit code 2."""
     words = list(sys.argv[1:] if argv is None else argv)
     if words == ["--version"]:
-        print(f"capsnet-dist {capsnet_dist.__version__}")  # noqa: T201
+        print(f"capsnet-dist {VERSION}")  # noqa: T201
         return
     description = "Use and inspect capsule networks; recipes train them. --version prints the version."
     with any_text(), user_errors(), notices():

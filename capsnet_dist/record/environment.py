@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
-import capsnet_dist
 from capsnet_dist.record.command import command
+from capsnet_dist.version import VERSION
 
+PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "accelerate", "safetensors", "einops", "numpy")
 GIT_SECONDS = 10  # a checkout on a network file system may not answer
 
@@ -22,9 +23,9 @@ def environment(device: torch.device) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "command": command(),
-        "commit": commit(Path(capsnet_dist.__file__).resolve().parent),
+        "commit": commit(PACKAGE),
         "python": platform.python_version(),
-        "packages": {"capsnet_dist": capsnet_dist.__version__} | {package: _version(package) for package in PACKAGES},
+        "packages": {"capsnet_dist": VERSION} | {package: _version(package) for package in PACKAGES},
         "device": f"{device.type}: {name}",
         "threads": torch.get_num_threads(),
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),

@@ -43,7 +43,7 @@ class Run:
     """Train a capsule network."""
 
     name: str
-    """Name of the experiment: the run folder is runs/NAME/TIME."""
+    """Name of the experiment: the run folder is runs/NAME/TIME; {model} and {data} in it become their names."""
     model: Choice[Model]
     """The network."""
     data: Choice[Dataset]

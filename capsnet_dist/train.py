@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -44,7 +45,9 @@ __all__ = ["Run", "Trainer", "main", "train"]
 def main(default: Run) -> None:
     """What a recipe calls: read the command line, train, and end with exit code 2 at a mistake of the user."""
     with any_text(), user_errors():
-        train(command_line.parse(default))
+        run = command_line.parse(default)
+        name = run.name.replace("{model}", run.model.name).replace("{data}", run.data.name)
+        train(replace(run, name=name))
 
 
 def train(run: Run) -> dict[str, float]:

@@ -1,0 +1,90 @@
+"""How a picture of any kind and size becomes the pixels of one image: plain data, saved with the network."""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+Policy = Literal["crop", "stretch", "pad"]
+MODES = {1: "L", 3: "RGB"}
+REDUCING_GAP = 3.0  # Pillow averages whole pixels down to three times the size wanted, then interpolates
+
+
+class Fit(NamedTuple):
+    """Size, shape, channels and background of an image; the same in training, evaluation and prediction.
+
+    A JPEG much larger than the image is decoded at a half, a quarter or an eighth of its size.
+
+    Args:
+        size: Height and width that every picture is brought to.
+        policy: "crop": the shorter side to `size`, then the middle of the longer one. "stretch": both sides to `size`.
+            "pad": all of the picture, in the middle of `background`.
+        channels: 3 for colour, 1 for gray.
+        background: Shade of pads and behind transparent pixels, from 0, black, to 255.
+    """
+
+    size: int = 32
+    policy: Policy = "crop"
+    channels: int = 3
+    background: int = 0
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of every image."""
+        return self.channels, self.size, self.size
+
+    def __call__(self, picture: Any) -> UInt8[np.ndarray, "c h w"]:
+        """The pixels of a picture opened by Pillow: turned as its camera says, without transparency, of 8 bits.
+
+        Raises:
+            ValueError: its pixels have no known range, or Pillow cannot convert them.
+        """
+        from PIL import ImageOps
+
+        picture.draft(None, (2 * self.size, 2 * self.size))
+        upright = _of_8_bits(ImageOps.exif_transpose(picture))
+        pixels = np.asarray(self._scaled(_opaque(upright, self.background).convert(MODES[self.channels])))
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[np.newaxis])
+
+    def _scaled(self, picture: Any) -> Any:
+        """Brought to the size, by the policy."""
+        from PIL import Image
+
+        side, (width, height) = (self.size, self.size), picture.size
+        if picture.size == side:
+            return picture
+        if self.policy == "pad":
+            scale = self.size / max(width, height)
+            across, down = (max(1, round(scale * length)) for length in (width, height))
+            whole = Image.new(picture.mode, side, (self.background,) * self.channels)
+            resized = picture.resize((across, down), Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
+            whole.paste(resized, ((self.size - across) // 2, (self.size - down) // 2))
+            return whole
+        shorter = min(width, height)
+        left, top = ((width - shorter) / 2, (height - shorter) / 2) if self.policy == "crop" else (0, 0)
+        box = (left, top, width - left, height - top)
+        return picture.resize(side, Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP)
+
+
+def _of_8_bits(picture: Any) -> Any:
+    """The upper 8 of 16 bits, on the same scale for all pictures: Pillow's own conversion cuts them off at 255."""
+    from PIL import Image
+
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating point numbers, of no known range")
+    if not picture.mode.startswith("I"):
+        return picture
+    shades = np.asarray(picture)
+    if shades.min() < 0 or shades.max() > 65535:
+        raise ValueError("its pixels have more than 16 bits, of no known range")
+    return Image.fromarray((shades >> 8).astype(np.uint8))
+
+
+def _opaque(picture: Any, background: int) -> Any:
+    from PIL import Image
+
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture
+    opaque = Image.new("RGBA", picture.size, (background, background, background, 255))
+    opaque.alpha_composite(picture.convert("RGBA"))
+    return opaque

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.errors import UserError
+from capsnet_dist.images.fit import Fit
+from capsnet_dist.images.stored import Stored
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.votes import Votes
 
@@ -142,10 +144,13 @@ class Model(nn.Module, ABC):
     """Name of each class."""
     choice: "Choice[Model] | None"
     """What it was built from, when `build` or `load` made it."""
+    fit: Fit | None
+    """How its pictures became pixels; None where the data set did not say, or had no pictures."""
 
     def __init__(self, image: Image, classes: int) -> None:
         super().__init__()
         self.choice = None
+        self.fit = None
         self.image = image
         self.classes = tuple(str(label) for label in range(classes))
 
@@ -210,14 +215,24 @@ class Loss(Protocol):
 class Split(NamedTuple):
     """Images and labels of one part of a data set."""
 
-    images: UInt8[Tensor, "n c h w"]
-    """Their pixels."""
+    images: UInt8[Tensor, "n c h w"] | Stored
+    """Their pixels, in memory or in a file."""
     labels: Int64[Tensor, " n"]
     """The class of each, by its position in the data set's `classes`."""
 
+    @property
+    def is_resident(self) -> bool:
+        """Whether the images are in memory, on the device."""
+        return not isinstance(self.images, Stored)
+
     def select(self, indices: Int64[Tensor, " m"]) -> "Split":
-        """The samples with these indices."""
-        return Split(self.images[indices], self.labels[indices])
+        """The samples with these indices, in memory, on the device."""
+        return Split(self.images[indices], self.labels[indices.to(self.labels.device)])
+
+    def part(self, indices: Int64[Tensor, " m"]) -> "Split":
+        """The samples with these indices, where they are."""
+        images = self.images.part(indices) if isinstance(self.images, Stored) else self.images[indices]
+        return Split(images, self.labels[indices])
 
     def to(self, device: torch.device) -> "Split":
         """The same samples on a device."""
@@ -234,6 +249,17 @@ class Dataset(Protocol):
     def split(self, name: str) -> Split:
         """The split called "train" or "test"."""
         ...
+
+
+@runtime_checkable
+class FittedDataset(Protocol):
+    """A data set made of pictures, whose network takes other pictures in the same way.
+
+    Several processes may ask it for a split at once: it locks what it writes.
+    """
+
+    fit: Fit
+    """How a picture becomes the pixels of an image; saved with the network. Its fields are options of the data set."""
 
 
 @runtime_checkable

@@ -3,7 +3,10 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, cast
+
+MAX_NAMED = 20  # of many, in one message
 
 
 def printable(text: str) -> str:
@@ -48,6 +51,12 @@ def code_span(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
     return f"{fence}{space}{text}{space}{fence}"
+
+
+def listed(words: Sequence[str], mark: str = ", ") -> str:
+    """The first of many, and how many more there are."""
+    more = f"{mark}and {len(words) - MAX_NAMED} more" if len(words) > MAX_NAMED else ""
+    return mark.join(words[:MAX_NAMED]) + more
 
 
 def _finite(data: Any) -> Any:

@@ -98,8 +98,8 @@ class Trainer:
             keep_freed_memory()
         follow_precision(accelerator.mixed_precision)
 
-        classes, training, self.validation, self.test = load_splits(run, accelerator)
-        self.model = build_network(run, cast(Image, tuple(training.images.shape[1:])), classes, accelerator)
+        classes, fit, self.pixels, training, self.validation, self.test = load_splits(run, accelerator)
+        self.model = build_network(run, cast(Image, tuple(training.images.shape[1:])), classes, fit, accelerator)
         self.criteria = [run.loss.build(), run.regularizer.build()]
         augmentation = run.augmentation.build()
         self.batches = Batches(training, augmentation, run.batch_size, run.seed, getattr(torch, run.dtype))
@@ -198,6 +198,7 @@ class Trainer:
         """Start the record; go on from the checkpoint that rank 0 has found, which every rank reads."""
         run, accelerator = self.run, self.accelerator
         place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
+        place |= {"pixels": self.pixels}
         wanted = wanted_tensors(self.model, lambda some: run.optimizer.build(some, run.lr), run.ema > 0)
         found = self.record.start(self.model, accelerator.device, self.num_steps, place, wanted)
         for remark in remarks(accelerator.num_processes):
@@ -210,13 +211,14 @@ class Trainer:
         return self.run.lr * self.schedule(step)
 
     def _step_inputs(self, step: int) -> StepInputs:
-        """What tells a step from others."""
+        """What tells a step from others; images that are in a file are read."""
         processes, rank, micros = self.accelerator.num_processes, self.accelerator.process_index, self.run.accumulation
         shards = [
             self.batches.order.shard(step, micro * processes + rank, micros * processes) for micro in range(micros)
         ]
         share = 0.0 if self.average is None else self.average.share(step)
-        return StepInputs(step, torch.stack(shards), self.batches.key(step), self._learning_rate(step), share)
+        self.batches.fetch(indices := torch.stack(shards))
+        return StepInputs(step, indices, self.batches.key(step), self._learning_rate(step), share)
 
     def _take_step(self, inputs: StepInputs, progress: float) -> dict[str, Tensor]:
         """One step on the device, which the host need not wait for."""
@@ -240,7 +242,7 @@ class Trainer:
         """One forward and backward pass; with the last micro-batch of a step also the optimizer's."""
         beat(inputs.step)
         limit = self.run.clip_norm
-        images, labels = self.batches.make(inputs.indices[micro], inputs.key)
+        images, labels = self.batches.make_fetched(inputs.indices, micro, inputs.key)
         norm = skipped = torch.zeros((), device=images.device, dtype=images.dtype)
         with self.accelerator.accumulate(self.replica):
             output: Output = self.replica(images, labels)

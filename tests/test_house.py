@@ -82,7 +82,7 @@ FLOORS = [
     "processes saved figures model",
     "routing layer stem loss optim data run",
     "plugins config",
-    "registry votes fit",
+    "registry votes images",
     "signature",
     "kernels geometry ranges files",
     "screen capsules",

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from capsnet_dist import UserError, datasets
-from capsnet_dist.fit import Fit
+from capsnet_dist.images.fit import Fit
 
 GREEN = (20, 200, 90)
 
@@ -20,7 +20,7 @@ def paint(file, color=GREEN, size=(8, 8)):
 
 
 def folder(root="pictures", **options):
-    return datasets("folder", root=Path(root), size=4, **options).build()
+    return datasets("folder", root=Path(root), size=4, cache=Path("cache"), **options).build()
 
 
 def halves(width, height):
@@ -175,7 +175,7 @@ def test_all_broken_files_are_named_at_once(pictures):
     with pytest.raises(UserError) as caught:
         folder().split("train")
     message = str(caught.value)
-    assert message.startswith("5 of 21 files in pictures cannot be read as images: pictures/ant/5.png (is no image")
+    assert message.startswith("5 of 21 files cannot be read as images: pictures/ant/5.png (is no image")
     for name in ("cat/3.png", "cat/4.png", "ant/6.tiff (its pixels are floating", "ant/7.png (has 6000x10000 pixels"):
         assert name in message
     assert message.endswith("Mend or delete them, or leave them out: --data.skip-broken.")
@@ -188,11 +188,11 @@ def test_broken_files_can_be_left_out(pictures, capsys):
     assert len(train.labels) == len(train.images) and len(train.labels) + len(test.labels) == 16
     shades = torch.cat([train.images, test.images])[:, 0, 0, 0].tolist()
     assert sorted(shades) == [0, 1, 2, 5, 6, 7, 8, 9, 100, 101, 102, 103, 104, 106, 108, 109]
-    assert "Warning: 5 of 21 files in pictures cannot be read" in capsys.readouterr().err
+    assert "Warning: 5 of 21 files cannot be read" in capsys.readouterr().err
 
 
-def one_class():
-    paint("pictures/cat/0.png")
+def no_class():
+    paint("pictures/0.png")
 
 
 def alone():
@@ -217,7 +217,7 @@ def no_images():
 
 MISTAKES = {
     "There is no folder .*absent. Name the one that holds your images: --data.root DIR.": lambda: None,
-    "pictures must hold a folder of images for each class, at least two; it has cat alone.": one_class,
+    "pictures must hold a folder of images for each class; it has no folders.": no_class,
     "pictures has train alone: it must hold train and one of test, val, valid, validation": alone,
     "pictures has val alone": alone_test,
     "pictures/val has classes that train has not: dog. Known: ant, cat.": further_class,
@@ -231,3 +231,8 @@ def test_a_folder_laid_out_otherwise_is_refused_with_the_rule(message):
     with pytest.raises(UserError, match=message):
         data = folder("absent" if "absent" in message else "pictures")
         data.split("test")
+
+
+def test_a_cache_among_the_images_is_refused(pictures):
+    with pytest.raises(UserError, match="--data.cache pictures/decoded is in --data.root pictures, among the images"):
+        datasets("folder", root=pictures, cache=pictures / "decoded").build()

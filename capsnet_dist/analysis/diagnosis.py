@@ -35,8 +35,8 @@ def diagnose(model: Model, split: Split, batch_size: int = 256) -> Diagnosis:
     parameter = next(model.parameters())
     try:
         with model.evaluating():
-            for images in split.images.split(batch_size):
-                model(to_unit(images.to(parameter.device), parameter.dtype))
+            for at in range(0, len(split.labels), batch_size):
+                model(to_unit(split.images[at : at + batch_size].to(parameter.device), parameter.dtype))
     finally:
         for watch in watches:
             watch.remove()

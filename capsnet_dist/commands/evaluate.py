@@ -3,12 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, cast
 
+import torch
+
 from capsnet_dist import config
+from capsnet_dist.data.checks import check_split
 from capsnet_dist.data.order import hold_out
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import expanded, read_json
+from capsnet_dist.images.fit import Fit
 from capsnet_dist.kernels import fast_paths, follow_precision
-from capsnet_dist.plugins import Split, datasets, losses
+from capsnet_dist.plugins import Model, Split, datasets, losses
 from capsnet_dist.processes.launching import make_evaluator, part_at_exit
 from capsnet_dist.processes.requests import on_gpu
 from capsnet_dist.record.results import Evaluation
@@ -16,6 +20,7 @@ from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.saved import weights
 from capsnet_dist.saved.plan import class_names, read_config
 from capsnet_dist.screen.console import print_json, print_table, say
+from capsnet_dist.text import listed
 from capsnet_dist.training import evaluation
 from capsnet_dist.training.isolation import isolated
 
@@ -31,6 +36,8 @@ def evaluate(
 ) -> None:
     """Evaluate a trained network as its training did; the test accuracy is that of "selected" on the model card.
 
+    Other pictures are prepared as those of the training, and their classes matched by name.
+
     Args:
         run: Run folder, or owner/name on the Hugging Face Hub; it stands first.
         data: Data set; the default is that of the training, whose options RUN --help shows.
@@ -44,14 +51,12 @@ def evaluate(
         model, entry = weights.load(run), _run_entry(run)
         accelerator = make_evaluator(_precision(run, entry))
         follow_precision(accelerator.mixed_precision)
+        data = _prepared(data, model.fit)
         dataset = data.build()
-        part = _part(dataset, split, run, entry)
         classes = class_names(dataset.classes, f"Data set {data.name}")
-        given, taken = (part.images.shape[1:], *classes), (model.image, *model.classes)
-        if given != taken:
-            raise UserError(f"{data.name} has images and classes {_listed(given)}; the network takes {_listed(taken)}.")
+        part = _matched(_part(dataset, split, run, entry), classes, model, f"Data set {data.name}, split {split}")
         criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
-        part = type(part)(*(tensor.to(accelerator.device) for tensor in part))
+        part = part.to(accelerator.device)
         result = evaluation.evaluate(model.to(accelerator.device), part, criteria, accelerator)
         part_at_exit()
         if accelerator.is_main_process:
@@ -61,6 +66,30 @@ def evaluate(
 def trained_on(run: str) -> Choice[Any]:
     """The data set of a training, with its options."""
     return _choice(datasets, run, _run_entry(run), "data")
+
+
+def _prepared(data: Choice[Any], fit: Fit | None) -> Choice[Any]:
+    """A data set of pictures with the preprocessing that the network was trained with."""
+    wanted = {} if fit is None else fit._asdict()
+    if not wanted.keys() <= data.options.keys():
+        return data
+    defaults = data.registry(data.name).options
+    for key, value in wanted.items():
+        if data.options[key] not in (value, defaults[key]):
+            raise UserError(f"--data.{key} {data.options[key]}: the network was trained with {value}: leave it out.")
+    return data.replace(**wanted)
+
+
+def _matched(part: Split, classes: tuple[str, ...], model: Model, place: str) -> Split:
+    """The samples with the labels that the network has for classes of these names."""
+    shape = check_split(part, len(classes), place)
+    unknown = [name for name in classes if name not in model.classes]
+    if unknown or shape != model.image:
+        given, taken = (shape, *classes), (model.image, *model.classes)
+        which = f" Unknown classes: {listed(unknown)}." if unknown else ""
+        raise UserError(f"{place}: images and classes {_listed(given)}; the network takes {_listed(taken)}.{which}")
+    own = torch.tensor([model.classes.index(name) for name in classes])
+    return part._replace(labels=own[part.labels])
 
 
 def _listed(kind: tuple[Any, ...]) -> str:
@@ -100,7 +129,7 @@ def _part(dataset: Any, name: str, run: str, entry: Mapping[str, Any]) -> Split:
         raise UserError(f"{run}/config.json: run.validation must be at least 0 and less than 1; got {share!r:.200}.")
     whole = dataset.split("train")
     kept, held = hold_out(whole.labels, float(share))
-    part = whole.select(kept if name == "train" else held)
+    part = whole.part(kept if name == "train" else held)
     if not len(part.labels):
         raise UserError(f"--split {name}: the run held out no images for it.")
     return part

@@ -13,7 +13,7 @@ from capsnet_dist.screen.console import any_text, notices
 from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.version import VERSION
 
-COMMANDS = ("predict", "evaluate", "plugins", "check", "compare", "bench")
+COMMANDS = ("predict", "evaluate", "prepare", "plugins", "check", "compare", "bench")
 """Each is a function in a module of its own, which is imported when it is named."""
 
 
@@ -34,10 +34,9 @@ def _function(command: str) -> Callable[..., None]:
 
 def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
     """The data set that a command starts from: `evaluate RUN` from that of the run."""
-    if words[:1] not in (["evaluate"], ["compare"]):
-        return {}
-    if words[0] == "compare":
-        return {"data": datasets("digits")}
+    own = {"compare": "digits", "prepare": "folder"}
+    if words[:1] != ["evaluate"]:
+        return {"data": datasets(own[words[0]])} if words and words[0] in own else {}
     from capsnet_dist.commands.evaluate import trained_on
 
     switches = ("--json", "--no-json")  # the flags that take no value

@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 
-from capsnet_dist.data.image_files import read_picture
+from capsnet_dist.data.image_files import fit_picture, read_picture
 from capsnet_dist.errors import UserError
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import print_json, print_table
 
 
 def predict(run: str, images: tuple[Path, ...], /, *, json: bool = False, imports: tuple[str, ...] = ()) -> None:
-    """Name the class of image files, which are converted to the network's channels and size.
+    """Name the class of image files, prepared as those that the network was trained with.
 
     Args:
         run: Run folder, or owner/name on the Hugging Face Hub.
@@ -22,7 +22,9 @@ def predict(run: str, images: tuple[Path, ...], /, *, json: bool = False, import
     if not images:
         raise UserError("predict needs at least one image: capsnet-dist predict RUN IMAGE.")
     model = load(run)
-    _, scores, names = model.predict(torch.stack([read_picture(file, model.image) for file in images]))
+    fit = model.fit
+    pixels = [read_picture(file, model.image) if fit is None else fit_picture(file, fit) for file in images]
+    _, scores, names = model.predict(torch.stack(pixels))
     found: list[dict[str, Any]] = [
         {"file": str(file), "name": name, "score": max(row), "scores": dict(zip(model.classes, row, strict=True))}
         for file, name, row in zip(images, names, scores.tolist(), strict=True)

@@ -1,10 +1,13 @@
 """Training batches: cut, augmented and scaled on the device, the same for any number of processes."""
 
+from typing import cast
+
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from capsnet_dist.data.order import Order, draws, key
+from capsnet_dist.images.stored import Stored
 from capsnet_dist.plugins import Augmentation, Split, to_unit
 
 
@@ -24,19 +27,43 @@ class Batches:
     ) -> None:
         self.training, self.augmentation, self.seed, self.dtype = training, augmentation, seed, dtype
         self.order = Order(len(training.labels), batch_size, seed)
+        self.window = torch.empty(0, dtype=torch.uint8)
+        """The images of a step that were read from a file, on the device; always the same memory, for CUDA graphs."""
 
     def key(self, step: int) -> Int64[Tensor, ""]:
         """What the random numbers of a step's epoch are made from."""
         return key(self.seed, self.order.epoch(step))
 
+    def fetch(self, indices: Int64[Tensor, "m b"]) -> None:
+        """Read the images of a step to where `make_fetched` finds them; nothing to do where all are in memory."""
+        images = self.training.images
+        if not isinstance(images, Stored):
+            return
+        if self.window.shape != (*indices.shape, *images.image):
+            self.window = torch.empty((*indices.shape, *images.image), dtype=torch.uint8, device=images.device)
+        images.read(indices.flatten(), self.window.flatten(0, 1))
+
+    def make_fetched(
+        self, indices: Int64[Tensor, "m b"], micro: int, key: Int64[Tensor, ""]
+    ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
+        """Images in [0, 1] and labels of a micro-batch of the step whose images were fetched; waits for nothing."""
+        if self.training.is_resident:
+            return self.make(indices[micro], key)
+        return self._scaled(self.window[micro], indices[micro], key)
+
     def make(
         self, indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
     ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
-        """Images in [0, 1] and labels of some samples, all on the device; waits for nothing."""
-        images, labels = self.training.select(indices)
-        return to_unit(self.augmentation(images, draws(key, indices, self.augmentation.num_draws)), self.dtype), labels
+        """Images in [0, 1] and labels of some samples, all on the device; waits for nothing but a file."""
+        return self._scaled(cast(Tensor, self.training.select(indices).images), indices, key)
 
     def shard(self, step: int, part: int, parts: int) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
         """Images and labels of the part-th of equal parts of a step's global batch."""
         device = self.training.labels.device
         return self.make(self.order.shard(step, part, parts).to(device), self.key(step).to(device))
+
+    def _scaled(
+        self, images: UInt8[Tensor, "b c h w"], indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
+    ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
+        augmented = self.augmentation(images, draws(key, indices, self.augmentation.num_draws))
+        return to_unit(augmented, self.dtype), self.training.labels[indices]

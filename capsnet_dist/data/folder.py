@@ -1,25 +1,26 @@
 """Your own images: a folder of image files for each class."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 
 from capsnet_dist.data.image_files import ENDINGS, opened
 from capsnet_dist.data.order import hold_out
-from capsnet_dist.data.pictures import decoded, some
+from capsnet_dist.data.store import report, resident, stored
 from capsnet_dist.errors import UserError
-from capsnet_dist.fit import Fit, Policy
+from capsnet_dist.images.fit import Fit, Policy
 from capsnet_dist.plugins import Split, datasets
-from capsnet_dist.ranges import Count, Fraction, Range
+from capsnet_dist.ranges import Count, Range, Share
 from capsnet_dist.screen.progress import say
+from capsnet_dist.text import listed
 
 TESTS = ("test", "val", "valid", "validation")
 """Names of the folder beside train/, of which the first that is there is the test split."""
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "capsnet_dist"
 Shade = Annotated[int, Range("from 0 to 255", lambda number: 0 <= number <= 255)]
 
 
@@ -37,9 +38,12 @@ class Folder:
             the middle of background.
         channels: 3 for colour, 1 for gray.
         background: Shade of pads and behind transparent pixels, from 0 (black) to 255.
-        share: Share of each class that is the test split where DIR has none; always the same images.
+        share: Share of each class that is the test split where DIR has none; always the same images. 1: all of them,
+            to evaluate a network.
         limit: Images of each class to take, always the same ones; all of them if not given.
         skip_broken: Go on without files that cannot be read as images.
+        cache: Folder that keeps the decoded images, so that they are decoded once. Splits of more than 256 MiB are read
+            from there batch by batch.
 
     Raises:
         UserError: DIR is laid out otherwise, a class has no images, or files cannot be read.
@@ -53,38 +57,50 @@ class Folder:
         policy: Policy = "crop",
         channels: Literal[3, 1] = 3,
         background: Shade = 0,
-        share: Fraction = 0.2,
+        share: Share = 0.2,
         limit: Count | None = None,
         skip_broken: bool = False,
+        cache: Path = CACHE,
     ) -> None:
-        self.root, self.share, self.limit, self.skip_broken = root.expanduser(), share, limit, skip_broken
+        self.root, self.cache = root.expanduser(), cache.expanduser()
+        self.share, self.limit, self.skip_broken = share, limit, skip_broken
+        if self.cache.resolve().is_relative_to(self.root.resolve()):
+            raise UserError(f"--data.cache {cache} is in --data.root {root}, among the images: name another folder.")
         self.fit = Fit(size, policy, channels, background)
         self.folders = _splits(self.root)
         self.classes = tuple(_subfolders(self.folders["train"]))
-        if len(self.classes) < 2:
-            found = f"it has {self.classes[0]} alone" if self.classes else "it has none"
-            raise UserError(
-                f"{self.folders['train']} must hold a folder of images for each class, at least two; {found}."
-            )
+        if not self.classes:
+            raise UserError(f"{self.folders['train']} must hold a folder of images for each class; it has no folders.")
 
     def split(self, name: str) -> Split:
         """The split called "train" or "test"."""
         place = self.folders[name]
         if extra := sorted(set(_subfolders(place)) - set(self.classes)):
-            raise UserError(f"{place} has classes that train has not: {some(extra)}. Known: {some(self.classes)}.")
-        whole = _read(_Files(place, self.classes, self.limit), self.fit, place, self.skip_broken)
+            raise UserError(f"{place} has classes that train has not: {listed(extra)}. Known: {listed(self.classes)}.")
+        files = _Files(place, self.classes, self.limit)
+        label = place.resolve().name if place == self.root else f"{self.root.resolve().name}-{place.name}"
+        whole, skipped = stored(self.cache, label, files, self.fit, self.classes, self.skip_broken)
+        if skipped:
+            say(f"Warning: {report([files.name(index) for index in skipped], files)} They are left out.")
         if self.folders["train"] != self.folders["test"]:
-            return whole
+            return resident(whole)
         kept, held = hold_out(whole.labels, self.share)
-        return whole.select({"train": kept, "test": held}[name])
+        return resident(whole.part({"train": kept, "test": held}[name]))
 
 
 class _Files:
     """The image files in the folders of their classes."""
 
     def __init__(self, root: Path, classes: Sequence[str], limit: int | None) -> None:
+        self.root = root
         found = [(file, label) for label, name in enumerate(classes) for file in _images(root / name, limit)]
         self.files, self.labels = [file for file, _ in found], [label for _, label in found]
+
+    def identity(self) -> Iterator[str]:
+        """Path, size and time of the last change: what a file holds would have to be read whole."""
+        for file in self.files:
+            found = os.stat(file)
+            yield f"{os.path.relpath(file, self.root)} {found.st_size} {found.st_mtime_ns}"
 
     def name(self, index: int) -> str:
         """Its path."""
@@ -93,25 +109,6 @@ class _Files:
     def open(self, index: int) -> AbstractContextManager[Any]:
         """The picture."""
         return opened(Path(self.files[index]))
-
-
-def _read(files: _Files, fit: Fit, place: Path, skip_broken: bool) -> Split:
-    """All pictures in memory."""
-    images = np.empty((len(files.labels), *fit.image), dtype=np.uint8)
-    broken: list[str] = []
-    labels: list[int] = []
-    for label, pixels in zip(files.labels, decoded(files, fit), strict=True):
-        if isinstance(pixels, str):
-            broken.append(pixels)
-        else:
-            images[len(labels)] = pixels
-            labels.append(label)
-    report = f"{len(broken)} of {len(files.labels):,} files in {place} cannot be read as images: {some(broken)}."
-    if broken and not skip_broken:
-        raise UserError(f"{report} Mend or delete them, or leave them out: --data.skip-broken.")
-    if broken:
-        say(f"Warning: {report} They are left out.")
-    return Split(torch.from_numpy(images[: len(labels)]), torch.tensor(labels, dtype=torch.int64))
 
 
 def _splits(root: Path) -> dict[str, Path]:

@@ -1,5 +1,7 @@
 """Image files as the pixels that a network takes."""
 
+import os
+import stat
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.fit import MODES, Fit
+from capsnet_dist.images.fit import MODES, Fit
 from capsnet_dist.plugins import Image
 from capsnet_dist.screen.console import say
 
@@ -36,7 +38,8 @@ def opened(file: Path) -> Generator[Any]:
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
-    if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe, which would be waited for
+    kind = os.stat(file).st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe, which would be waited for
         raise UserError(f"{file} cannot be read as an image: it is no ordinary file.")
     with _limit:
         limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # ours comes below, and theirs may only warn

@@ -1,7 +1,7 @@
 """Labelled pictures of any kind and size, decoded by all cores."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from capsnet_dist.data.image_files import reason
-from capsnet_dist.fit import Fit
+from capsnet_dist.images.fit import Fit
 
 CHUNK = 32  # pictures that a thread decodes in one go: one by one takes a fifth longer where they are small
 
@@ -23,6 +23,10 @@ class Pictures(Protocol):
     @property
     def labels(self) -> Sequence[int]:
         """Class of each."""
+        ...
+
+    def identity(self) -> Iterable[str]:
+        """One text for each; where they are the same, so are the pictures."""
         ...
 
     def name(self, index: int) -> str:
@@ -50,11 +54,6 @@ def decoded(pictures: Pictures, fit: Fit) -> Iterator[UInt8[np.ndarray, "c h w"]
 def num_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def some(words: Sequence[str], most: int = 10) -> str:
-    """The first of many words, and how many more there are."""
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def _decode(pictures: Pictures, index: int, fit: Fit) -> UInt8[np.ndarray, "c h w"] | str:

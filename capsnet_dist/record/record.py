@@ -87,7 +87,9 @@ class MainRecord(Record):
         self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
     ) -> Checkpoint | None:
         run, path = self.run, self.path
-        described = weights.describe(run.model, model.image, model.classes) | {"run": resumed.repeatable(run)}
+        described = weights.describe(run.model, model.image, model.classes, model.fit) | {
+            "run": resumed.repeatable(run)
+        }
         self._place = environment(device) | dict(place)
         self._saver = Saver(self.folder, run.checkpoint.keep, device.type, self.say)
         config_text = weights.config_json(described)

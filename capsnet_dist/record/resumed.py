@@ -44,11 +44,13 @@ def compare(run: Run, place: Mapping[str, Any], found: Checkpoint) -> None:
         UserError: something is, and the run is to be resumed strictly.
     """
     now = {"run": repeatable(run), "environment": place}
+    before = {kind: found.state.get(kind, {}) for kind in now}
+    unknown = {"pixels"} - before["environment"].keys()  # older checkpoints do not tell
     changes = [
-        f"{kind}.{key}: {found.state.get(kind, {}).get(key)!r} before, {value!r} now"
+        f"{kind}.{key}: {before[kind].get(key)!r} before, {value!r} now"
         for kind, values in now.items()
         for key, value in values.items()
-        if key not in OF_THE_OCCASION and found.state.get(kind, {}).get(key) != value
+        if key not in OF_THE_OCCASION | unknown and before[kind].get(key) != value
     ]
     if changes and run.strict_resume:
         raise UserError(f"--strict-resume: {'; '.join(changes)}.")

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import MAX_JSON, ordinary, read_json, size, sync_folder, write_new
-from capsnet_dist.saved.header import listed, read_header
+from capsnet_dist.saved.header import read_header
 from capsnet_dist.saved.state import FORMAT, Wanted, check_state, misfits
-from capsnet_dist.text import to_json
+from capsnet_dist.text import listed, to_json
 
 STATE, MANIFEST = "state.json", "MANIFEST.json"
 KINDS = ("model", "optimizer", "best")  # what every training has; some also an average

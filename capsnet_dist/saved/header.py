@@ -15,7 +15,6 @@ from capsnet_dist.errors import UserError
 
 MAX_HEADER = 10_000_000  # bytes: room for some 80,000 tensors
 MAX_NAME = 1_000
-MAX_NAMED = 20  # problems that a message lists
 MAX_AXES = 64  # PyTorch's own limit
 MAX_NUMBER = 1 << 63  # sizes beyond are no sizes, and too long to print
 
@@ -117,12 +116,6 @@ def differences(held: Mapping[str, Entry], own: Mapping[str, Entry]) -> list[str
             theirs, ours = (str(entry[name].dtype).removeprefix("torch.") for entry in (held, own))
             problems.append(f"{name} is {theirs} in the file and {ours} in the model")
     return problems
-
-
-def listed(words: list[str], mark: str = ", ") -> str:
-    """The first of many, and how many more there are."""
-    more = f"{mark}and {len(words) - MAX_NAMED} more" if len(words) > MAX_NAMED else ""
-    return mark.join(words[:MAX_NAMED]) + more
 
 
 def _check_layout(file: Path, entries: dict[str, Any]) -> int:

@@ -12,6 +12,7 @@ from torch.nn.modules import module as modules
 from capsnet_dist.config import from_dict, to_dict
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import MAX_JSON, read_json
+from capsnet_dist.images.fit import MODES, POLICIES, Fit
 from capsnet_dist.plugins import REGISTRIES, Image, Model, models
 from capsnet_dist.registry import Choice
 from capsnet_dist.text import to_json
@@ -33,6 +34,8 @@ class Plan(NamedTuple):
     """Type of the floating point weights."""
     weights: str | None
     """Checksum of the weights saved with it; None before there are any."""
+    fit: Fit | None = None
+    """How pictures become pixels; None in a file that does not say."""
 
 
 def class_names(classes: Sequence[object], owner: str) -> tuple[str, ...]:
@@ -58,20 +61,21 @@ def class_names(classes: Sequence[object], owner: str) -> tuple[str, ...]:
     return tuple(cast(Sequence[str], classes))
 
 
-def describe(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> dict[str, Any]:
-    """What config.json says of a network: enough to build it again.
+def describe(choice: Choice[Model], image: Image, classes: tuple[str, ...], fit: Fit | None = None) -> dict[str, Any]:
+    """What config.json says of a network: enough to build it again, and to give it pictures.
 
     Raises:
         UserError: the classes have names that cannot be saved.
     """
     classes = class_names(classes, "The network")
+    preprocessing = {} if fit is None else {"preprocessing": fit._asdict()}
     return {
         "format": FORMAT,
         "model": to_dict(choice),
         "image": list(image),
         "classes": list(classes),
         "plugins": {f"{c.registry.kind} {c.name}": c.registry.owner(c.name) for c in _choices(choice)},
-    }
+    } | preprocessing
 
 
 def config_json(described: Mapping[str, Any]) -> str:
@@ -86,20 +90,21 @@ def config_json(described: Mapping[str, Any]) -> str:
     return text
 
 
-def build(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> Model:
-    """A new network with random weights, which knows the names of its classes.
+def build(choice: Choice[Model], image: Image, classes: tuple[str, ...], fit: Fit | None = None) -> Model:
+    """A new network with random weights, which knows the names of its classes, and how pictures become its images.
 
     Raises:
         UserError: the classes have names that cannot be saved.
     """
-    return assemble(choice, image, class_names(classes, "A network"))
+    return assemble(choice, image, class_names(classes, "A network"), fit)
 
 
-def assemble(choice: Choice[Model], image: Image, classes: tuple[str, ...]) -> Model:
+def assemble(choice: Choice[Model], image: Image, classes: tuple[str, ...], fit: Fit | None) -> Model:
     """A network like that of `build`, whatever its classes are called."""
     model = choice.build(image, len(classes))
     model.classes = classes
     model.choice = choice
+    model.fit = fit
     return model
 
 
@@ -111,7 +116,7 @@ def draft(plan: Plan) -> Model:
     """
     try:
         with torch.device("meta"), _bounded():
-            return assemble(plan.choice, plan.image, plan.classes).to(plan.dtype)
+            return assemble(plan.choice, plan.image, plan.classes, plan.fit).to(plan.dtype)
     except Exception as error:  # whatever the constructor of a plugin makes of its options
         reason = str(error) if isinstance(error, UserError) else repr(error)
         raise UserError(f"The network cannot be built: {reason:.2000}") from error
@@ -157,9 +162,9 @@ def read_plan(file: Path) -> Plan:
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise UserError(f"{file}: dtype {_brief(dtype)} is unknown.{did_you_mean(str(dtype)[:200], DTYPES)}")
     choice = _choose(config, file)
-    return Plan(
-        choice, cast(Image, tuple(image)), tuple(cast(list[str], classes)), DTYPES[dtype], config.get("weights")
-    )
+    shape = cast(Image, tuple(image))
+    fit = _fit(config["preprocessing"], shape, file) if "preprocessing" in config else None
+    return Plan(choice, shape, tuple(cast(list[str], classes)), DTYPES[dtype], config.get("weights"), fit)
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -172,6 +177,19 @@ def read_config(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or cast(dict[str, Any], config).get("format") != FORMAT:
         raise UserError(f"{file} is not a configuration of format {FORMAT}.")
     return cast(dict[str, Any], config)
+
+
+def _fit(entry: Any, image: Image, file: Path) -> Fit:
+    """How pictures become pixels, if config.json says it in full, and for images of the network's shape."""
+    kinds = {"size": int, "policy": str, "channels": int, "background": int}
+    if isinstance(entry, dict) and {key: type(value) for key, value in cast(dict[str, Any], entry).items()} == kinds:
+        fit = Fit(**cast(dict[str, Any], entry))
+        if fit.policy in POLICIES and fit.channels in MODES and 0 <= fit.background <= 255 and fit.image == image:
+            return fit
+    raise UserError(
+        f"{file}: preprocessing must be an object of size {image[1]}, policy {', '.join(POLICIES[:-1])} or "
+        f"{POLICIES[-1]}, channels {image[0]} and background 0 to 255; got {_brief(entry)}."
+    )
 
 
 def _choose(config: dict[str, Any], file: Path) -> Choice[Model]:

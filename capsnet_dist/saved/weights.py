@@ -18,9 +18,9 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary, write_new
 from capsnet_dist.plugins import Model
 from capsnet_dist.saved import hub
-from capsnet_dist.saved.header import Entry, Header, differences, entries, listed, read_header, sort_metadata
+from capsnet_dist.saved.header import Entry, Header, differences, entries, read_header, sort_metadata
 from capsnet_dist.saved.plan import Plan, assemble, build, config_json, describe, draft, read_plan
-from capsnet_dist.text import reason
+from capsnet_dist.text import listed, reason
 
 __all__ = ["build", "describe", "digest", "find", "load", "save"]
 
@@ -40,7 +40,7 @@ def save(model: Model, folder: Path | str, **further: Any) -> None:
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     sha256 = digest(state)
     dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
-    described = describe(model.choice, model.image, model.classes)
+    described = describe(model.choice, model.image, model.classes, model.fit)
     described |= {"dtype": str((dtypes or [torch.float32])[0]).removeprefix("torch."), "weights": sha256} | further
     config, folder = config_json(described), Path(folder)
     try:
@@ -84,7 +84,7 @@ def load(source: Path | str, revision: str | None = None) -> Model:
     if wrong := [n for n, t in state.items() if not (~t.isnan() if n in buffers else t.isfinite()).all()]:
         raise UserError(f"{file} holds values that are infinite or no numbers, in {listed(wrong)}.")
     with torch.random.fork_rng(devices=[]):  # loading uses up no random numbers
-        model = assemble(plan.choice, plan.image, plan.classes).to(plan.dtype)
+        model = assemble(plan.choice, plan.image, plan.classes, plan.fit).to(plan.dtype)
     model.load_state_dict(state)
     return model.eval()
 

@@ -55,7 +55,7 @@ def progress(style: Style, total: int, start: int = 0, *, images_per_step: int) 
         images_per_step: Images that all processes together see in a step.
     """
     if style == "auto":
-        style = "rich" if _draws() else "plain"
+        style = "rich" if draws() else "plain"
     kinds = {"rich": Bar, "plain": Lines, "none": Progress}
     return kinds[style](total, start, images_per_step)
 
@@ -150,7 +150,7 @@ class Bar(Progress):
         return f"{count}  {_left(task.time_remaining or 0)}  {numbers}"
 
 
-def _draws() -> bool:
+def draws() -> bool:
     """Whether standard error is a terminal that can draw a bar for a person."""
     return bool(sys.stderr) and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not os.environ.get("CI")
 

@@ -1,6 +1,7 @@
 """Evaluation over all processes, every sample counted exactly once."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -46,17 +47,18 @@ def evaluate(
     confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
     sums: dict[str, Tensor] = {}
     size = batch_size or (1024 if device.type == "cuda" else 256)
-    own = torch.arange(len(split.labels), device=device)[accelerator.process_index :: accelerator.num_processes]
+    where = device if split.is_resident else torch.device("cpu")  # or each batch would wait for the GPU
+    own = torch.arange(len(split.labels), device=where)[accelerator.process_index :: accelerator.num_processes]
     dtype = next(model.parameters()).dtype
     is_left = False
     # A process without samples evaluates one and weighs it by nothing, so that all reduce the same terms.
     with model.evaluating():
-        for indices in own.split(size) if len(own) else [torch.zeros(1, dtype=torch.int64, device=device)]:
+        for indices in own.split(size) if len(own) else [torch.zeros(1, dtype=torch.int64, device=where)]:
             beat()
             if is_left := given_up():
                 break
             batch = split.select(indices)
-            images = to_unit(batch.images, dtype)
+            images = to_unit(cast(Tensor, batch.images), dtype)
             with accelerator.autocast():
                 output = model(images)
             weight = len(indices) if len(own) else 0

@@ -1,15 +1,21 @@
 """What a training sees, what it selects its weights by, and what it is judged by in the end."""
 
-from typing import NamedTuple
+from contextlib import nullcontext
+from typing import NamedTuple, cast
 
+import torch
 from accelerate import Accelerator
 
+from capsnet_dist.data.checks import check_splits, digest
 from capsnet_dist.data.order import hold_out
 from capsnet_dist.errors import UserError
-from capsnet_dist.plugins import Split
+from capsnet_dist.images.fit import Fit
+from capsnet_dist.plugins import FittedDataset, Split
 from capsnet_dist.processes.launching import first_on_its_machine
 from capsnet_dist.run import Run
 from capsnet_dist.saved.plan import class_names
+from capsnet_dist.screen.progress import say
+from capsnet_dist.text import listed
 
 
 class Splits(NamedTuple):
@@ -17,22 +23,50 @@ class Splits(NamedTuple):
 
     classes: tuple[str, ...]
     """Names of the classes."""
+    fit: Fit | None
+    """How pictures became these images; None where the data set does not say."""
+    digest: str
+    """Of all pixels and labels."""
     training: Split
     validation: Split
     test: Split
 
 
 def load_splits(run: Run, accelerator: Accelerator) -> Splits:
-    """The images of a training, on the device of this process; one process a machine loads, or downloads, them first.
+    """The images of a training, on the device of this process, or in a file that is read to it.
+
+    One process a machine loads, or downloads, them first. Data sets of pictures see to that themselves: decoding may
+    take longer than processes wait for each other.
 
     Raises:
-        UserError: the data are not there, do not fill a batch, or have classes whose names cannot be saved.
+        UserError: the data are not there, are not what a data set must be, differ between the processes, or do not
+            fill a batch.
     """
-    data = run.data.build()
-    classes = class_names(data.classes, f"Data set {run.data.name}")
-    with first_on_its_machine(accelerator):
-        splits = separate(data.split("train"), data.split("test"), run)
-    return Splits(classes, *(split.to(accelerator.device) for split in splits))
+    data, name = run.data.build(), run.data.name
+    classes = class_names(data.classes, f"Data set {name}")
+    if len(classes) < 2:
+        raise UserError(f"Data set {name} has one class alone: {listed(classes)}. A network tells apart at least two.")
+    fit = data.fit if isinstance(data, FittedDataset) else None
+    with first_on_its_machine(accelerator) if fit is None else nullcontext():
+        found = {split: data.split(split) for split in ("train", "test")}
+    check_splits(found, len(classes), name)
+    pixels = digest(found.values())
+    _require_agreement(pixels, name, accelerator)
+    parts = separate(found["train"], found["test"], run)
+    for missing in _left_out(parts[0], parts[1], classes, run.validation):
+        say(f"Warning: {missing}")
+    return Splits(classes, fit, pixels, *(part.to(accelerator.device) for part in parts))
+
+
+def _require_agreement(digest: str, data: str, accelerator: Accelerator) -> None:
+    """Refuse to train where processes have decoded, or downloaded, other pixels."""
+    number = torch.tensor([int(digest[:15], 16)], device=accelerator.device)  # as many digits as an int64 holds
+    numbers = cast(torch.Tensor, accelerator.gather(number)).tolist()
+    if other := [rank for rank, found in enumerate(numbers) if found != numbers[0]]:
+        raise UserError(
+            f"Data set {data}: processes {listed(list(map(str, other)))} have other pixels or labels than process 0. "
+            "Give all machines the same files, and the same versions of Pillow."
+        )
 
 
 def separate(whole: Split, test: Split, run: Run) -> tuple[Split, Split, Split]:
@@ -51,8 +85,24 @@ def separate(whole: Split, test: Split, run: Run) -> tuple[Split, Split, Split]:
     kept, held = hold_out(whole.labels, run.validation)
     if run.batch_size > len(kept):
         raise UserError(f"--batch-size {run.batch_size}: there are only {len(kept)} training images.")
-    evaluated = [whole.select(held), test]
+    evaluated = [whole.part(held), test]
     if run.dry_run:
-        evaluated = [Split(*(part[:256] for part in split)) for split in evaluated]
+        evaluated = [split.part(torch.arange(min(256, len(split.labels)))) for split in evaluated]
     validation, test = evaluated
-    return whole.select(kept), validation, test
+    return whole.part(kept), validation, test
+
+
+def _left_out(training: Split, validation: Split, classes: tuple[str, ...], share: float) -> list[str]:
+    """Classes that a split does not have, in words."""
+    if share and not len(validation.labels):
+        return [f"--validation {share:g} holds out no image of any class: the weights of the last step will be kept."]
+    said: list[str] = []
+    for split, rule in (
+        (training, "no training images"),
+        (validation, f"no images held out by --validation {share:g}"),
+    ):
+        counts = split.labels.bincount(minlength=len(classes)).tolist()
+        absent = [name for name, count in zip(classes, counts, strict=True) if not count]
+        if absent and len(split.labels):
+            said.append(f"{rule} of {len(absent)} of {len(classes)} classes: {listed(absent)}.")
+    return said

@@ -1,11 +1,12 @@
 """How a picture of any kind and size becomes the pixels of one image: plain data, saved with the network."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import UInt8
 
 Policy = Literal["crop", "stretch", "pad"]
+POLICIES: tuple[str, ...] = get_args(Policy)
 MODES = {1: "L", 3: "RGB"}
 REDUCING_GAP = 3.0  # Pillow averages whole pixels down to three times the size wanted, then interpolates
 
@@ -44,7 +45,7 @@ class Fit(NamedTuple):
         picture.draft(None, (2 * self.size, 2 * self.size))
         upright = _of_8_bits(ImageOps.exif_transpose(picture))
         pixels = np.asarray(self._scaled(_opaque(upright, self.background).convert(MODES[self.channels])))
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[np.newaxis])
+        return np.array(pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[np.newaxis], order="C")
 
     def _scaled(self, picture: Any) -> Any:
         """Brought to the size, by the policy."""

@@ -1,0 +1,1 @@
+"""Images as plain data: how a picture becomes pixels, and where pixels are kept."""

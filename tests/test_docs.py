@@ -86,9 +86,13 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def reader(trained):
+def reader(trained, tmp_path, monkeypatch):
     """A folder with what a reader has: the repository's files, a picture, and what the documentation told to write."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # for what is kept in a cache
     Image.new("L", (8, 8)).save("digit.png")
+    for file in [Path(f"pictures/{name}/{number}.png") for name in ("cat", "dog") for number in range(48)]:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(file)
     for folder in ("recipes", "launch"):
         Path(folder).symlink_to(ROOT / folder)
     for block in BLOCKS:

@@ -48,7 +48,7 @@ def read_bytes(file: Path, limit: int) -> bytes:
     with ordinary(file) as data:
         if (found := size(data)) > limit:
             raise UserError(f"{file} has more than {limit:,} bytes: {found:,}.")
-        return data.read(limit)
+        return data.read(found)
 
 
 def read_json(file: Path) -> Any:

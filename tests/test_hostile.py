@@ -1,6 +1,7 @@
 """Files that are broken or malicious: the right result or one clear error, and nothing else is touched."""
 
 import contextlib
+import gzip
 import hashlib
 import json
 import math
@@ -13,12 +14,14 @@ import struct
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import run_ranks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat
 from test_train import RUN as DIGITS
 from test_weights import SMALL
 
@@ -28,6 +31,7 @@ from capsnet_dist.config import command_line
 from capsnet_dist.data.idx import Published, read_idx
 from capsnet_dist.data.image_files import read_picture
 from capsnet_dist.data.mnist import FILES
+from capsnet_dist.data.norb_matrix import read_matrix
 from capsnet_dist.record.folder import RunFolder
 from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.registry import Choice
@@ -365,6 +369,58 @@ def test_mutated_idx_files_are_read_as_published_or_not_at_all(sealed):
         found = outcome("idx", lambda: read_idx(Path(), Published("idx", (2, 3, 4), known)))
         assert found is None or (found.shape == (2, 3, 4) and bytes(found.flatten().tolist()) == data[16:])
         assert found is None or sealed or data == IDX
+
+    check()
+
+
+@pytest.mark.parametrize("name", ["a.mat", "a.mat.gz"])
+@pytest.mark.parametrize("sealed", [False, True])
+def test_mutated_matrices_are_read_as_published_or_not_at_all(name, sealed):
+    matrix = struct.pack("<5i", 0x1E3D4C55, 2, 6, 4, 1) + ENTRIES
+    original = gzip.compress(matrix, mtime=0) if name.endswith("gz") else matrix
+
+    @fuzzed
+    @given(mutations(original))
+    def check(data):
+        Path(name).write_bytes(data)
+        plain = data if sealed and name == "a.mat" else matrix
+        found = outcome(name, lambda: read_matrix(Path(name), (6, 4), hashlib.md5(plain).hexdigest()))
+        if found is not None and found.dtype is torch.uint8:
+            assert found.shape == (6, 4) and (sealed or bytes(found.flatten().tolist()) == ENTRIES)
+
+    check()
+
+
+def test_mutated_arrays_give_a_split_or_one_error():
+    images = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+    np.savez_compressed("a.npz", x_train=images, y_train=np.arange(3), classes=np.array(["a", "b", "c"]))
+    original = Path("a.npz").read_bytes()
+
+    @fuzzed
+    @given(mutations(original))
+    def check(data):
+        Path("a.npz").write_bytes(data)
+        npz = datasets("npz", file=Path("a.npz")).build()
+        found = outcome("a.npz", lambda: (npz.classes, npz.split("train"))[1])
+        assert found is None or (found.images.dtype is torch.uint8 and len(found.images) == len(found.labels))
+
+    check()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_mutated_files_of_affnist_give_a_split_or_one_error(compressed):
+    held = {"image": np.arange(3200, dtype=np.uint8).reshape(1600, 2), "label_int": np.array([[3, 1]], dtype=np.uint8)}
+    Path("data/affNIST").mkdir(parents=True)
+    file = Path("data/affNIST/test.mat")
+    savemat(file, {"affNISTdata": held}, do_compression=compressed)
+    original = file.read_bytes()
+
+    @fuzzed
+    @given(mutations(original))
+    def check(data):
+        file.write_bytes(data)
+        found = outcome("test.mat", lambda: datasets("affnist").build().split("test"))
+        assert found is None or found.images.shape == (len(found.labels), 1, 40, 40)
 
     check()
 

@@ -134,7 +134,17 @@ def test_only_one_place_knows_a_library(package, users):
 
 
 def test_optional_packages_are_imported_where_used():
-    optional = ("wandb", "tensorboard", "torch.utils.tensorboard", "triton", "numba", "tyro", "sklearn", "matplotlib")
+    optional = (
+        "wandb",
+        "tensorboard",
+        "torch.utils.tensorboard",
+        "triton",
+        "numba",
+        "tyro",
+        "sklearn",
+        "scipy",
+        "matplotlib",
+    )
     written_in = {module for module in TREES if module.rpartition(".")[2].startswith(("numba", "triton"))}
     written_in |= {module for module in TREES if module.endswith(("_numba", "_triton"))}  # imported where used, too
     for module in TREES.keys() - written_in:
@@ -144,7 +154,7 @@ def test_optional_packages_are_imported_where_used():
 def test_importing_the_package_loads_only_what_a_network_needs():
     program = "import json, sys, capsnet_dist; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    heavy = {"wandb", "tyro", "matplotlib", "sklearn", "torchvision.datasets", "rich", "accelerate"}
+    heavy = {"wandb", "tyro", "matplotlib", "sklearn", "scipy", "torchvision.datasets", "rich", "accelerate"}
     assert not heavy & set(json.loads(done.stdout))
 
 

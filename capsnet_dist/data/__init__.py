@@ -1,8 +1,34 @@
 """Data sets and augmentations. Importing this package registers them."""
 
+from capsnet_dist.data.affnist import AffNIST
 from capsnet_dist.data.augment import NoAugmentation, Shift
+from capsnet_dist.data.cifar import CIFAR10, CIFAR100
 from capsnet_dist.data.digits import Digits
+from capsnet_dist.data.emnist import EMNIST
+from capsnet_dist.data.fashion_mnist import FashionMNIST
 from capsnet_dist.data.folder import Folder
-from capsnet_dist.data.mnist import MNIST
+from capsnet_dist.data.kmnist import KMNIST
+from capsnet_dist.data.mnist import MNIST, TranslatedMNIST
+from capsnet_dist.data.npz import Npz
+from capsnet_dist.data.smallnorb import SmallNORB
+from capsnet_dist.data.svhn import SVHN
+from capsnet_dist.data.usps import USPS
 
-__all__ = ["MNIST", "Digits", "Folder", "NoAugmentation", "Shift"]
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "EMNIST",
+    "KMNIST",
+    "MNIST",
+    "SVHN",
+    "USPS",
+    "AffNIST",
+    "Digits",
+    "FashionMNIST",
+    "Folder",
+    "NoAugmentation",
+    "Npz",
+    "Shift",
+    "SmallNORB",
+    "TranslatedMNIST",
+]

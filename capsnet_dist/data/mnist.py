@@ -1,13 +1,15 @@
-"""MNIST (LeCun et al., 1998)."""
+"""MNIST (LeCun et al., 1998), as it is or with its digits moved about on a larger ground."""
 
 from pathlib import Path
 
 import torch
-from einops import rearrange
+from torch.nn.functional import pad
 
-from capsnet_dist.data.idx import Published, read_idx
-from capsnet_dist.errors import UserError
+from capsnet_dist.data.augment import Shift
+from capsnet_dist.data.idx import Published, fetch_as_torchvision, read_pair
+from capsnet_dist.data.order import draws, key
 from capsnet_dist.plugins import Split, datasets
+from capsnet_dist.ranges import Natural
 
 FILES = {
     "train": (
@@ -40,12 +42,13 @@ class MNIST:
 
     Args:
         root: Folder that holds MNIST/raw; what is missing there is downloaded.
+        padding: Black pixels added on each side: 6 for digits as large as affNIST's pictures.
     """
 
     classes = tuple("0123456789")
 
-    def __init__(self, *, root: Path = Path("data")) -> None:
-        self.root = root
+    def __init__(self, *, root: Path = Path("data"), padding: Natural = 0) -> None:
+        self.root, self.padding = root, padding
 
     def split(self, name: str) -> Split:
         """The split called "train" or "test", checked to be what was published.
@@ -55,27 +58,35 @@ class MNIST:
         """
         raw = self.root / "MNIST" / "raw"
         for published in FILES[name]:
-            if not (raw / published.name).exists():
-                _download(raw, published.name)
-        images, labels = (read_idx(raw, published) for published in FILES[name])
-        return Split(rearrange(images, "n h w -> n 1 h w"), labels.to(torch.int64))
+            fetch_as_torchvision("MNIST", raw, published.name)
+        images, labels = read_pair(raw, *FILES[name])
+        return Split(pad(images, [self.padding] * 4), labels)
 
 
-def _download(raw: Path, name: str) -> None:
-    """Fetch a file from the first of torchvision's mirrors that has it."""
-    from torchvision.datasets import MNIST as Files
-    from torchvision.datasets.utils import download_and_extract_archive
+@datasets.register("mnist_translated")
+class TranslatedMNIST:
+    """MNIST with each digit at a place of its own on black (Sabour et al., 2017, section 5.2).
 
-    archive, reason = f"{name}.gz", ""
-    for mirror in Files.mirrors:
-        try:
-            download_and_extract_archive(
-                mirror + archive, str(raw), filename=archive, md5=dict(Files.resources)[archive]
-            )
-            return
-        except (RuntimeError, OSError) as error:
-            reason = str(error).partition("\n")[0]
-    raise UserError(
-        f"{name} is not in {raw.resolve()} and could not be downloaded ({reason}). "
-        "Put the four files of MNIST there, or name the folder that holds MNIST/raw: --data.root FOLDER."
-    )
+    All places where the 28x28 pixels lie inside are equally likely; an image's place never changes. To train with new
+    places in every epoch, take `mnist` with the same padding, and shift by as much.
+
+    Args:
+        root: Folder that holds MNIST/raw; what is missing there is downloaded.
+        padding: How far a digit may lie from the centre in each direction: 6 gives 40x40 pixels.
+    """
+
+    classes = tuple("0123456789")
+
+    def __init__(self, *, root: Path = Path("data"), padding: Natural = 6) -> None:
+        self.root, self.padding = root, padding
+
+    def split(self, name: str) -> Split:
+        """The split called "train" or "test".
+
+        Raises:
+            UserError: a file is neither there nor to be had, cut short or changed.
+        """
+        centred, labels = MNIST(root=self.root, padding=self.padding).split(name)
+        shift = Shift(pixels=self.padding)
+        places = draws(key(0, {"train": 0, "test": 1}[name]), torch.arange(len(labels)), shift.num_draws)
+        return Split(shift(centred, places), labels)

@@ -262,16 +262,27 @@ class FittedDataset(Protocol):
     """How a picture becomes the pixels of an image; saved with the network. Its fields are options of the data set."""
 
 
-@runtime_checkable
-class Augmentation(Protocol):
-    """Random changes to training images. Built as `Augmentation(*, options)`."""
+class Augmentation(ABC):
+    """Random changes to training images, whole batches at once. Built as `Augmentation(*, options)`.
+
+    It may change height and width, to the same for all images. What it does to an image may depend on nothing but that
+    image and its draws, and on no value that the host would have to wait for.
+    """
 
     num_draws: int
     """How many random numbers each image takes."""
 
-    def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c h w"]:
+    @abstractmethod
+    def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c y x"]:
         """The images, changed as their draws from the uniform distribution on [0, 1) say."""
-        ...
+
+    def still(self, images: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b c y x"]:
+        """What evaluation sees of images, of the same size: the images themselves, unless they are cut."""
+        return images
+
+    def members(self) -> "list[Augmentation]":
+        """This one, and those that it is made of."""
+        return [self]
 
 
 @runtime_checkable

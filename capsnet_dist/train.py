@@ -3,7 +3,7 @@
 import math
 import sys
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from capsnet_dist.config import command_line
 from capsnet_dist.data.batches import Batches
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import fast_paths, follow_precision
-from capsnet_dist.plugins import Image, Model, Output, Split
+from capsnet_dist.plugins import Model, Output, Split
 from capsnet_dist.processes.launching import make_accelerator, part_at_exit
 from capsnet_dist.processes.memory import keep_freed_memory
 from capsnet_dist.processes.requests import remarks
@@ -40,6 +40,8 @@ from capsnet_dist.training.state import TrainingState
 from capsnet_dist.training.step_metrics import StepMetrics, sum_over_processes
 
 __all__ = ["Run", "Trainer", "main", "train"]
+
+NUM_SHOWN = 16  # images in the pictures of a run
 
 
 def main(default: Run) -> None:
@@ -99,10 +101,10 @@ class Trainer:
         follow_precision(accelerator.mixed_precision)
 
         classes, fit, self.pixels, training, self.validation, self.test = load_splits(run, accelerator)
-        self.model = build_network(run, cast(Image, tuple(training.images.shape[1:])), classes, fit, accelerator)
-        self.criteria = [run.loss.build(), run.regularizer.build()]
         augmentation = run.augmentation.build()
         self.batches = Batches(training, augmentation, run.batch_size, run.seed, getattr(torch, run.dtype))
+        self.model = build_network(run, self.batches.image, classes, fit, accelerator)
+        self.criteria = [run.loss.build(), run.regularizer.build()]
         rehearse(self.model, self.criteria, self.batches)
 
         self.steps_per_epoch = self.batches.order.steps_per_epoch
@@ -113,7 +115,7 @@ class Trainer:
         self.state = TrainingState(self.model, optimizer, self.average, accelerator.scaler)
         self._start_or_resume()
 
-        parts = [*self.model.modules(), *self.criteria, augmentation, optimizer]
+        parts = [*self.model.modules(), *self.criteria, *augmentation.members(), optimizer]
         captured = captures(run, parts, accelerator.num_processes, accelerator.device, accelerator.mixed_precision)
         compile_regions(self.model, run.compile, accelerator.device, whole=captured)
         self.replica, self.optimizer = accelerator.prepare(self.model, optimizer)
@@ -134,7 +136,8 @@ class Trainer:
     @property
     def shown(self) -> Split:
         """Images for the pictures: not those of the test split."""
-        return self.validation if len(self.validation.labels) else self.batches.training
+        split = self.validation if len(self.validation.labels) else self.batches.training
+        return self.batches.sample(split, NUM_SHOWN)
 
     def step(self, step: int) -> None:
         """Follow the gradient of one global batch."""
@@ -263,7 +266,12 @@ class Trainer:
         for name, model in models.items() if not self.stopped else ():
             try:
                 results[name] = evaluate(
-                    model, split, self.criteria, self.accelerator, given_up=lambda: self.interrupted.is_set
+                    model,
+                    split,
+                    self.criteria,
+                    self.accelerator,
+                    still=self.batches.augmentation.still,
+                    given_up=lambda: self.interrupted.is_set,
                 )
             except GivenUp:
                 self.stopped = True

@@ -3,7 +3,7 @@
 import itertools
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -29,14 +29,23 @@ class Diagnosis(NamedTuple):
 
 
 @torch.no_grad()
-def diagnose(model: Model, split: Split, batch_size: int = 256) -> Diagnosis:
-    """Watch every routing of a network while it classifies a split."""
+def diagnose(
+    model: Model, split: Split, batch_size: int = 256, still: Callable[[Tensor], Tensor] = lambda images: images
+) -> Diagnosis:
+    """Watch every routing of a network while it classifies a split.
+
+    Args:
+        model: The network.
+        split: The samples.
+        batch_size: Samples in one forward pass.
+        still: What the network sees of images: the augmentation's, where one cuts them.
+    """
     watches = [_Watch(module) for module in model.modules() if isinstance(module, Routing)]
     parameter = next(model.parameters())
     try:
         with model.evaluating():
-            for at in range(0, len(split.labels), batch_size):
-                model(to_unit(split.images[at : at + batch_size].to(parameter.device), parameter.dtype))
+            for indices in torch.arange(len(split.labels), device=split.labels.device).split(batch_size):
+                model(to_unit(still(split.select(indices).images).to(parameter.device), parameter.dtype))
     finally:
         for watch in watches:
             watch.remove()

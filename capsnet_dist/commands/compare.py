@@ -122,7 +122,7 @@ def measure(run: Run) -> dict[str, float | None]:
         accuracy = train(run)["selected"]
     seconds = steps.seconds()
     model = weights.load(run.run_dir).to("cuda" if torch.cuda.is_available() else "cpu")
-    entropy, dead = diagnose(model, run.data.build().split("test"))
+    entropy, dead = diagnose(model, run.data.build().split("test"), still=run.augmentation.build().still)
     return {
         "accuracy": accuracy,
         "images_per_second": run.batch_size / statistics.median(seconds) if seconds else None,

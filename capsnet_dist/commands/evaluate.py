@@ -12,7 +12,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.files import expanded, read_json
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.kernels import fast_paths, follow_precision
-from capsnet_dist.plugins import Model, Split, datasets, losses
+from capsnet_dist.plugins import Model, Split, augmentations, datasets, losses
 from capsnet_dist.processes.launching import make_evaluator, part_at_exit
 from capsnet_dist.processes.requests import on_gpu
 from capsnet_dist.record.results import Evaluation
@@ -54,10 +54,12 @@ def evaluate(
         data = _prepared(data, model.fit)
         dataset = data.build()
         classes = class_names(dataset.classes, f"Data set {data.name}")
-        part = _matched(_part(dataset, split, run, entry), classes, model, f"Data set {data.name}, split {split}")
+        named = "augmentation" in entry
+        still = (_choice(augmentations, run, entry, "augmentation") if named else augmentations("none")).build().still
+        whole, place = _part(dataset, split, run, entry), f"Data set {data.name}, split {split}"
+        part = _matched(whole, classes, model, still, place).to(accelerator.device)
         criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
-        part = part.to(accelerator.device)
-        result = evaluation.evaluate(model.to(accelerator.device), part, criteria, accelerator)
+        result = evaluation.evaluate(model.to(accelerator.device), part, criteria, accelerator, still=still)
         part_at_exit()
         if accelerator.is_main_process:
             _print_evaluation(result, split, model.classes, json)
@@ -80,9 +82,12 @@ def _prepared(data: Choice[Any], fit: Fit | None) -> Choice[Any]:
     return data.replace(**wanted)
 
 
-def _matched(part: Split, classes: tuple[str, ...], model: Model, place: str) -> Split:
+def _matched(
+    part: Split, classes: tuple[str, ...], model: Model, still: Callable[[Tensor], Tensor], place: str
+) -> Split:
     """The samples with the labels that the network has for classes of these names."""
-    shape = check_split(part, len(classes), place)
+    check_split(part, len(classes), place)
+    shape = tuple(still(part.select(torch.zeros(1, dtype=torch.int64)).images).shape[1:])
     unknown = [name for name in classes if name not in model.classes]
     if unknown or shape != model.image:
         given, taken = (shape, *classes), (model.image, *model.classes)

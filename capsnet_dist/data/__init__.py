@@ -1,7 +1,11 @@
 """Data sets and augmentations. Importing this package registers them."""
 
 from capsnet_dist.data.affnist import AffNIST
-from capsnet_dist.data.augment import NoAugmentation, Shift
+from capsnet_dist.data.augment import Chain, NoAugmentation, Shift
+from capsnet_dist.data.augment_affine import Affine, Place
+from capsnet_dist.data.augment_crop import Crop, Erase, Flip, ResizedCrop
+from capsnet_dist.data.augment_hvc import HVCAugmentation
+from capsnet_dist.data.augment_tone import BrightnessContrast
 from capsnet_dist.data.cifar import CIFAR10, CIFAR100
 from capsnet_dist.data.digits import Digits
 from capsnet_dist.data.emnist import EMNIST
@@ -23,11 +27,20 @@ __all__ = [
     "SVHN",
     "USPS",
     "AffNIST",
+    "Affine",
+    "BrightnessContrast",
+    "Chain",
+    "Crop",
     "Digits",
+    "Erase",
     "FashionMNIST",
+    "Flip",
     "Folder",
+    "HVCAugmentation",
     "NoAugmentation",
     "Npz",
+    "Place",
+    "ResizedCrop",
     "Shift",
     "SmallNORB",
     "TranslatedMNIST",

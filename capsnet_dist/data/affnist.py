@@ -13,7 +13,7 @@ from capsnet_dist.plugins import Split, datasets
 from capsnet_dist.ranges import Range
 
 URL = "https://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/"
-Batches = Annotated[int, Range("from 1 to 32", lambda number: 1 <= number <= 32)]
+Batches = Annotated[int, Range("at least 1 and at most 32", lambda number: 1 <= number <= 32)]
 MEND = "Put it there, or name the folder that holds affNIST: --data.root FOLDER."
 
 

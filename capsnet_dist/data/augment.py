@@ -1,17 +1,18 @@
-"""Augmentations: random changes to a whole batch at once, on its device."""
+"""Augmentations: random changes to a whole batch at once, on its device. The simplest ones, and chains of any."""
 
-import torch
-from einops import rearrange
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
-from capsnet_dist.plugins import augmentations
+from capsnet_dist.data.resample import pick, window
+from capsnet_dist.errors import UserError
+from capsnet_dist.plugins import Augmentation, augmentations
 from capsnet_dist.ranges import Natural
+from capsnet_dist.registry import Choice
 
 
 @augmentations.register("none")
-class NoAugmentation:
+class NoAugmentation(Augmentation):
     """The images as they are."""
 
     num_draws = 0
@@ -22,7 +23,7 @@ class NoAugmentation:
 
 
 @augmentations.register("shift")
-class Shift:
+class Shift(Augmentation):
     """Shift each image by whole pixels, zeros coming in (Sabour et al., 2017, section 5).
 
     Args:
@@ -36,11 +37,46 @@ class Shift:
 
     def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c h w"]:
         """The shifted images."""
-        batch, _, height, width = images.shape
-        corner = (draws * (2 * self.pixels + 1)).long()
-        rows = corner[:, :1] + torch.arange(height, device=images.device)
-        columns = corner[:, 1:] + torch.arange(width, device=images.device)
-        sample = torch.arange(batch, device=images.device)
-        padded = rearrange(pad(images, [self.pixels] * 4), "b c h w -> b h w c")
-        shifted = padded[sample[:, None, None], rows[:, :, None], columns[:, None, :]]
-        return rearrange(shifted, "b h w c -> b c h w")
+        height, width = images.shape[2:]
+        top, left = (draws * (2 * self.pixels + 1)).long().unbind(1)
+        return pick(pad(images, [self.pixels] * 4), window(top, height), window(left, width))
+
+
+SHIFT = (augmentations("shift"),)
+
+
+@augmentations.register("chain")
+class Chain(Augmentation):
+    """Several augmentations, one after another.
+
+    `--augmentation.parts crop flip` names them, and `--augmentation.parts.0.padding 4` sets an option of one.
+
+    Args:
+        parts: The augmentations, by name, in their order.
+
+    Raises:
+        UserError: there are none.
+    """
+
+    def __init__(self, *, parts: tuple[Choice[Augmentation], ...] = SHIFT) -> None:
+        if not parts:
+            raise UserError("A chain needs at least one augmentation: --augmentation.parts shift.")
+        self.parts = [part.build() for part in parts]
+        self.num_draws = sum(part.num_draws for part in self.parts)
+
+    def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c y x"]:
+        """The images, changed by each of the parts."""
+        shares = draws.split([part.num_draws for part in self.parts], dim=1)
+        for part, share in zip(self.parts, shares, strict=True):
+            images = part(images, share)
+        return images
+
+    def still(self, images: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b c y x"]:
+        """What evaluation sees of images: as each of the parts has it."""
+        for part in self.parts:
+            images = part.still(images)
+        return images
+
+    def members(self) -> list[Augmentation]:
+        """This one, and those that it is made of."""
+        return [self, *(member for part in self.parts for member in part.members())]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from capsnet_dist.data.order import Order, draws, key
 from capsnet_dist.images.stored import Stored
-from capsnet_dist.plugins import Augmentation, Split, to_unit
+from capsnet_dist.plugins import Augmentation, Image, Split, to_unit
 
 
 class Batches:
@@ -30,6 +30,17 @@ class Batches:
         self.window = torch.empty(0, dtype=torch.uint8)
         """The images of a step that were read from a file, on the device; always the same memory, for CUDA graphs."""
 
+    @property
+    def image(self) -> Image:
+        """Channels, height and width of what the network sees."""
+        return cast(Image, tuple(self.sample(self.training, 1).images.shape[1:]))
+
+    def sample(self, split: Split, number: int) -> Split:
+        """The first samples of a split beside these batches, in memory and as evaluation sees them."""
+        first = torch.arange(min(number, len(split.labels)), device=split.labels.device)
+        images, labels = split.select(first)
+        return Split(self.augmentation.still(images), labels)
+
     def key(self, step: int) -> Int64[Tensor, ""]:
         """What the random numbers of a step's epoch are made from."""
         return key(self.seed, self.order.epoch(step))
@@ -45,7 +56,7 @@ class Batches:
 
     def make_fetched(
         self, indices: Int64[Tensor, "m b"], micro: int, key: Int64[Tensor, ""]
-    ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
+    ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         """Images in [0, 1] and labels of a micro-batch of the step whose images were fetched; waits for nothing."""
         if self.training.is_resident:
             return self.make(indices[micro], key)
@@ -53,17 +64,17 @@ class Batches:
 
     def make(
         self, indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
-    ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
+    ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         """Images in [0, 1] and labels of some samples, all on the device; waits for nothing but a file."""
         return self._scaled(cast(Tensor, self.training.select(indices).images), indices, key)
 
-    def shard(self, step: int, part: int, parts: int) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
+    def shard(self, step: int, part: int, parts: int) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         """Images and labels of the part-th of equal parts of a step's global batch."""
         device = self.training.labels.device
         return self.make(self.order.shard(step, part, parts).to(device), self.key(step).to(device))
 
     def _scaled(
         self, images: UInt8[Tensor, "b c h w"], indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
-    ) -> tuple[Float[Tensor, "b c h w"], Int64[Tensor, " b"]]:
+    ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         augmented = self.augmentation(images, draws(key, indices, self.augmentation.num_draws))
         return to_unit(augmented, self.dtype), self.training.labels[indices]

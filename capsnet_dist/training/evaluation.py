@@ -24,6 +24,7 @@ def evaluate(
     criteria: Sequence[Loss],
     accelerator: Accelerator,
     batch_size: int | None = None,
+    still: Callable[[Tensor], Tensor] = lambda images: images,
     given_up: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Evaluate the raw network (not its DDP wrapper), each process on its own share of the samples.
@@ -37,6 +38,7 @@ def evaluate(
         criteria: The losses to measure.
         accelerator: The processes.
         batch_size: Samples in one forward pass of one process; None: 256, or 1024 on a GPU, which small ones keep idle.
+        still: What the network sees of images: the augmentation's, where one cuts them.
         given_up: Asked before each batch whether to leave the rest out.
 
     Raises:
@@ -58,7 +60,7 @@ def evaluate(
             if is_left := given_up():
                 break
             batch = split.select(indices)
-            images = to_unit(cast(Tensor, batch.images), dtype)
+            images = to_unit(still(cast(Tensor, batch.images)), dtype)
             with accelerator.autocast():
                 output = model(images)
             weight = len(indices) if len(own) else 0

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import Any
 
 from capsnet_dist.config import command_line
-from capsnet_dist.plugins import datasets
+from capsnet_dist.plugins import augmentations, datasets
 from capsnet_dist.registry import Choice
 from capsnet_dist.screen.console import any_text, notices
 from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.version import VERSION
 
-COMMANDS = ("predict", "evaluate", "prepare", "plugins", "check", "compare", "bench")
+COMMANDS = ("predict", "evaluate", "data", "prepare", "plugins", "check", "compare", "bench")
 """Each is a function in a module of its own, which is imported when it is named."""
 
 
@@ -33,10 +33,11 @@ def _function(command: str) -> Callable[..., None]:
 
 
 def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
-    """The data set that a command starts from: `evaluate RUN` from that of the run."""
-    own = {"compare": "digits", "prepare": "folder"}
+    """The plugins that a command starts from: `evaluate RUN` from the data set of the run."""
+    own = {"compare": "digits", "data": "digits", "prepare": "folder"}
     if words[:1] != ["evaluate"]:
-        return {"data": datasets(own[words[0]])} if words and words[0] in own else {}
+        chosen: dict[str, Choice[Any]] = {"data": datasets(own[words[0]])} if words and words[0] in own else {}
+        return chosen | ({"augmentation": augmentations("none")} if words[:1] == ["data"] else {})
     from capsnet_dist.commands.evaluate import trained_on
 
     switches = ("--json", "--no-json")  # the flags that take no value

@@ -54,6 +54,8 @@ class Run:
     """A further loss, added to the first."""
     augmentation: Choice[Augmentation] = augmentations("none")
     """Random changes to the training images."""
+    sampling: Literal["uniform", "balanced"] = "uniform"
+    """Whether an epoch takes each training image once, or as many of each class: those of rare ones several times."""
     optimizer: Choice[Optimizer] = optimizers("adam")
     """How the weights follow the gradient."""
     schedule: Choice[Schedule] = schedules("exponential")

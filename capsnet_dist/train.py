@@ -11,6 +11,7 @@ from torch import Tensor
 from capsnet_dist import world
 from capsnet_dist.config import command_line
 from capsnet_dist.data.batches import Batches
+from capsnet_dist.data.order import make_order
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.plugins import Model, Output, Split
@@ -102,7 +103,8 @@ class Trainer:
 
         classes, fit, self.pixels, training, self.validation, self.test = load_splits(run, accelerator)
         augmentation = run.augmentation.build()
-        self.batches = Batches(training, augmentation, run.batch_size, run.seed, getattr(torch, run.dtype))
+        order = make_order(run.sampling, training.labels.cpu(), run.batch_size, run.seed)
+        self.batches = Batches(training, augmentation, order, getattr(torch, run.dtype))
         self.model = build_network(run, self.batches.image, classes, fit, accelerator)
         self.criteria = [run.loss.build(), run.regularizer.build()]
         rehearse(self.model, self.criteria, self.batches)
@@ -285,7 +287,7 @@ class Trainer:
             self.record.step(step + 1, step / self.steps_per_epoch, self._learning_rate(step), metrics)
             self.state.skipped = self.state.skipped + 1 if metrics["skipped"] else 0
             if self.state.skipped >= self.run.max_skipped:
-                batch = self.batches.order.batch(step).tolist()
+                batch = self.batches.order.samples(self.batches.order.batch(step)).tolist()
                 raise UserError(
                     f"{self.state.skipped} steps in a row, up to step {step + 1}, had no finite gradient and were "
                     f"skipped. The last batch was of training images {batch}. Lower --lr."

@@ -256,7 +256,7 @@ CHAIN = augmentations("chain", parts=(augmentations("affine"), augmentations("cr
 
 
 def test_a_network_takes_what_the_augmentation_cuts_and_evaluation_cuts_the_middle(capsys):
-    run = replace(RUN, steps=4, augmentation=CHAIN, dtype="float64")
+    run = replace(RUN, steps=4, augmentation=CHAIN, sampling="balanced", dtype="float64")
     reference, selected = run_ranks(1, trained, run)
     shared, _ = run_ranks(2, trained, replace(run, run_dir=Path("shared"), accumulation=2))
     torch.testing.assert_close(shared, reference, rtol=1e-12, atol=1e-12)

@@ -17,16 +17,12 @@ class Batches:
     Args:
         training: All training images, on the device.
         augmentation: Random changes to them.
-        batch_size: Size of a global batch.
-        seed: The run's seed, from which order and augmentation follow.
+        order: Which of them make up each batch.
         dtype: Type of the pixels that the network sees.
     """
 
-    def __init__(
-        self, training: Split, augmentation: Augmentation, batch_size: int, seed: int, dtype: torch.dtype
-    ) -> None:
-        self.training, self.augmentation, self.seed, self.dtype = training, augmentation, seed, dtype
-        self.order = Order(len(training.labels), batch_size, seed)
+    def __init__(self, training: Split, augmentation: Augmentation, order: Order, dtype: torch.dtype) -> None:
+        self.training, self.augmentation, self.order, self.dtype = training, augmentation, order, dtype
         self.window = torch.empty(0, dtype=torch.uint8)
         """The images of a step that were read from a file, on the device; always the same memory, for CUDA graphs."""
 
@@ -43,7 +39,7 @@ class Batches:
 
     def key(self, step: int) -> Int64[Tensor, ""]:
         """What the random numbers of a step's epoch are made from."""
-        return key(self.seed, self.order.epoch(step))
+        return key(self.order.seed, self.order.epoch(step))
 
     def fetch(self, indices: Int64[Tensor, "m b"]) -> None:
         """Read the images of a step to where `make_fetched` finds them; nothing to do where all are in memory."""
@@ -52,7 +48,7 @@ class Batches:
             return
         if self.window.shape != (*indices.shape, *images.image):
             self.window = torch.empty((*indices.shape, *images.image), dtype=torch.uint8, device=images.device)
-        images.read(indices.flatten(), self.window.flatten(0, 1))
+        images.read(self.order.samples(indices.flatten()), self.window.flatten(0, 1))
 
     def make_fetched(
         self, indices: Int64[Tensor, "m b"], micro: int, key: Int64[Tensor, ""]
@@ -66,7 +62,7 @@ class Batches:
         self, indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
     ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         """Images in [0, 1] and labels of some samples, all on the device; waits for nothing but a file."""
-        return self._scaled(cast(Tensor, self.training.select(indices).images), indices, key)
+        return self._scaled(cast(Tensor, self.training.select(self.order.samples(indices)).images), indices, key)
 
     def shard(self, step: int, part: int, parts: int) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         """Images and labels of the part-th of equal parts of a step's global batch."""
@@ -77,4 +73,4 @@ class Batches:
         self, images: UInt8[Tensor, "b c h w"], indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
     ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         augmented = self.augmentation(images, draws(key, indices, self.augmentation.num_draws))
-        return to_unit(augmented, self.dtype), self.training.labels[indices]
+        return to_unit(augmented, self.dtype), self.training.labels[self.order.samples(indices)]

@@ -1,15 +1,20 @@
 """The order of samples and their random numbers: pure functions of (seed, epoch, index).
 
+A sample that is taken more than once in an epoch has an index for each time: its number, then as many more as there are
+samples, and so on. So it is augmented otherwise each time.
+
 Nothing here knows how many processes there are, so any number of them sees the same batches.
 """
 
 import hashlib
-from functools import lru_cache
+from typing import Literal
 
 import torch
 from einops import rearrange
 from jaxtyping import Float32, Int64
 from torch import Tensor
+
+from capsnet_dist.errors import UserError
 
 _DRAW_BITS = 24  # as many as a float32 holds exactly
 
@@ -38,6 +43,7 @@ class Order:
     def __init__(self, num_samples: int, batch_size: int, seed: int) -> None:
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
         self.steps_per_epoch = num_samples // batch_size
+        self._kept: dict[int, Int64[Tensor, " n"]] = {}
 
     def epoch(self, step: int) -> int:
         """The epoch that a step belongs to, from 0."""
@@ -46,18 +52,86 @@ class Order:
     def batch(self, step: int) -> Int64[Tensor, " batch"]:
         """Indices of the samples of a step's global batch."""
         start = step % self.steps_per_epoch * self.batch_size
-        return _permutation(self.num_samples, self.seed, self.epoch(step))[start : start + self.batch_size]
+        return self.all(self.epoch(step))[start : start + self.batch_size]
 
     def shard(self, step: int, part: int, parts: int) -> Int64[Tensor, " shard"]:
         """The part-th of equal consecutive parts of a step's global batch."""
         size = self.batch_size // parts
         return self.batch(step)[part * size : (part + 1) * size]
 
+    def all(self, epoch: int) -> Int64[Tensor, " n"]:
+        """Indices of the samples of an epoch, in their order; they are pure, so the last ones are kept."""
+        if epoch not in self._kept:
+            while len(self._kept) > 1:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[epoch] = self._draw(torch.Generator().manual_seed(derive(self.seed, "order", epoch)))
+        return self._kept[epoch]
 
-@lru_cache(maxsize=2)
-def _permutation(num_samples: int, seed: int, epoch: int) -> Int64[Tensor, " n"]:
-    generator = torch.Generator().manual_seed(derive(seed, "order", epoch))
-    return torch.randperm(num_samples, generator=generator)
+    def samples(self, indices: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+        """Which samples indices stand for."""
+        return indices
+
+    def _draw(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
+        return torch.randperm(self.num_samples, generator=generator)
+
+
+class BalancedOrder(Order):
+    """As many samples of each class in an epoch, which is as long as ever.
+
+    No sample of a class is repeated before all others of it were taken, and of a class with too many samples each epoch
+    takes others. What the classes cannot share evenly goes to some of them, others each time.
+
+    Args:
+        labels: Label of each training sample.
+        batch_size: Size of a global batch.
+        seed: The run's seed.
+    """
+
+    def __init__(self, labels: Int64[Tensor, " n"], batch_size: int, seed: int) -> None:
+        super().__init__(len(labels), batch_size, seed)
+        self.members = [(labels == label).nonzero()[:, 0] for label in labels.unique()]
+
+    def samples(self, indices: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+        """Which samples indices stand for, whenever in the epoch they are taken."""
+        return indices % self.num_samples
+
+    def _draw(self, generator: torch.Generator) -> Int64[Tensor, " n"]:
+        def permuted(indices: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+            return indices[torch.randperm(len(indices), generator=generator)]
+
+        share, left = divmod(self.num_samples, len(self.members))
+        more = set(permuted(torch.arange(len(self.members)))[:left].tolist())
+        taken: list[Int64[Tensor, " m"]] = []
+        for number, members in enumerate(self.members):
+            wanted = share + (number in more)
+            times = range(-(-wanted // len(members)))
+            rounds = [permuted(members) + self.num_samples * time for time in times]
+            taken += [torch.cat(rounds)[:wanted]] if rounds else []
+        return permuted(torch.cat(taken))
+
+
+def make_order(
+    sampling: Literal["uniform", "balanced"],
+    labels: Int64[Tensor, " n"] | Int64[Tensor, "n m"],
+    batch_size: int,
+    seed: int,
+) -> Order:
+    """The order of a training.
+
+    Args:
+        sampling: Whether each sample is taken once an epoch, or as many of each class.
+        labels: Those of the training samples, on the host.
+        batch_size: Size of a global batch.
+        seed: The run's seed.
+
+    Raises:
+        UserError: samples of several classes each cannot be balanced.
+    """
+    if sampling == "uniform":
+        return Order(len(labels), batch_size, seed)
+    if labels.ndim > 1:
+        raise UserError("--sampling balanced: images have several labels each; they can be taken as they come only.")
+    return BalancedOrder(labels, batch_size, seed)
 
 
 def derive(seed: int, *purpose: str | int) -> int:

@@ -225,6 +225,12 @@ class Split(NamedTuple):
         """Whether the images are in memory, on the device."""
         return not isinstance(self.images, Stored)
 
+    @property
+    def pixels(self) -> UInt8[Tensor, "n c h w"]:
+        """The images of a split that is in memory."""
+        assert isinstance(self.images, Tensor), "select() first reads images from their file"
+        return self.images
+
     def select(self, indices: Int64[Tensor, " m"]) -> "Split":
         """The samples with these indices, in memory, on the device."""
         return Split(self.images[indices], self.labels[indices.to(self.labels.device)])

@@ -45,7 +45,7 @@ def diagnose(
     try:
         with model.evaluating():
             for indices in torch.arange(len(split.labels), device=split.labels.device).split(batch_size):
-                model(to_unit(still(split.select(indices).images).to(parameter.device), parameter.dtype))
+                model(to_unit(still(split.select(indices).pixels).to(parameter.device), parameter.dtype))
     finally:
         for watch in watches:
             watch.remove()

@@ -46,7 +46,7 @@ def means(split: Split, num_classes: int) -> Float64[Tensor, "j c h w"]:
     first = split.select(torch.zeros(1, dtype=torch.int64)).images
     sums = torch.zeros(num_classes, *first.shape[1:], dtype=torch.float64)
     for part in _chunks(split):
-        sums.index_add_(0, part.labels, to_unit(part.images, torch.float64))
+        sums.index_add_(0, part.labels, to_unit(part.pixels, torch.float64))
     counts = split.labels.bincount(minlength=num_classes).clamp(min=1)
     return sums / counts[:, None, None, None]
 
@@ -71,7 +71,7 @@ def sheet(
         if len(members):
             indices = members[torch.arange(number) % len(members)]
             numbers = draws(key(seed, 0), indices, augmentation.num_draws)
-            seen = to_unit(augmentation(split.select(indices).images, numbers), torch.float64)
+            seen = to_unit(augmentation(split.select(indices).pixels, numbers), torch.float64)
             row = torch.cat([row, seen])
         rows.append(torch.cat([row, row.new_zeros(number + 1 - len(row), *row.shape[1:])]))
     return torch.stack(rows)
@@ -84,5 +84,5 @@ def _chunks(split: Split) -> Iterator[Split]:
 
 def _digests(split: Split) -> Iterator[bytes]:
     for part in _chunks(split):
-        for image in part.images.numpy():
+        for image in part.pixels.numpy():
             yield hashlib.blake2b(image.tobytes(), digest_size=16).digest()

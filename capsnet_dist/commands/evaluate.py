@@ -1,9 +1,10 @@
 """`capsnet-dist evaluate`: what a saved network achieves, measured as its training did."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 import torch
+from torch import Tensor
 
 from capsnet_dist import config
 from capsnet_dist.data.checks import check_split
@@ -87,7 +88,7 @@ def _matched(
 ) -> Split:
     """The samples with the labels that the network has for classes of these names."""
     check_split(part, len(classes), place)
-    shape = tuple(still(part.select(torch.zeros(1, dtype=torch.int64)).images).shape[1:])
+    shape = tuple(still(part.select(torch.zeros(1, dtype=torch.int64)).pixels).shape[1:])
     unknown = [name for name in classes if name not in model.classes]
     if unknown or shape != model.image:
         given, taken = (shape, *classes), (model.image, *model.classes)

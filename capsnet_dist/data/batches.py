@@ -34,8 +34,8 @@ class Batches:
     def sample(self, split: Split, number: int) -> Split:
         """The first samples of a split beside these batches, in memory and as evaluation sees them."""
         first = torch.arange(min(number, len(split.labels)), device=split.labels.device)
-        images, labels = split.select(first)
-        return Split(self.augmentation.still(images), labels)
+        chosen = split.select(first)
+        return Split(self.augmentation.still(chosen.pixels), chosen.labels)
 
     def key(self, step: int) -> Int64[Tensor, ""]:
         """What the random numbers of a step's epoch are made from."""
@@ -62,7 +62,7 @@ class Batches:
         self, indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
     ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         """Images in [0, 1] and labels of some samples, all on the device; waits for nothing but a file."""
-        return self._scaled(cast(Tensor, self.training.select(self.order.samples(indices)).images), indices, key)
+        return self._scaled(self.training.select(self.order.samples(indices)).pixels, indices, key)
 
     def shard(self, step: int, part: int, parts: int) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
         """Images and labels of the part-th of equal parts of a step's global batch."""

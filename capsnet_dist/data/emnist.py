@@ -59,8 +59,9 @@ class EMNIST:
         ]
         for file in files:
             _fetch(raw, file.name)
-        images, labels = read_pair(raw, *files)
-        return Split(rearrange(images, "n 1 w h -> n 1 h w").contiguous(), labels - FIRST.get(self.part, 0))
+        read = read_pair(raw, *files)
+        upright = rearrange(read.pixels, "n 1 w h -> n 1 h w").contiguous()
+        return Split(upright, read.labels - FIRST.get(self.part, 0))
 
 
 def _fetch(raw: Path, name: str) -> None:

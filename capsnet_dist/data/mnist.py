@@ -59,8 +59,8 @@ class MNIST:
         raw = self.root / "MNIST" / "raw"
         for published in FILES[name]:
             fetch_as_torchvision("MNIST", raw, published.name)
-        images, labels = read_pair(raw, *FILES[name])
-        return Split(pad(images, [self.padding] * 4), labels)
+        read = read_pair(raw, *FILES[name])
+        return Split(pad(read.pixels, [self.padding] * 4), read.labels)
 
 
 @datasets.register("mnist_translated")
@@ -86,7 +86,7 @@ class TranslatedMNIST:
         Raises:
             UserError: a file is neither there nor to be had, cut short or changed.
         """
-        centred, labels = MNIST(root=self.root, padding=self.padding).split(name)
+        centred = MNIST(root=self.root, padding=self.padding).split(name)
         shift = Shift(pixels=self.padding)
-        places = draws(key(0, {"train": 0, "test": 1}[name]), torch.arange(len(labels)), shift.num_draws)
-        return Split(shift(centred, places), labels)
+        places = draws(key(0, {"train": 0, "test": 1}[name]), torch.arange(len(centred.labels)), shift.num_draws)
+        return Split(shift(centred.pixels, places), centred.labels)

@@ -1,7 +1,6 @@
 """Evaluation over all processes, every sample counted exactly once."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from accelerate import Accelerator
@@ -60,7 +59,7 @@ def evaluate(
             if is_left := given_up():
                 break
             batch = split.select(indices)
-            images = to_unit(still(cast(Tensor, batch.images)), dtype)
+            images = to_unit(still(batch.pixels), dtype)
             with accelerator.autocast():
                 output = model(images)
             weight = len(indices) if len(own) else 0

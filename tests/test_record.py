@@ -469,7 +469,7 @@ def test_the_version_of_the_package_is_that_of_the_code_that_runs(monkeypatch, c
 def test_a_card_shows_every_text_as_it_is():
     run = replace(RUN, name="<script>*a*_b_ `c` $d$ [e](f) | @g")
     model = build(SMALL, (1, 8, 8), ("a", "b"))
-    card = model_card(run, model, "last weights", {}, "python `a` b\n# c \udcff", Path('a"b\n\\'))
+    card = model_card(run, model, "last weights", {}, "python `a` b\n# c \udcff", Path('a"b\n\\'), is_done=True)
     assert r"# \<script\>\*a\*\_b\_ \`c\` \$d\$ \[e\](f) \| \@g: capsnet on digits" in card
     assert "Made by ``python `a` b\\n# c \\udcff``. Use it:" in card
     assert 'load("a\\"b\\\\n\\\\")' in card

@@ -12,7 +12,14 @@ from capsnet_dist.text import code_span, markdown, printable
 
 
 def model_card(
-    run: Run, model: Model, source: str, results: Mapping[str, Evaluation], command: str, folder: Path
+    run: Run,
+    model: Model,
+    source: str,
+    results: Mapping[str, Evaluation],
+    command: str,
+    folder: Path,
+    *,
+    is_done: bool,
 ) -> str:
     """What was trained, how, what it achieves and how to use it.
 
@@ -23,11 +30,13 @@ def model_card(
         results: What they and others achieve on the test split; nothing where it was not evaluated.
         command: What started the training.
         folder: Where the weights are.
+        is_done: Whether all steps were taken.
     """
     count = sum(parameter.numel() for parameter in model.parameters())
     title = markdown(f"{run.name}: {run.model.name} on {run.data.name}")
     data = markdown((inspect.getdoc(datasets[run.data.name]) or "").partition("\n")[0])
     test = "took no part in that" if results else "was not evaluated"
+    test += "" if is_done else ": the run was interrupted"
     path = json.dumps(printable(str(folder)))
     return f"""---
 library_name: capsnet_dist

@@ -159,12 +159,12 @@ class MainRecord(Record):
     @override
     def keep(self, model: Model, source: str, *, is_done: bool) -> None:
         weights.save(model, self.path, run=resumed.repeatable(self.run))
-        self._write_card(model, source, {})
+        self._write_card(model, source, {}, is_done)
         self._done = is_done
 
     @override
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
-        self._write_card(model, source, results)
+        self._write_card(model, source, results, self._done)
         self._illustrate(model, results, shown)
         assert self._saver is not None
         self._saver.wait()
@@ -172,9 +172,10 @@ class MainRecord(Record):
             raise UserError(f"Interrupted with {self._saver.unsaved}. Make room: --resume goes on from the one before.")
         self.say(f"{'Dry run: nothing kept in' if self.run.dry_run else 'Weights, metrics and samples:'} {self.path}")
 
-    def _write_card(self, model: Model, source: str, results: Mapping[str, Evaluation]) -> None:
+    def _write_card(self, model: Model, source: str, results: Mapping[str, Evaluation], is_done: bool) -> None:
         """README.md, and what of the metrics found no room before: without both a run is not finished."""
-        self.folder.write("README.md", model_card(self.run, model, source, results, self._place["command"], self.path))
+        card = model_card(self.run, model, source, results, self._place["command"], self.path, is_done=is_done)
+        self.folder.write("README.md", card)
         self.folder.keep_metrics()
 
     def _illustrate(self, model: Model, results: Mapping[str, Evaluation], shown: Split) -> None:

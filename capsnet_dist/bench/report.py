@@ -143,10 +143,11 @@ def _laws(scaling: Sequence[Mapping[str, Any]]) -> Table:
     return f"class capsules forward and backward, batch {scaling[0]['batch']}", columns, lines
 
 
-def _law(law: Mapping[str, float] | None) -> str:
+def _law(law: Mapping[str, Any] | None) -> str:
     if law is None:
         return "–"
-    error = "" if math.isnan(law["error"]) else f" ± {law['error']:.2f}"
+    known = law["error"] is not None and math.isfinite(law["error"])  # null once it was saved
+    error = f" ± {law['error']:.2f}" if known else ""
     return f"n^{law['exponent']:.2f}{error}"
 
 

@@ -304,7 +304,7 @@ def test_affnist_is_read_row_by_row(compressed):
     Path("data/affNIST/test.mat").write_bytes(b"damaged")
     with pytest.raises(UserError, match="test.mat cannot be read: damaged, or without affNISTdata"):
         datasets("affnist").build().split("test")
-    with pytest.raises(UserError, match="batches 33: must be at least 1 and at most 32"):
+    with pytest.raises(UserError, match="--data.batches 33: must be at most 32"):
         datasets("affnist", batches=33).build()
 
 

@@ -1,7 +1,6 @@
 """affNIST (Tieleman, 2013): MNIST's digits, turned, sheared, stretched and moved."""
 
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import torch
@@ -10,10 +9,10 @@ from capsnet_dist.data.download import download, unpack
 from capsnet_dist.data.matlab import read_struct
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Split, datasets
-from capsnet_dist.ranges import Range
+from capsnet_dist.ranges import Count
 
 URL = "https://www.cs.toronto.edu/~tijmen/affNIST/32x/transformed/"
-Batches = Annotated[int, Range("at least 1 and at most 32", lambda number: 1 <= number <= 32)]
+NUM_BATCHES = 32
 MEND = "Put it there, or name the folder that holds affNIST: --data.root FOLDER."
 
 
@@ -26,11 +25,16 @@ class AffNIST:
     Args:
         root: Folder that holds affNIST/test.mat and affNIST/training_batches; what is missing there is downloaded.
         batches: How many of the 32 files to train on, of 50,000 images each.
+
+    Raises:
+        UserError: more files than there are.
     """
 
     classes = tuple("0123456789")
 
-    def __init__(self, *, root: Path = Path("data"), batches: Batches = 1) -> None:
+    def __init__(self, *, root: Path = Path("data"), batches: Count = 1) -> None:
+        if batches > NUM_BATCHES:
+            raise UserError(f"--data.batches {batches}: must be at most {NUM_BATCHES}, as many as affNIST has.")
         self.root, self.batches = root, batches
 
     def split(self, name: str) -> Split:

@@ -1,7 +1,6 @@
 """Augmentations that cut and mirror: crops by whole pixels, crops of any size, flips, patches of black."""
 
 import math
-from typing import Annotated
 
 import torch
 from einops import rearrange
@@ -12,9 +11,7 @@ from torch.nn.functional import interpolate, pad
 from capsnet_dist.data.resample import pick, to_bytes, warp, window
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Augmentation, augmentations
-from capsnet_dist.ranges import Count, Natural, Range, Share
-
-AtLeast1 = Annotated[float, Range("at least 1", lambda number: number >= 1)]
+from capsnet_dist.ranges import Amount, Count, Natural, Share
 
 
 @augmentations.register("crop")
@@ -68,12 +65,12 @@ class ResizedCrop(Augmentation):
     Args:
         side: Height and width of the result; 0: those of the image.
         area: Smallest share of the image that is kept; all from it to 1 are equally likely.
-        stretch: How many times as wide as high a rectangle may become at most, or as high as wide, besides.
+        stretch: How much longer one side of a square becomes than the other at most: a third is 4 to 3, or 3 to 4.
     """
 
     num_draws = 4
 
-    def __init__(self, *, side: Natural = 0, area: Share = 0.08, stretch: AtLeast1 = 4 / 3) -> None:
+    def __init__(self, *, side: Natural = 0, area: Share = 0.08, stretch: Amount = 1 / 3) -> None:
         self.side, self.area, self.stretch = side, area, stretch
 
     def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c y x"]:
@@ -81,7 +78,7 @@ class ResizedCrop(Augmentation):
         height, width = images.shape[2:]
         shares = draws.double()
         area = 1 - (1 - self.area) * shares[:, 0]
-        ratio = ((2 * shares[:, 1] - 1) * math.log(self.stretch)).exp()
+        ratio = ((2 * shares[:, 1] - 1) * math.log1p(self.stretch)).exp()
         kept = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()], dim=1).clamp(max=1)
         free = torch.stack([(1 - kept[:, 0]) * height, (1 - kept[:, 1]) * width], dim=1)
         to_height, to_width = self.side or height, self.side or width

@@ -11,7 +11,7 @@ from PIL import Image
 from test_cli import evaluated, said
 from test_train import RUN
 
-from capsnet_dist import Split, UserError, build, datasets, load, models, save
+from capsnet_dist import Split, UserError, augmentations, build, datasets, load, models, save
 from capsnet_dist.config import command_line
 from capsnet_dist.data.image_files import fit_picture, read_picture
 from capsnet_dist.images.fit import Fit
@@ -63,6 +63,26 @@ def test_training_and_prediction_see_the_same_pixels(run, root):
     assert (code, err) == (0, "")
     scores = [list(found["scores"].values()) for found in json.loads(out)]
     torch.testing.assert_close(torch.tensor(scores), load(run).predict(fitted).scores)
+
+
+@pytest.mark.parametrize("cut", ["crop", "resized_crop"])
+def test_prediction_sees_what_is_left_where_an_augmentation_cuts(cut, root):
+    data = datasets("folder", root=root, cache=root.parent / "cache", **FIT._asdict())
+    crop = augmentations(cut, side=6, **({"padding": 1} if cut == "crop" else {}))
+    settings = {"augmentation": crop, "sampling": "balanced", "batch_size": 8, "steps": 12}
+    run_ranks(1, train, replace(RUN, data=data, run_dir=Path("cut"), **settings))
+    model, test = load("cut"), data.build().split("test")
+    assert model.image == (1, 6, 6) and model.fit == FIT
+    seen = crop.build().still(test.select(torch.arange(len(test.labels))).images)
+    assert 100 * (model.predict(seen).labels == test.labels).double().mean() == pytest.approx(
+        float(said("evaluate", "cut")[1].split()[2])
+    )
+    file = root / "left/3.png"
+    expected = model.predict(crop.build().still(fit_picture(file, FIT)[None]))
+    (found,) = json.loads(said("predict", "cut", file, "--json")[1])
+    assert found["name"] == expected.names[0] and found["score"] == pytest.approx(expected.scores.max().item())
+    save(model, "copy")
+    assert load("copy").fit is None  # nothing there says how it was cut
 
 
 def test_evaluate_prepares_other_pictures_as_the_training_did_and_matches_classes_by_name(run):

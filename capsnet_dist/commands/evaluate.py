@@ -55,8 +55,7 @@ def evaluate(
         data = _prepared(data, model.fit)
         dataset = data.build()
         classes = class_names(dataset.classes, f"Data set {data.name}")
-        named = "augmentation" in entry
-        still = (_choice(augmentations, run, entry, "augmentation") if named else augmentations("none")).build().still
+        still = still_of(run)
         whole, place = _part(dataset, split, run, entry), f"Data set {data.name}, split {split}"
         part = _matched(whole, classes, model, still, place).to(accelerator.device)
         criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
@@ -64,6 +63,13 @@ def evaluate(
         part_at_exit()
         if accelerator.is_main_process:
             _print_evaluation(result, split, model.classes, json)
+
+
+def still_of(run: str) -> Callable[[Tensor], Tensor]:
+    """What the network of a training sees of images: the middle, where its augmentation cut them."""
+    entry = _run_entry(run)
+    named = "augmentation" in entry
+    return (_choice(augmentations, run, entry, "augmentation") if named else augmentations("none")).build().still
 
 
 def trained_on(run: str) -> Choice[Any]:

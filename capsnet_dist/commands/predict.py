@@ -24,7 +24,12 @@ def predict(run: str, images: tuple[Path, ...], /, *, json: bool = False, import
     model = load(run)
     fit = model.fit
     pixels = [read_picture(file, model.image) if fit is None else fit_picture(file, fit) for file in images]
-    _, scores, names = model.predict(torch.stack(pixels))
+    prepared = torch.stack(pixels)
+    if prepared.shape[1:] != model.image:  # an augmentation cut what it was trained with
+        from capsnet_dist.commands.evaluate import still_of
+
+        prepared = still_of(run)(prepared)
+    _, scores, names = model.predict(prepared)
     found: list[dict[str, Any]] = [
         {"file": str(file), "name": name, "score": max(row), "scores": dict(zip(model.classes, row, strict=True))}
         for file, name, row in zip(images, names, scores.tolist(), strict=True)

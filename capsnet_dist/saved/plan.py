@@ -13,7 +13,7 @@ from capsnet_dist.config import from_dict, to_dict
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import MAX_JSON, read_json
 from capsnet_dist.images.fit import MODES, POLICIES, Fit
-from capsnet_dist.plugins import REGISTRIES, Image, Model, models
+from capsnet_dist.plugins import REGISTRIES, Image, Model, augmentations, models
 from capsnet_dist.registry import Choice
 from capsnet_dist.text import to_json
 
@@ -169,7 +169,7 @@ def read_plan(file: Path) -> Plan:
         raise UserError(f"{file}: dtype {_brief(dtype)} is unknown.{did_you_mean(str(dtype)[:200], DTYPES)}")
     choice = _choose(config, file)
     shape = cast(Image, tuple(image))
-    fit = _fit(config["preprocessing"], shape, file) if "preprocessing" in config else None
+    fit = _fit(config, shape, file) if "preprocessing" in config else None
     return Plan(choice, shape, tuple(cast(list[str], classes)), DTYPES[dtype], config.get("weights"), fit)
 
 
@@ -185,17 +185,33 @@ def read_config(file: Path) -> dict[str, Any]:
     return cast(dict[str, Any], config)
 
 
-def _fit(entry: Any, image: Image, file: Path) -> Fit:
+def _fit(config: dict[str, Any], image: Image, file: Path) -> Fit:
     """How pictures become pixels, if config.json says it in full, and for images of the network's shape."""
+    entry: Any = config["preprocessing"]
     kinds = {"size": int, "policy": str, "channels": int, "background": int}
     if isinstance(entry, dict) and {key: type(value) for key, value in cast(dict[str, Any], entry).items()} == kinds:
         fit = Fit(**cast(dict[str, Any], entry))
-        if fit.policy in POLICIES and fit.channels in MODES and 0 <= fit.background <= 255 and fit.image == image:
+        is_known = fit.policy in POLICIES and fit.channels in MODES and 0 <= fit.background <= 255 and fit.size > 0
+        if is_known and (fit.image == image or _cut(config, fit.image, file) == image):
             return fit
     raise UserError(
         f"{file}: preprocessing must be an object of size {image[1]}, policy {', '.join(POLICIES[:-1])} or "
         f"{POLICIES[-1]}, channels {image[0]} and background 0 to 255; got {_brief(entry)}."
     )
+
+
+def _cut(config: dict[str, Any], image: Image, file: Path) -> Image:
+    """What the augmentation of the training leaves of images for evaluation."""
+    run = config.get("run")
+    entry: Any = cast(dict[str, Any], run).get("augmentation") if isinstance(run, dict) else None
+    if not isinstance(entry, dict) or not isinstance(name := cast(dict[str, Any], entry).get("name"), str):
+        return image
+    try:
+        choice = from_dict(augmentations(name), cast(dict[str, Any], entry), "run.augmentation")
+        shown = torch.empty((1, *image), dtype=torch.uint8, device="meta")  # takes no memory, whatever its size
+        return cast(Image, tuple(choice.build().still(shown).shape[1:]))
+    except (UserError, RecursionError) as error:
+        raise UserError(f"{file}: {error!s:.2000}") from error
 
 
 def _choose(config: dict[str, Any], file: Path) -> Choice[Model]:

@@ -40,7 +40,8 @@ def save(model: Model, folder: Path | str, **further: Any) -> None:
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
     sha256 = digest(state)
     dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
-    described = describe(model.choice, model.image, model.classes, model.fit)
+    fits = model.fit is not None and (model.fit.image == model.image or "run" in further)
+    described = describe(model.choice, model.image, model.classes, model.fit if fits else None)
     described |= {"dtype": str((dtypes or [torch.float32])[0]).removeprefix("torch."), "weights": sha256} | further
     config, folder = config_json(described), Path(folder)
     try:

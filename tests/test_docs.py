@@ -218,7 +218,7 @@ def test_names_and_paths_in_the_documentation_exist(page):
 
 
 def test_what_is_promised_names_tests_that_exist():
-    tests = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "tests").glob("test_*.py")))
+    tests = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "tests").rglob("test_*.py")))
     table = _prose(ROOT / "docs" / "reliability.md").partition("## What is promised")[2].partition("\n`STATUS.json`")[0]
     named = [text for text in re.findall(r"`([^`\n]+)`", table) if re.fullmatch(r"[a-z0-9_]{12,}…?", text)]
     assert len(named) > 30

@@ -149,7 +149,7 @@ def test_a_recipe_names_its_run_after_network_and_data(root, monkeypatch):
 
     import capsnet_dist.train as module
 
-    recipe = Path(__file__).parents[1] / "recipes" / "train.py"
+    recipe = Path(__file__).parents[2] / "recipes" / "train.py"
     monkeypatch.setattr(sys, "argv", [str(recipe), "--data.root", str(root), "--model", "cnn"])
     runs = []
     monkeypatch.setattr(module, "train", runs.append)

@@ -497,7 +497,7 @@ LEARNING = {
 @pytest.fixture(scope="module")
 def digits():
     """64 images of MNIST."""
-    folder = Path(os.environ.get("CAPSNET_DATA", Path(__file__).parents[2] / "shared/data"))
+    folder = Path(os.environ.get("CAPSNET_DATA", Path(__file__).parents[3] / "shared/data"))
     if not (folder / "MNIST/raw/train-images-idx3-ubyte").is_file():
         pytest.skip(f"no MNIST in {folder}: set CAPSNET_DATA to the folder that holds MNIST/raw")
     data = MNIST(folder, train=True)

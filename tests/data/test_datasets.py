@@ -19,7 +19,7 @@ from capsnet_dist import UserError, datasets
 from capsnet_dist.data import emnist, kmnist, smallnorb
 from capsnet_dist.data.cifar import HUNDRED
 
-DATA = Path(os.environ.get("CAPSNET_DATA", Path(__file__).parents[2] / "shared" / "data")).resolve()
+DATA = Path(os.environ.get("CAPSNET_DATA", Path(__file__).parents[3] / "shared" / "data")).resolve()
 DOWNLOADED = ("mnist", "mnist_translated", "fashion_mnist", "kmnist", "emnist", "usps", "svhn", "cifar10", "cifar100")
 DOWNLOADED += ("smallnorb", "affnist")
 

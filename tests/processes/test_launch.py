@@ -21,7 +21,7 @@ from capsnet_dist.processes import requests
 from capsnet_dist.processes.requests import shortfall
 from capsnet_dist.train import train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BATCH = ROOT / "launch" / "slurm.sbatch"
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch"]
 CPU = {"ACCELERATE_USE_CPU": "true"}

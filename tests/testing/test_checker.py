@@ -170,12 +170,12 @@ def test_every_law_has_caught_something(laws, cases):
 
 
 def test_every_law_is_in_the_guide():
-    guide = (Path(__file__).parents[1] / "docs" / "checking.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[2] / "docs" / "checking.md").read_text(encoding="utf-8")
     assert [law.name for law in (*routing.LAWS, *layer.LAWS, *loss.LAWS) if f"`{law.name}`" not in guide] == []
 
 
 def test_the_guide_shows_what_its_example_gives(capsys):
-    guide = (Path(__file__).parents[1] / "docs" / "checking.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[2] / "docs" / "checking.md").read_text(encoding="utf-8")
     Path("tempered.py").write_text(guide.partition("```python\n")[2].partition("```")[0])
     run("tempered.py:Tempered")
     shown = guide.partition("```text\n")[2].partition("```")[0].splitlines()

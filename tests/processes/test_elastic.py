@@ -1,6 +1,6 @@
 """Real launchers, two hosts, a real Slurm: what is killed, cut off or preempted goes on as if nothing had happened.
 
-Slow, and partly for root: `python -m pytest -m slow tests/test_elastic.py`.
+Slow, and partly for root: `python -m pytest -m slow tests/processes/test_elastic.py`.
 """
 
 import json
@@ -25,7 +25,7 @@ from capsnet_dist.saved import checkpoint
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROGRAM = f"""
 import os, runpy, signal, time
 from pathlib import Path

@@ -449,7 +449,7 @@ def test_self_routing_shares_the_image_among_classes_evenly_at_first(depth):
 
 @pytest.fixture(scope="module")
 def digits():
-    folder = Path(os.environ.get("CAPSNET_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    folder = Path(os.environ.get("CAPSNET_DATA", Path(__file__).parents[3] / "shared" / "data"))
     if not (folder / "MNIST" / "raw").is_dir():
         pytest.skip(f"no MNIST/raw in {folder}: name its folder in CAPSNET_DATA")
     images, labels = datasets("mnist", root=folder).build().split("train")

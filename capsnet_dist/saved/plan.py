@@ -94,14 +94,8 @@ def build(choice: Choice[Model], image: Image, classes: tuple[str, ...], fit: Fi
     """A new network with random weights, which knows the names of its classes, and how pictures become its images.
 
     Raises:
-        UserError: the classes have names that cannot be saved, or pictures become other images than the network takes.
+        UserError: the classes have names that cannot be saved.
     """
-    if fit is not None and fit.image != image:
-        made, taken = ("x".join(map(str, shape)) for shape in (fit.image, image))
-        raise UserError(
-            f"Pictures become images of {made}, but the network takes {taken}: a picture to predict would not be what "
-            "it was trained on. Let --data.size and --data.channels give what the network takes."
-        )
     return assemble(choice, image, class_names(classes, "A network"), fit)
 
 

@@ -127,11 +127,6 @@ def test_a_preprocessing_that_is_not_the_networks_is_refused(entry):
         load("saved")
 
 
-def test_a_network_that_takes_other_images_than_pictures_become_is_refused():
-    with pytest.raises(UserError, match="Pictures become images of 1x8x8, but the network takes 1x9x9"):
-        build(models("cnn"), (1, 9, 9), tuple("ab"), FIT)
-
-
 def test_a_network_without_preprocessing_reads_pictures_as_before():
     model = models("capsnet", channels=4, kernel=3, primary_types=2, primary_kernel=3)
     save(build(model, (1, 8, 8), tuple("ab")), "saved")

@@ -42,7 +42,7 @@ from capsnet_dist.training.step_metrics import StepMetrics, sum_over_processes
 
 __all__ = ["Run", "Trainer", "main", "train"]
 
-NUM_SHOWN = 16  # images in the pictures of a run
+NUM_SHOWN = 256  # images that the pictures of a run are made of
 
 
 def main(default: Run) -> None:

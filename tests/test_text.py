@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
-import torch
 from conftest import run_ranks
 from test_record import NAMES, raising, strict
 from test_train import RUN
@@ -24,7 +24,7 @@ from capsnet_dist.commands.main import main
 from capsnet_dist.config import command_line
 from capsnet_dist.data.image_files import read_picture
 from capsnet_dist.figures.comparison import save_comparison
-from capsnet_dist.figures.confusion import save_confusion
+from capsnet_dist.figures.confusion import confusion
 from capsnet_dist.figures.scaling import save_scaling
 from capsnet_dist.record import trackers
 from capsnet_dist.screen import console, progress
@@ -125,7 +125,7 @@ def test_names_in_figures_are_drawn_and_not_set_as_formulas(monkeypatch):
     law = {"factor": 1.0, "exponent": 1.0, "error": math.nan}
     row = {"axis": "capsules", "candidate": "$a$", "sizes": [1, 2], "seconds": [1.0, 2.0], "bytes": [1, 2]}
     with matplotlib.rc_context({"text.usetex": True}):
-        save_confusion(torch.eye(10, dtype=torch.int64), names, Path("a.png"))
+        confusion(np.eye(10, dtype=np.int64), names).savefig("a.png")
         save_comparison([vars(Row("$em$", 1, 0.5)), vars(Row("_猫", 1))], Path("b.png"))
         save_scaling([row | {"laws": {"time": law, "memory": law}}], Path("c.png"))
     assert all(read_picture(Path(name), (1, 8, 8)).shape == (1, 8, 8) for name in ("a.png", "b.png", "c.png"))
@@ -196,7 +196,7 @@ def test_a_tilde_is_the_home_folder_in_every_option(home):
 def test_a_tilde_is_the_home_folder_in_every_command(home, monkeypatch, capsys):
     save(build(RUN.model, (1, 8, 8), tuple("0123456789")), home / "net", run=config.to_dict(RUN))
     (home / "net" / "environment.json").write_text('{"mixed_precision": "bf16"}')
-    save_confusion(torch.eye(2, dtype=torch.int64), ("a", "b"), home / "a.png")
+    confusion(np.eye(2, dtype=np.int64), ("a", "b")).savefig(home / "a.png")
     main(["predict", "~/net", "~/a.png", "--json"])
     (found,) = strict(capsys.readouterr().out)
     assert found["file"] == str(home / "a.png")

@@ -52,12 +52,8 @@ def evaluate(
         model, entry = weights.load(run), _run_entry(run)
         accelerator = make_evaluator(_precision(run, entry))
         follow_precision(accelerator.mixed_precision)
-        data = _prepared(data, model.fit)
-        dataset = data.build()
-        classes = class_names(dataset.classes, f"Data set {data.name}")
         still = still_of(run)
-        whole, place = _part(dataset, split, run, entry), f"Data set {data.name}, split {split}"
-        part = _matched(whole, classes, model, still, place).to(accelerator.device)
+        part = part_for(model, data, split, run, still).to(accelerator.device)
         criteria = [_choice(losses, run, entry, name).build() for name in ("loss", "regularizer") if name in entry]
         result = evaluation.evaluate(model.to(accelerator.device), part, criteria, accelerator, still=still)
         part_at_exit()
@@ -75,6 +71,26 @@ def still_of(run: str) -> Callable[[Tensor], Tensor]:
 def trained_on(run: str) -> Choice[Any]:
     """The data set of a training, with its options."""
     return _choice(datasets, run, _run_entry(run), "data")
+
+
+def part_for(model: Model, data: Choice[Any], split: str, run: str, still: Callable[[Tensor], Tensor]) -> Split:
+    """A part of a data set for the network that a run has left.
+
+    Args:
+        model: The network.
+        data: The data set.
+        split: Its part.
+        run: The run folder.
+        still: What the network sees of images.
+
+    Raises:
+        UserError: the network does not take these images, or was not left by a training.
+    """
+    data = _prepared(data, model.fit)
+    dataset = data.build()
+    classes = class_names(dataset.classes, f"Data set {data.name}")
+    place = f"Data set {data.name}, split {split}"
+    return _matched(_part(dataset, split, run, _run_entry(run)), classes, model, still, place)
 
 
 def _prepared(data: Choice[Any], fit: Fit | None) -> Choice[Any]:

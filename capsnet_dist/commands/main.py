@@ -13,7 +13,7 @@ from capsnet_dist.screen.console import any_text, notices
 from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.version import VERSION
 
-COMMANDS = ("predict", "evaluate", "data", "prepare", "plugins", "check", "compare", "bench")
+COMMANDS = ("predict", "evaluate", "show", "data", "prepare", "plugins", "check", "compare", "bench")
 """Each is a function in a module of its own, which is imported when it is named."""
 
 
@@ -33,9 +33,9 @@ def _function(command: str) -> Callable[..., None]:
 
 
 def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
-    """The plugins that a command starts from: `evaluate RUN` from the data set of the run."""
+    """The plugins that a command starts from: `evaluate RUN` and `show RUN` from the data set of the run."""
     own = {"compare": "digits", "data": "digits", "prepare": "folder"}
-    if words[:1] != ["evaluate"]:
+    if words[:1] not in (["evaluate"], ["show"]):
         chosen: dict[str, Choice[Any]] = {"data": datasets(own[words[0]])} if words and words[0] in own else {}
         return chosen | ({"augmentation": augmentations("none")} if words[:1] == ["data"] else {})
     from capsnet_dist.commands.evaluate import trained_on

@@ -29,6 +29,16 @@ def read(file: Path) -> list[dict[str, Any]]:
     return [{key: math.nan if value is None else value for key, value in line.items()} for line in lines]
 
 
+def whole_lines(file: Path) -> list[dict[str, Any]]:
+    """What a file of whatever origin says about training and validation; other and damaged lines are left out."""
+    found: list[dict[str, Any]] = []
+    with ordinary(file) as lines:
+        while text := lines.readline(MAX_LINE):
+            if _read(text) not in (None, AT_THE_END):
+                found.append({key: math.nan if value is None else value for key, value in json.loads(text).items()})
+    return found
+
+
 def cut(file: Path, step: int) -> Path:
     """Copy the lines up to a step into a file beside; later ones come again.
 

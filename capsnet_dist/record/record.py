@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,13 @@ from torch import Tensor
 from typing_extensions import override
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.figures.confusion import save_confusion
-from capsnet_dist.figures.curves import save_curves
-from capsnet_dist.figures.poses import save_poses
-from capsnet_dist.figures.reconstructions import save_reconstructions
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.record import metrics_file, resumed
 from capsnet_dist.record.base import Record
 from capsnet_dist.record.card import model_card
 from capsnet_dist.record.environment import environment
 from capsnet_dist.record.folder import RunFolder, resumed_step
+from capsnet_dist.record.pictures import Pictures
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.record.saver import Saver
 from capsnet_dist.record.trackers import Tracker
@@ -50,6 +47,8 @@ class MainRecord(Record):
         self._tracker: Tracker | None = None
         self._saved = time.monotonic()
         self._saver: Saver | None = None
+        self._pictures: Pictures | None = None
+        self._steps = 0
         self._interruption = ""
         self._is_full = False
         self._done = False
@@ -103,7 +102,8 @@ class MainRecord(Record):
         self._tracker = Tracker(kind, project="capsnet_dist", name=name, config=described, folder=path)
         self.folder.write("environment.json", to_json(self._place, indent=2) + "\n")
         self.folder.write("config.json", config_text)
-        first = found.step if found else 0
+        first = self._steps = found.step if found else 0
+        self._pictures = Pictures(path / "samples", first, num_steps, self._tracker.image, self._drawing)
         self._progress = progress(run.progress, num_steps, first, images_per_step=run.batch_size).__enter__()
         self._status("running", "")
         count = sum(parameter.numel() for parameter in model.parameters())
@@ -131,6 +131,7 @@ class MainRecord(Record):
     @override
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
         assert self._progress is not None and self._tracker is not None
+        self._steps = step
         self._log(step=step, epoch=epoch, split="train", lr=lr, **metrics)
         self._progress.step(step, metrics)
         self._tracker.log({f"train/{name}": value for name, value in metrics.items()} | {"train/lr": lr}, step)
@@ -146,10 +147,8 @@ class MainRecord(Record):
 
     @override
     def reconstructions(self, step: int, model: Model, split: Split) -> None:
-        assert self._tracker is not None
-        with self._picture(f"{step:07d}.png") as file:
-            if save_reconstructions(model, split, file):
-                self._tracker.image("reconstructions", file, step)
+        assert self._pictures is not None
+        self._pictures.evaluated(step, model, split)
 
     @override
     def interrupted(self, why: str) -> None:
@@ -165,7 +164,7 @@ class MainRecord(Record):
     @override
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
         self._write_card(model, source, results, self._done)
-        self._illustrate(model, results, shown)
+        self._illustrate(model, results.get("selected"), shown)
         assert self._saver is not None
         self._saver.wait()
         if self._interruption and self._saver.unsaved:
@@ -178,22 +177,17 @@ class MainRecord(Record):
         self.folder.write("README.md", card)
         self.folder.keep_metrics()
 
-    def _illustrate(self, model: Model, results: Mapping[str, Evaluation], shown: Split) -> None:
-        with self._picture("curves.png") as file:
-            save_curves(metrics_file.read(self.path / "metrics.jsonl"), file)
-        if results:
-            with self._picture("confusion.png") as file:
-                save_confusion(results["selected"].confusion, model.classes, file)
-        with self._picture("poses.png") as file:
-            if (change := save_poses(model, shown, file)) is not None:
+    def _illustrate(self, model: Model, result: Evaluation | None, shown: Split) -> None:
+        assert self._pictures is not None
+        with tolerated(f"no pictures in {self.path / 'samples'}"):
+            lines = metrics_file.read(self.path / "metrics.jsonl")
+            change = self._pictures.finished(self._steps, model, shown, lines, result)
+            if change is not None:
                 self._log(split="poses", pixel_change=change)
 
-    @contextmanager
-    def _picture(self, name: str) -> Generator[Path]:
-        """Where a picture goes; the network, matplotlib, Pillow, fonts or the disk may fail."""
-        file = self.path / "samples" / name
-        with tolerated(f"no picture {file}"):
-            yield file
+    def _drawing(self, file: Path) -> AbstractContextManager[None]:
+        """The network, matplotlib, Pillow, fonts or the disk may fail."""
+        return tolerated(f"no picture {file}")
 
     def _log(self, **values: Any) -> None:
         """Add a line to the metrics; a full disk is said once, and the line written when there is room again."""

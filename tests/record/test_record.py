@@ -22,9 +22,9 @@ from test_train import RUN as DIGITS
 from test_weights import SMALL
 
 from capsnet_dist import Split, UserError, __version__, build, datasets, load, save
+from capsnet_dist.analysis.gallery import FIGURES, Subject
 from capsnet_dist.commands.main import main
 from capsnet_dist.data.digits import Digits
-from capsnet_dist.figures.reconstructions import save_reconstructions
 from capsnet_dist.processes import memory
 from capsnet_dist.record import environment, folder, metrics_file, record
 from capsnet_dist.record.card import model_card
@@ -203,22 +203,23 @@ def test_a_terminal_that_has_gone_ends_no_run(monkeypatch):
 def with_faults(run, **faults):
     """Train while functions of the record fail; what the weights and the metrics came to."""
     for name, error in faults.items():
-        setattr(record, name, raising(error))
+        FIGURES[name] = raising(error)
     train(run)
     return (run.run_dir / "model.safetensors").read_bytes(), len(metrics_file.read(run.run_dir / "metrics.jsonl"))
 
 
 def test_pictures_that_cannot_be_drawn_cost_pictures_and_nothing_else(capfd):
     faults = {
-        "save_curves": RuntimeError("no font\nhere"),
-        "save_confusion": ValueError("no backend"),
-        "save_poses": ImportError("no matplotlib"),
-        "save_reconstructions": SyntaxError("of Pillow"),
+        "curves": RuntimeError("no font\nhere"),
+        "confusion": ValueError("no backend"),
+        "poses": ImportError("no matplotlib"),
+        "reconstructions": SyntaxError("of Pillow"),
+        "lengths": OSError(28, "No space left on device"),
     }
     weights, lines = run_ranks(1, with_faults, replace(RUN, run_dir=Path("whole")))
-    assert run_ranks(1, lambda: with_faults(RUN, **faults)) == (weights, lines - 1)  # the line of the poses
+    assert run_ranks(1, lambda: with_faults(RUN, **faults)) == (weights, lines)
     said = capfd.readouterr().err
-    assert said.count("Warning: no picture run/samples/") == 4
+    assert said.count("Warning: no picture run/samples/") == 5
     assert "no picture run/samples/curves.png: RuntimeError: no font here." in said
     assert status(Path("run")) == {"state": "done", "reason": ""}
     assert "| selected |" in Path("run/README.md").read_text()
@@ -228,7 +229,7 @@ def test_a_picture_that_fails_leaves_the_network_training():
     model = build(SMALL, (1, 8, 8), ("a", "b")).train()
     model.forward = raising(RuntimeError("out of memory"))
     with pytest.raises(RuntimeError, match="out of memory"):
-        save_reconstructions(model, Split(torch.zeros(1, 1, 8, 8, dtype=torch.uint8), torch.zeros(1).long()), Path("a"))
+        FIGURES["reconstructions"](Subject(model, torch.zeros(1, 1, 8, 8), torch.zeros(1).long()))
     assert model.training
 
 
@@ -541,6 +542,6 @@ def test_a_signal_that_comes_too_late_changes_nothing():
 
 
 def signalled():
-    record.save_curves = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
+    FIGURES["curves"] = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
     train(RUN)
     return status(Path("run"))["state"]

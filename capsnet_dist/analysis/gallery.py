@@ -1,0 +1,209 @@
+"""Every figure of a network by name: drawn from a saved run by `capsnet-dist show`, and in the course of a run."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from capsnet_dist.analysis import rounds, views
+from capsnet_dist.analysis.receptive import extent
+from capsnet_dist.errors import UserError
+from capsnet_dist.figures.canvas import Figure
+from capsnet_dist.figures.confusion import confusion
+from capsnet_dist.figures.couplings import agreement, couplings
+from capsnet_dist.figures.curves import Curve, curves
+from capsnet_dist.figures.lengths import lengths
+from capsnet_dist.figures.pose_space import pose_space
+from capsnet_dist.figures.poses import effects, poses
+from capsnet_dist.figures.reconstructions import reconstructions
+from capsnet_dist.plugins import Model
+
+RIGHT, WRONG = 10, 5
+ROUTED = 64  # images whose routing is watched: their couplings fill some ten megabytes
+SHOWN = 4  # classes beside each other in the map of couplings
+
+
+class NotShown(UserError):
+    """This network, or these images, have nothing to show in a figure."""
+
+
+@dataclass
+class Subject:
+    """What figures are drawn of.
+
+    Args:
+        model: The network.
+        images: Some images for it.
+        true: Their classes, where they are known.
+        lines: The lines of metrics.jsonl of each run, under the name of what these runs have in common.
+        reach: How far a number of a pose is moved down and up; 0.25 in the paper.
+        counts: How many images of each true class were predicted as each class, where that is known of more images.
+    """
+
+    model: Model
+    images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]
+    true: Int64[Tensor, " n"] | None
+    lines: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]] = field(default_factory=dict)
+    reach: float = 0.25
+    counts: Int64[Tensor, "true predicted"] | None = None
+
+    @cached_property
+    def seen(self) -> views.Seen:
+        """What the network says about the images."""
+        with self.model.evaluating():
+            return views.look(self.model, self.images, self.true)
+
+    @cached_property
+    def moved(self) -> tuple[Float[np.ndarray, "d m c h w"], Float[np.ndarray, " m"]]:
+        """The first image with each number of its pose moved, and the offsets.
+
+        Raises:
+            NotShown: the network rebuilds nothing.
+        """
+        offsets = torch.linspace(-self.reach, self.reach, 11)
+        with self.model.evaluating():
+            rebuilt = views.perturb(self.model, self.seen, offsets)
+        if rebuilt is None:
+            raise NotShown("the network has no decoder")
+        return views.array(rebuilt), views.array(offsets)
+
+    @property
+    def labels(self) -> Int64[Tensor, " n"]:
+        """The true classes.
+
+        Raises:
+            NotShown: they are not known.
+        """
+        if self.seen.true is None:
+            raise NotShown("the true classes of the images are not known")
+        return self.seen.true
+
+
+def pose_effects(subject: Subject) -> Float[np.ndarray, " d"]:
+    """How much a pixel of the first image changes over the range of each number of its pose."""
+    return effects(subject.moved[0])
+
+
+def _reconstructions(subject: Subject) -> Figure:
+    seen = subject.seen
+    many = len(seen.images) if seen.true is None else RIGHT
+    with subject.model.evaluating():
+        found = views.rebuild(subject.model, seen, many, WRONG)
+    if found is None:
+        raise NotShown("the network has no decoder")
+    some = seen.select(found.chosen)
+    return reconstructions(
+        views.array(some.images),
+        views.array(found.images),
+        None if some.true is None else views.array(some.true),
+        views.array(some.predicted),
+        views.array(found.targets),
+        subject.model.classes,
+    )
+
+
+def _poses(subject: Subject) -> Figure:
+    usual = views.usual(subject.seen)
+    name = subject.model.classes[int(subject.seen.predicted[0])]
+    return poses(*subject.moved, name, None if usual is None else views.array(usual))
+
+
+def _confusion(subject: Subject) -> Figure:
+    counts = subject.counts
+    if counts is None:
+        number = len(subject.model.classes)
+        flat = subject.labels * number + subject.seen.predicted
+        counts = flat.bincount(minlength=number**2).reshape(number, number)
+    return confusion(views.array(counts), subject.model.classes)
+
+
+def _curves(subject: Subject) -> Figure:
+    panels: dict[str, list[Curve]] = {"loss (logarithmic)": [], "accuracy, %": []}
+    for name, runs in subject.lines.items():
+        prefix = f"{name}: " if len(subject.lines) > 1 else ""
+        for (quantity, scale), panel in zip((("loss", 1.0), ("accuracy", 100.0)), panels.values(), strict=True):
+            panel += _of_runs(prefix, runs, quantity, scale)
+    if not any(panels.values()):
+        raise NotShown("no metrics were recorded")
+    return curves(panels)
+
+
+def _of_runs(prefix: str, runs: Sequence[Sequence[Mapping[str, Any]]], quantity: str, scale: float) -> list[Curve]:
+    """Training and validation in some runs, as far as they were recorded."""
+    found: list[Curve] = []
+    for split, weights in (("train", None), ("validation", "last"), ("validation", "ema")):
+        chosen = [[x for x in lines if x["split"] == split and x.get("weights") == weights] for lines in runs]
+        pairs = [
+            (np.array([x["step"] for x in c], float), scale * np.array([x[quantity] for x in c])) for c in chosen if c
+        ]
+        label = split if weights is None else f"{split}, {weights} weights"
+        found += [Curve(prefix + label, pairs, measured=split != "train")] if pairs else []
+    return found
+
+
+def _couplings(subject: Subject) -> Figure:
+    seen = subject.seen.select(torch.arange(1))
+    found = _watched(subject, seen)
+    layer = rounds.class_layer(subject.model)
+    assert layer is not None
+    order = seen.scores[0].argsort(descending=True)[:SHOWN]
+    difference = rounds.maps(found)[:, 0, order] - 1 / seen.scores.shape[1]
+    with subject.model.evaluating():
+        where = extent(subject.model, layer)
+    return couplings(
+        views.array(difference),
+        views.array(seen.images[0]),
+        views.array(seen.scores[0, order]),
+        views.array(rounds.entropy(found.couplings)[:, 0]),
+        where,
+        [subject.model.classes[index] for index in order.tolist()],
+    )
+
+
+def _agreement(subject: Subject) -> Figure:
+    seen = subject.seen.select(torch.arange(min(ROUTED, len(subject.seen.images))))
+    found = _watched(subject, seen)
+    winner = found.agreement.gather(2, seen.predicted[None, :, None].expand(len(found.agreement), -1, 1))[..., 0]
+    others = (found.agreement.sum(dim=2) - winner) / (found.agreement.shape[2] - 1)
+    return agreement(views.array(rounds.entropy(found.couplings)), views.array(winner), views.array(others))
+
+
+def _watched(subject: Subject, seen: views.Seen) -> rounds.Rounds:
+    with subject.model.evaluating():
+        found = rounds.watch(subject.model, seen.images)
+    if found is None:
+        raise NotShown("no routing that sees all parts of an image at once makes the class capsules")
+    return found
+
+
+def _lengths(subject: Subject) -> Figure:
+    longest = subject.seen.scores.max(dim=1).values
+    if not bool(((longest >= 0) & (longest <= 1)).all()):
+        raise NotShown("the scores of the network are no lengths between 0 and 1")
+    return lengths(views.array(longest), views.array(subject.seen.predicted == subject.labels))
+
+
+def _pose_space(subject: Subject) -> Figure:
+    seen = subject.seen
+    own = seen.poses[torch.arange(len(seen.poses)).to(seen.predicted), seen.predicted]
+    if len(own) < 3:
+        raise NotShown("a plane of poses needs at least three images")
+    return pose_space(views.array(own), views.array(subject.labels), subject.model.classes)
+
+
+FIGURES: dict[str, Callable[[Subject], Figure]] = {
+    "reconstructions": _reconstructions,
+    "poses": _poses,
+    "confusion": _confusion,
+    "curves": _curves,
+    "couplings": _couplings,
+    "agreement": _agreement,
+    "lengths": _lengths,
+    "pose_space": _pose_space,
+}
+"""Each draws a subject, or raises NotShown."""

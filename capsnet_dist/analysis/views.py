@@ -1,0 +1,117 @@
+"""What figures show of a network, as arrays: what it says about images, and what it rebuilds."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from capsnet_dist.plugins import Model, to_unit
+
+BATCH = 128  # images at a time: a CPU keeps their maps in its cache
+
+
+class Seen(NamedTuple):
+    """Images, and what a network says about them."""
+
+    images: Float[Tensor, "b c h w"]
+    """Pixels in [0, 1], on the network's device."""
+    scores: Float[Tensor, "b j"]
+    poses: Float[Tensor, "b j d"]
+    true: Int64[Tensor, " b"] | None
+    """Their classes, where they are known."""
+
+    @property
+    def predicted(self) -> Int64[Tensor, " b"]:
+        """The class with the largest score."""
+        return self.scores.argmax(dim=-1)
+
+    @property
+    def right(self) -> Bool[Tensor, " b"]:
+        """Whether the prediction is true, or nobody knows better."""
+        return self.predicted == (self.predicted if self.true is None else self.true)
+
+    def select(self, indices: Int64[Tensor, " m"]) -> "Seen":
+        """Some of them."""
+        true = None if self.true is None else self.true[indices]
+        return Seen(self.images[indices], self.scores[indices], self.poses[indices], true)
+
+
+@torch.no_grad()
+def look(model: Model, images: Tensor, true: Int64[Tensor, " b"] | None) -> Seen:
+    """Classify images, uint8 or with pixels in [0, 1]."""
+    parameter = next(model.parameters())
+    unit = to_unit(images.to(parameter.device), parameter.dtype)
+    outputs = [model(part) for part in unit.split(BATCH)]
+    scores, poses = (torch.cat([output[index] for output in outputs]) for index in (0, 1))
+    return Seen(unit, scores, poses, None if true is None else true.to(parameter.device))
+
+
+class Rebuilt(NamedTuple):
+    """Images that a network rebuilds from one class or another."""
+
+    chosen: Int64[Tensor, " n"]
+    """Which of the images."""
+    targets: Int64[Tensor, " n"]
+    """From which class."""
+    images: Float[Tensor, "n c h w"]
+
+
+@torch.no_grad()
+def rebuild(model: Model, seen: Seen, num_right: int, num_wrong: int) -> Rebuilt | None:
+    """Rebuild some images that are predicted right, of different classes first, and some wrong ones from both classes.
+
+    Returns:
+        None without a decoder.
+    """
+    right = _varied(seen, seen.right.nonzero()[:, 0])[:num_right]
+    wrong = (~seen.right).nonzero()[:num_wrong, 0]
+    twice = wrong.repeat_interleave(2)
+    index = torch.cat([right, twice])
+    targets = seen.predicted[index]
+    if seen.true is not None:
+        targets[len(right) + 1 :: 2] = seen.true[twice][1::2]
+    images = model.rebuild(seen.poses[index], targets)
+    return None if images is None else Rebuilt(index, targets, images)
+
+
+def _varied(seen: Seen, indices: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
+    """Images in an order in which each class comes once before any comes twice."""
+    times: dict[int, int] = {}
+    turns: list[tuple[int, int, int]] = []
+    for index, label in zip(indices.tolist(), seen.predicted[indices].tolist(), strict=True):
+        times[label] = times.get(label, 0) + 1
+        turns.append((times[label], label, index))
+    return torch.tensor([index for *_, index in sorted(turns)], dtype=torch.int64, device=indices.device)
+
+
+@torch.no_grad()
+def perturb(model: Model, seen: Seen, offsets: Float[Tensor, " m"]) -> Float[Tensor, "d m c h w"] | None:
+    """The first image, rebuilt from its predicted class with each number of the pose moved; None without a decoder."""
+    poses, dim = seen.poses[:1], seen.poses.shape[-1]
+    moves = einsum(torch.eye(dim).to(poses), offsets.to(poses), "r d, m -> r m d")
+    moved = poses + rearrange(moves, "r m d -> (r m) 1 d")
+    rebuilt = model.rebuild(moved, seen.predicted[:1].expand(len(moved)))
+    return None if rebuilt is None else rearrange(rebuilt, "(r m) c h w -> r m c h w", r=dim)
+
+
+def usual(seen: Seen) -> Float[Tensor, "2 d"] | None:
+    """How far the numbers of the first image's pose are from the 2nd and 98th percentile among images of its class.
+
+    Returns:
+        None where there are fewer than ten images of it.
+    """
+    first = int(seen.predicted[0])
+    poses = seen.poses[seen.predicted == first][:, first]
+    if len(poses) < 10:
+        return None
+    ends = torch.quantile(poses.double(), torch.tensor([0.02, 0.98]).to(poses).double(), dim=0)
+    return ends - seen.poses[0, first]
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """A tensor for a figure: float32 or integers, in memory of the host."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() else tensor).numpy()

@@ -1,0 +1,69 @@
+"""Lengths of class capsules: what a network claims, and how often it is right."""
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing
+
+BINS = 10
+
+
+@drawing
+def lengths(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> Figure:
+    """How long the capsules of right and of wrong predictions are, and which share of a length's predictions is right.
+
+    Args:
+        longest: Length of the predicted class capsule of each image, in [0, 1].
+        right: Whether the prediction is true.
+    """
+    figure = canvas(8.6, 3.8)
+    left, calibration = figure.subplots(1, 2)
+    _draw_histogram(left, longest, right)
+    _draw_calibration(calibration, longest, right)
+    error = calibration_error(longest, right)
+    figure.suptitle(f"{len(right):,} images; length and share of right predictions differ by {error:.3f}", fontsize=9)
+    return figure
+
+
+def calibration_error(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> float:
+    """Mean distance of length and share of right predictions, over bins of length, weighted by their images."""
+    return sum(count * abs(length - share) for length, share, count in _bins(longest, right)) / max(1, len(right))
+
+
+def _bins(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> list[tuple[float, float, int]]:
+    """Mean length, share of right ones and number of the images in each bin that has any."""
+    place = np.minimum((longest * BINS).astype(int), BINS - 1)
+    chosen = [place == number for number in range(BINS)]
+    return [(float(longest[c].mean()), float(right[c].mean()), int(c.sum())) for c in chosen if c.any()]
+
+
+def _draw_histogram(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> None:
+    from matplotlib.colors import to_rgb
+
+    parts = (("right", right, PALETTE[0], ""), ("wrong", ~right, PALETTE[5], "////"))
+    for name, chosen, colour, hatch in parts:
+        counts, edges = np.histogram(longest[chosen], bins=2 * BINS, range=(0, 1))
+        label = f"{name}: {int(chosen.sum()):,} images"
+        style = {"facecolor": (*to_rgb(colour), 0.35), "edgecolor": colour, "hatch": hatch, "lw": 1.4}
+        axes.stairs(counts, edges, fill=True, label=label, **style)
+    axes.set(xlabel="length of the predicted class capsule", ylabel="images", yscale="symlog", xlim=(0, 1))
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+
+
+def _draw_calibration(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> None:
+    bins = _bins(longest, right)
+    length, share, count = (np.array(column) for column in zip(*bins, strict=True))
+    error = np.sqrt(share * (1 - share) / count)
+    axes.plot([0, 1], [0, 1], "--", color="#8c8c8c", lw=1, label="length = share of right ones")
+    style = {"fmt": "o-", "color": PALETTE[0], "lw": 1.3, "markersize": 4, "capsize": 2}
+    axes.errorbar(length, share, error, label="measured, ± standard error", **style)
+    for x, _, number in [(0.0, 0.0, "images:"), *((x, y, f"{number:,}") for x, y, number in bins)]:
+        place = {"transform": axes.get_xaxis_transform(), "ha": "left", "va": "bottom", "rotation": 40, "fontsize": 7}
+        axes.text(x - 0.01, 1.0, number, **place)
+    axes.set(xlabel="length of the predicted class capsule", ylabel="share of right predictions")
+    axes.set(xlim=(0, 1.04), ylim=(-0.04, 1.04))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.1), ncols=2)

@@ -1,0 +1,390 @@
+"""Figures: the arrays and labels they show, legible on light and dark pages, whatever the names of the classes are."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from test_record import NAMES
+from test_train import RUN
+
+from capsnet_dist import build, datasets, decoders, models, routings
+from capsnet_dist.analysis import gallery, rounds, views
+from capsnet_dist.analysis.gallery import FIGURES, NotShown, Subject
+from capsnet_dist.analysis.receptive import extent
+from capsnet_dist.figures import canvas, tiles
+from capsnet_dist.figures.confusion import confusion
+from capsnet_dist.figures.couplings import agreement, couplings
+from capsnet_dist.figures.curves import Curve, curves
+from capsnet_dist.figures.lengths import calibration_error, lengths
+from capsnet_dist.figures.pose_space import flatten, pose_space
+from capsnet_dist.figures.poses import effects, poses
+from capsnet_dist.figures.reconstructions import reconstructions
+
+RANDOM = np.random.default_rng(0)
+LONG = tuple(f"{'W' * 20} {number}" for number in range(10))
+
+
+def pixels(*shape):
+    return RANDOM.random(shape).astype(np.float32)
+
+
+def draw_confusion(classes=NAMES):
+    counts = RANDOM.integers(0, 2000, (len(classes), len(classes)))
+    return confusion(counts, classes)
+
+
+def draw_reconstructions(classes=NAMES):
+    true = np.arange(14) % len(classes)
+    predicted = np.where(np.arange(14) < 9, true, (true + 1) % len(classes))
+    return reconstructions(pixels(14, 1, 8, 8), pixels(14, 1, 8, 8), true, predicted, predicted, classes)
+
+
+def draw_poses(classes=NAMES):
+    return poses(pixels(4, 3, 3, 9, 7), np.linspace(-0.25, 0.25, 3), classes[0], np.array([[-0.1] * 4, [0.9] * 4]))
+
+
+def draw_curves(classes=NAMES):
+    runs = [(np.arange(1.0, 200), RANDOM.random(199)) for _ in range(2)]
+    few = [(np.array([50.0, 100.0]), np.array([0.9, 0.95]))]
+    shown = [Curve(classes[0], runs, measured=False), Curve(classes[1], few)]
+    return curves({"loss": shown, "accuracy, %": shown})
+
+
+def draw_couplings(classes=NAMES):
+    maps = RANDOM.normal(size=(3, 2, 6, 6)).astype(np.float32)
+    return couplings(maps, pixels(1, 28, 28), np.array([0.9, 0.1]), np.ones(3), (8.0, 20.0, 20.0, 8.0), classes[:2])
+
+
+def draw_agreement(classes=NAMES):
+    return agreement(RANDOM.random((3, 20)), RANDOM.random((3, 20)), RANDOM.random((3, 20)))
+
+
+def draw_lengths(classes=NAMES):
+    longest = RANDOM.random(200)
+    return lengths(longest, RANDOM.random(200) < longest)
+
+
+def draw_pose_space(classes=NAMES):
+    return pose_space(RANDOM.normal(size=(60, 16)), np.arange(60) % len(classes), classes)
+
+
+DRAWN = {
+    function.__name__.removeprefix("draw_"): function
+    for function in (
+        draw_reconstructions,
+        draw_poses,
+        draw_confusion,
+        draw_curves,
+        draw_couplings,
+        draw_agreement,
+        draw_lengths,
+        draw_pose_space,
+    )
+}
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+
+
+def contrast(one, other):
+    """The ratio of WCAG 2.2."""
+    dark, light = sorted((canvas.luminance(one), canvas.luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def drawn_texts(figure):
+    """All texts but the labels of ticks that lie outside the axes."""
+    outside = set()
+    for axes in figure.findobj(Axes):
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in axis.get_major_ticks() + axis.get_minor_ticks():
+                if not low - 1e-9 <= tick.get_loc() <= high + 1e-9:
+                    outside |= {tick.label1, tick.label2}
+    found = [text for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    return [text for text in found if text not in outside]
+
+
+def rendered(figure):
+    """The pixels behind the texts, in [0, 1], and where each text stands."""
+    agg = FigureCanvasAgg(figure)
+    agg.draw()
+    figure.set_layout_engine("none")
+    shown = drawn_texts(figure)
+    places = [text.get_window_extent(agg.get_renderer()) for text in shown]
+    for text in shown:
+        text.set_visible(False)
+    agg.draw()
+    return np.asarray(agg.buffer_rgba())[..., :3] / 255, shown, places
+
+
+@pytest.mark.parametrize(("page", "classes"), [("light", NAMES), ("dark", LONG)])
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_text_lies_on_the_page_stands_out_from_what_is_behind_it_and_names_its_axis(name, page, classes):
+    with canvas.theme(page):
+        figure = DRAWN[name](classes)
+    behind, shown, places = rendered(figure)
+    height, width, _ = behind.shape
+    assert len(shown) > 3
+    for text, place in zip(shown, places, strict=True):
+        words = text.get_text()
+        assert place.x0 >= -1 and place.y0 >= -1 and place.x1 <= width + 1 and place.y1 <= height + 1, words
+        x, y = int((place.x0 + place.x1) / 2), int(height - (place.y0 + place.y1) / 2)
+        box = text.get_bbox_patch()
+        ground = behind[min(max(y, 0), height - 1), min(max(x, 0), width - 1)] if box is None else box.get_facecolor()
+        assert contrast(text.get_color(), ground) >= 4.5, words  # WCAG 2.2, level AA
+    where = dict(zip(shown, places, strict=True))
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        ticks = [label for label in axis.get_ticklabels() if label in where]
+        if any(label.get_text()[-1].isdigit() for label in ticks):
+            assert axis.get_label_text() or axis.axes.get_label() == "<colorbar>"
+        assert not [one for one, two in itertools.pairwise(ticks) if where[one].count_overlaps([where[two]])]
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_the_suffix_gives_the_format(suffix):
+    draw_lengths().savefig(f"a.{suffix}")
+    begins = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
+    assert Path(f"a.{suffix}").read_bytes().startswith(begins[suffix])
+
+
+def test_colours_are_told_apart_in_shades_of_grey_or_have_other_markers():
+    with canvas.theme("light"):
+        figure = draw_pose_space()
+    looks = {(tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in figure.axes[0].collections}
+    assert len(looks) == len(NAMES) + 1  # and none for other classes
+
+
+def test_enlarged_pixels_stay_squares_of_their_colour():
+    images = pixels(2, 3, 1, 5, 4)
+    sheet = tiles.sheet(images)
+    rows, columns = (np.flatnonzero(sheet[..., 3].any(axis=axis)) for axis in (1, 0))
+    inner = sheet[np.ix_(rows, columns)].reshape(2, 5, len(rows) // 10, 3, 4, len(columns) // 12, 4)
+    squares = inner.transpose(0, 3, 1, 4, 2, 5, 6).reshape(2, 3, 5, 4, -1, 4)
+    assert (squares == squares[..., :1, :]).all() and len(rows) // 10 == len(columns) // 12 == 20
+    assert np.abs(squares[..., 0, 0] - 255 * images[:, :, 0]).max() <= 0.5
+    (shown,) = draw_poses().axes[0].images
+    assert shown.get_interpolation() == "nearest"
+
+
+def test_one_channel_is_grey_three_are_colours_and_of_two_views_one_is_shown():
+    images = pixels(1, 1, 3, 4, 4)
+    for channels in (1, 2, 3):
+        opaque = tiles.sheet(images[:, :, :channels])
+        middle = opaque[opaque.shape[0] // 2, opaque.shape[1] // 2, :3]
+        assert (len(set(middle.tolist())) == 1) is (channels < 3)
+
+
+def test_reconstructions_say_label_prediction_and_target_of_each_column():
+    true, predicted = np.array([3, 5, 5]), np.array([3, 8, 8])
+    names = tuple("abcdefghij")
+    figure = reconstructions(pixels(3, 1, 8, 8), pixels(3, 1, 8, 8), true, predicted, np.array([3, 8, 5]), names)
+    right, wrong = figure.axes
+    assert (right.get_title("left"), wrong.get_title("left")) == ("Predicted right", "Predicted wrong")
+    rows = [label.get_text() for label in wrong.get_yticklabels()]
+    assert rows == ["true class", "predicted", "rebuilt from", "image", "reconstruction"]
+    assert [text.get_text() for text in right.texts] == ["d", "d", "d"]
+    assert [text.get_text() for text in wrong.texts] == ["f", "f", "i", "i", "i", "f"]
+
+
+def test_without_labels_reconstructions_say_only_what_is_predicted():
+    figure = reconstructions(pixels(1, 1, 8, 8), pixels(1, 1, 8, 8), None, np.array([3]), np.array([3]), NAMES)
+    (axes,) = figure.axes
+    assert axes.get_yticklabels()[0].get_text() == "predicted" and not axes.get_title("left")
+
+
+def test_rows_of_poses_are_numbered_by_effect_which_is_printed_with_the_offsets():
+    rebuilt = np.zeros((3, 5, 1, 4, 4), np.float32)
+    rebuilt[1, -1], rebuilt[2, -1] = 0.25, 0.5
+    assert effects(rebuilt).tolist() == [0, 0.25, 0.5]
+    axes = poses(rebuilt, np.linspace(-0.1, 0.1, 5), "a").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["2", "1", "0"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["−0.10", "−0.05", "0", "+0.05", "+0.10"]
+    (right,) = axes.child_axes
+    assert [label.get_text() for label in right.get_yticklabels()] == ["0.500", "0.250", "0.000"]
+    assert axes.images[0].get_array()[..., 0].max() == 128
+
+
+@pytest.mark.parametrize("number", [2, 10, 30])
+def test_a_matrix_has_the_count_of_every_cell_that_has_one(number):
+    counts = np.diag(np.full(number, 900))
+    counts[0, 1] = 7
+    axes = confusion(counts, tuple(f"class {index}" for index in range(number))).axes[0]
+    found = {tuple(map(int, text.get_position())): text.get_text() for text in axes.texts}
+    assert found == {(1, 0): "7"} | {(index, index): "900" for index in range(number)}
+    assert f"{900 * number:,} of {900 * number + 7:,} right" in axes.get_title()
+    assert len(axes.get_xticklabels()) == number
+
+
+def test_beyond_thirty_classes_the_most_confused_pairs_are_listed():
+    counts = np.diag(np.full(1000, 50))
+    counts[7, 3], counts[999, 0], counts[1, 2] = 30, 20, 10
+    axes = confusion(counts, tuple(f"c{index}" for index in range(1000))).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["c7 → c3", "c999 → c0", "c1 → c2"]
+    assert [bar.get_width() for bar in axes.patches] == [30, 20, 10]
+    assert [text.get_text() for text in axes.texts] == ["30 of 80", "20 of 70", "10 of 60"]
+
+
+@pytest.mark.parametrize("number", [2, 40])
+def test_a_network_without_mistakes_or_images_has_a_confusion(number):
+    for counts in (np.eye(number, dtype=np.int64), np.zeros((number, number), np.int64)):
+        FigureCanvasAgg(confusion(counts, tuple(map(str, range(number))))).draw()
+
+
+def test_curves_of_several_runs_are_their_mean_within_a_band():
+    runs = [(np.array([1.0, 2, 3]), np.array(values)) for values in ([1.0, 2, 3], [3.0, 4, 5])]
+    (axes,) = curves({"accuracy": [Curve("a", runs)]}).axes
+    (line,), (band,) = axes.lines, axes.collections
+    assert line.get_ydata().tolist() == [2, 3, 4] and "a (2 runs)" in texts(axes.figure)
+    ys = band.get_paths()[0].vertices[:, 1]
+    assert (ys.min(), ys.max()) == (1, 5)
+
+
+def test_many_steps_are_averaged_and_few_evaluations_are_not():
+    steps = np.arange(1.0, 601)
+    shown = [Curve("train", [(steps, steps)], measured=False), Curve("validation", [(steps[:5], steps[:5])])]
+    (axes,) = curves({"loss": shown}).axes
+    train, validation = axes.lines
+    assert len(train.get_xdata()) == 60 and train.get_ydata()[0] == 5.5 and train.get_xdata()[-1] == 600
+    assert validation.get_ydata().tolist() == [1, 2, 3, 4, 5]
+
+
+def test_lengths_are_counted_for_right_and_wrong_and_compared_with_accuracy():
+    longest, right = np.array([0.91, 0.93, 0.95, 0.35]), np.array([True, True, False, False])
+    left, calibration = lengths(longest, right).axes
+    assert left.get_legend_handles_labels()[1] == ["right: 2 images", "wrong: 2 images"]
+    line = calibration.lines[1]
+    assert np.allclose(line.get_xdata(), [0.35, 0.93]) and np.allclose(line.get_ydata(), [0, 2 / 3])
+    expected = (1 * 0.35 + 3 * (0.93 - 2 / 3)) / 4
+    assert calibration_error(longest, right) == pytest.approx(expected)
+
+
+def test_a_plane_of_poses_holds_as_much_of_their_variance_as_any():
+    poses = RANDOM.normal(size=(200, 6)) * [0.1, 3, 0.1, 2, 0.1, 0.1]
+    points, share = flatten(poses)
+    assert np.abs(np.corrcoef(points[:, 0], poses[:, 1])[0, 1]) > 0.99 and share.sum() > 0.98
+    assert points.var(axis=0).sum() / poses.var(axis=0).sum() == pytest.approx(share.sum())
+    assert flatten(np.ones((3, 1)))[0].tolist() == [[0, 0]] * 3
+
+
+def test_the_least_shares_and_the_agreement_are_drawn_at_their_iteration():
+    entropy = np.array([[1.0, 1.0, 1.0], [0.5, 0.6, 0.7]])
+    left, right = agreement(entropy, 2 * entropy, entropy).axes
+    assert left.lines[0].get_ydata().tolist() == [1, 0.6] and right.lines[0].get_ydata().tolist() == [2, 1.2]
+    assert left.get_xticks().tolist() == [1, 2]
+
+
+# What is shown of a network
+
+
+def network(**options):
+    torch.manual_seed(0)
+    return build(RUN.model.replace(**options), (1, 8, 8), NAMES)
+
+
+def subject(model, number=30):
+    split = datasets("digits").build().split("test")
+    return Subject(model, split.images[:number], split.labels[:number], {"a": [[]]})
+
+
+@torch.no_grad()
+def test_couplings_are_those_of_the_iterations_and_even_at_first():
+    model = network().eval()
+    images = torch.rand(3, 1, 8, 8)
+    found = rounds.watch(model, images)
+    votes, activations = model.class_capsules.votes(model.primary(model.conv(images)))
+    logits = torch.zeros(3, votes.num_parts, 10)
+    for coupling in found.couplings:
+        assert torch.allclose(coupling, logits.softmax(dim=-1), atol=1e-6)
+        total = votes.combine(coupling)
+        squashed = total * total.norm(dim=-1, keepdim=True) / (1 + total.square().sum(dim=-1, keepdim=True))
+        logits = logits + votes.agreement(squashed)
+    assert torch.allclose(rounds.entropy(found.couplings)[0], torch.ones(3, dtype=torch.float64))
+    assert (rounds.entropy(found.couplings).diff(dim=0) < 0).all()
+    weights = activations / activations.sum(dim=1, keepdim=True)
+    positions = rounds.maps(found)
+    assert positions.shape == (3, 3, 10, 2, 2) and torch.allclose(positions.sum(dim=2), torch.ones(()))
+    assert weights.shape == (3, 16)
+
+
+@pytest.mark.parametrize("routing", ["dynamic", "em", "uniform", "kmeans", "max_min", "self_attention"])
+def test_routings_are_seen_or_said_not_to_be_and_are_left_as_they_were(routing):
+    model = network(routing=routings(routing)).train()
+    images = torch.rand(2, 1, 8, 8)
+    before = model.eval()(images).scores
+    found = rounds.watch(model, images)
+    assert found is None or found.couplings.shape[1:] == (2, 16, 10)
+    assert torch.equal(model(images).scores, before)
+
+
+def test_a_map_lies_where_its_capsules_look():
+    model = network().eval()
+    found = extent(model, model.class_capsules)
+    assert found == (1.5, 5.5, 5.5, 1.5)  # two windows of 3 + 2 pixels, two pixels apart, in 8: middles at 2.5 and 4.5
+
+
+def test_wrong_predictions_are_rebuilt_from_both_classes_and_right_ones_show_all_classes():
+    model = network().eval()
+    seen = subject(model, 200).seen
+    found = views.rebuild(model, seen, 4, 3)
+    right = int((seen.predicted[found.chosen] == seen.true[found.chosen]).sum())
+    assert len(found.chosen) == right + 6 and right <= 4
+    pairs = found.targets[right:].tolist()
+    expected = [c for i in found.chosen[right::2].tolist() for c in (int(seen.predicted[i]), int(seen.true[i]))]
+    assert pairs == expected
+    again = model.rebuild(seen.poses[found.chosen], found.targets)
+    assert torch.equal(found.images, again)
+
+
+def test_each_number_of_the_pose_is_moved_alone():
+    model = network().eval()
+    seen = subject(model).seen
+    moved = views.perturb(model, seen, torch.tensor([-0.5, 0.0, 0.5]))
+    own = model.rebuild(seen.poses[:1], seen.predicted[:1])
+    poses = seen.poses[:1].clone()
+    poses[:, :, 3] += 0.5
+    assert torch.allclose(moved[:, 1], own.expand(16, -1, -1, -1), atol=1e-6)
+    assert torch.allclose(moved[3, 2], model.rebuild(poses, seen.predicted[:1])[0], atol=1e-6)
+
+
+def test_every_figure_is_drawn_of_a_network_or_says_why_not():
+    model = network(decoder=decoders("none")).train()
+    without = subject(model)
+    said = {}
+    for name, draw in FIGURES.items():
+        try:
+            FigureCanvasAgg(draw(without)).draw()
+        except NotShown as error:
+            said[name] = str(error)
+    assert model.training
+    none = "the network has no decoder"
+    assert said == {"reconstructions": none, "poses": none, "curves": "no metrics were recorded"}
+    unknown = replace(without, true=None)
+    for name in ("confusion", "lengths", "pose_space"):
+        with pytest.raises(NotShown, match="true classes of the images are not known"):
+            FIGURES[name](unknown)
+
+
+def test_networks_without_routing_or_lengths_say_so():
+    torch.manual_seed(0)
+    other = subject(build(models("cnn"), (1, 8, 8), NAMES))
+    other.seen.scores.add_(2)
+    for name, why in (("couplings", "no routing"), ("agreement", "no routing"), ("lengths", "no lengths")):
+        with pytest.raises(NotShown, match=why):
+            FIGURES[name](other)
+
+
+def test_curves_are_those_of_the_metrics():
+    lines = [{"split": "train", "step": step, "loss": 1 / step, "accuracy": 0.5} for step in range(1, 5)]
+    lines += [{"split": "validation", "weights": "last", "step": 4, "loss": 0.5, "accuracy": 0.75}]
+    drawn = gallery.FIGURES["curves"](replace(subject(network()), lines={"a": [lines, lines]}))
+    loss, accuracy = drawn.axes
+    assert loss.lines[0].get_ydata().tolist() == [1, 1 / 2, 1 / 3, 1 / 4] and loss.get_yscale() == "log"
+    assert accuracy.lines[1].get_ydata().tolist() == [75] and "validation, last weights (2 runs)" in texts(drawn)

@@ -155,7 +155,7 @@ def test_the_suffix_gives_the_format(suffix):
     assert Path(f"a.{suffix}").read_bytes().startswith(begins[suffix])
 
 
-def test_colours_are_told_apart_in_shades_of_grey_or_have_other_markers():
+def test_no_two_classes_look_alike():
     with canvas.theme("light"):
         figure = draw_pose_space()
     looks = {(tuple(c.get_facecolor()[0]), c.get_paths()[0].vertices.tobytes()) for c in figure.axes[0].collections}

@@ -51,7 +51,7 @@ def poses(
     row_height = tiles.show(axes, rebuilt[order])
     middles = [(row + 0.5) * row_height for row in range(len(order))]
     axes.set_yticks(middles, [str(number) for number in order])
-    axes.set_xticks([column + 0.5 for column in range(len(offsets))], [_signed(offset) for offset in offsets])
+    axes.set_xticks([column + 0.5 for column in range(len(offsets))], [_signed(offset) for offset in offsets.tolist()])
     axes.set_xlabel(below, fontsize=SIZE)
     axes.set_ylabel(NUMBER, fontsize=SIZE)
     if usual is not None:

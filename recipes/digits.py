@@ -10,9 +10,10 @@ if __name__ == "__main__":
             data=datasets("digits"),
             model=models("capsnet", channels=64, kernel=3, primary_kernel=3),
             loss=losses("margin"),
-            regularizer=losses("reconstruction", weight=0.64),  # 0.01 per pixel x 64: enough to see poses move
+            regularizer=losses("reconstruction", weight=20.0),  # poses then say how a digit is written
             augmentation=augmentations("none"),
             schedule=schedules("exponential", decay=0.96, every=25),
+            lr=3e-3,
             batch_size=64,
             epochs=25,
         )

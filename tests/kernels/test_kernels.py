@@ -27,7 +27,8 @@ from capsnet_dist.kernels.votes import plain as votes_cpu
 votes_module = sys.modules["capsnet_dist.votes"]
 BACKENDS = pytest.mark.parametrize("backend", ["torch", "numba"], indirect=True)
 SIZES = [(2, 4, 2, 3, 2), (1, 1, 1, 1, 1), (2, 1, 3, 2, 2), (2, 4, 2, 1, 3), (4, 3, 2, 2, 1)]  # b i p j d
-RULES = st.builds(Rules, st.integers(1, 4), st.booleans(), st.booleans())
+FACTORS = st.sampled_from([1.0, 0.125, 3.0])
+RULES = st.builds(Rules, st.integers(1, 4), st.booleans(), st.booleans(), FACTORS, FACTORS)
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def composed(poses, weight, prior, bias, rules):
     _, wholes, dim, _ = weight.shape
     gradient = "full" if rules.through else "last"
     options = {"leaky": rules.leaky, "priors": prior is not None, "bias": bias is not None}
+    options |= {"temperature": rules.temperature, "scale": rules.scale}
     routing = routings("dynamic", iterations=rules.iterations, gradient=gradient, **options).build(
         poses.shape[1], poses.shape[2], wholes, dim
     )
@@ -61,6 +63,11 @@ def composed(poses, weight, prior, bias, rules):
     stored = Votes(poses, weight)
     stored.dense()
     return routing(stored, poses.new_ones(poses.shape[:2])).poses
+
+
+def routed(poses, weight, prior, bias, rules):
+    """The routing without stored votes, which takes logits over the temperature."""
+    return dynamic.route(poses, weight, None if prior is None else prior / rules.temperature, bias, rules)
 
 
 def gradients(output, inputs, **options):
@@ -93,7 +100,8 @@ def test_fused_routing_is_composed_routing(backend, sizes, rules, used, dtype):
     poses, weight, *others = example(sizes, dtype, 0.7)
     prior, bias = (x if there else None for x, there in zip(others, used, strict=True))
     inputs = [x for x in (poses, weight, prior, bias) if x is not None]
-    fused, expected = (f(poses, weight, prior, bias, rules) for f in (dynamic.route, composed))
+    expected = composed(poses, weight, prior, bias, rules)
+    fused = routed(poses, weight, prior, bias, rules)
     tolerance = 1e-12 if dtype is torch.float64 else 1e-5
     same([fused], [expected], tolerance)
     same(gradients(fused, inputs), gradients(expected, inputs), tolerance)
@@ -113,9 +121,9 @@ def test_gradients_of_fused_routing_match_finite_differences(backend, sizes, thr
 
 @BACKENDS
 def test_gradients_of_gradients_are_those_of_stored_votes(backend):
-    inputs, rules = example((2, 3, 2, 3, 2)), Rules(3, True)
+    inputs, rules = example((2, 3, 2, 3, 2)), Rules(3, True, temperature=0.5, scale=2.0)
     seconds = []
-    for function in (dynamic.route, composed):
+    for function in (routed, composed):
         firsts = gradients(function(*inputs, rules), inputs, create_graph=True)
         seconds.append(gradients(torch.cat([x.flatten() for x in firsts]), inputs))
     same(*seconds, 1e-11)

@@ -55,7 +55,7 @@ def dynamic(samples, routing):
         b = [[prior[i, j] for j in wholes] for i in parts]
         for iteration in range(routing.iterations):
             leak = [torch.zeros(())] * routing.leaky
-            c = [softmax(b[i] + leak) for i in parts]
+            c = [[routing.scale * x for x in softmax([x / routing.temperature for x in b[i] + leak])] for i in parts]
             v = [squash(total(window, c, j) + bias[j if len(bias) > 1 else 0]) for j in wholes]
             if iteration < routing.iterations - 1:
                 a = [[window.V[i][j] @ v[j] for j in wholes] for i in parts]
@@ -318,6 +318,7 @@ OPTIONS = [(name, {}) for name in REFERENCES] + [
     ("dynamic", {"gradient": "last"}),
     ("dynamic", {"leaky": True, "priors": True, "bias": True}),
     ("dynamic", {"gradient": "last", "priors": True}),
+    ("dynamic", {"temperature": 0.125, "scale": 3.0, "priors": True, "bias": True}),
 ]
 
 

@@ -1,7 +1,7 @@
 """Dynamic routing without votes in memory: from forward to backward it keeps b x j x d numbers an iteration.
 
 Logits grow by agreement, so those of iteration t are b_ij = u_hat_ij . V_j + prior_ij with V the sum of the poses v of
-the iterations before: one pass over the parts goes from V to the totals s. Backward starts at the last iteration and
+the iterations before, over the temperature: one pass over the parts goes from V to the totals s, which take the scale. Backward starts at the last iteration and
 goes in each from gs to gV, which is what all v of the iterations before receive. When gs and V of all iterations are
 known, one more pass gives gu and gW.
 """
@@ -29,6 +29,10 @@ class Rules(NamedTuple):
     """Whether a part may also choose none of the wholes."""
     through: bool = True
     """Whether gradients go through all iterations, or through the last one alone."""
+    temperature: float = 1.0
+    """What agreement is divided by, before it is added to the logits."""
+    scale: float = 1.0
+    """What the couplings are multiplied by."""
 
 
 def route(
@@ -43,7 +47,7 @@ def route(
     Args:
         poses: Poses u_i of the parts.
         weight: Transformations W_ij.
-        prior: Logits of the first iteration; zeros where None.
+        prior: Logits of the first iteration, over the temperature; zeros where None.
         bias: Added to the totals of every iteration; zeros where None.
         rules: How to route.
     """
@@ -64,14 +68,14 @@ class Dynamic(torch.autograd.Function):
         totals: list[Tensor] = []
         for number in range(rules.iterations):
             if number == 0 and prior is None:
-                s = even_total(poses, weight) * _share(weight, rules)
+                s = even_total(poses, weight) * (_share(weight, rules) * rules.scale)
             else:
-                s = passes.total(summed)
+                s = passes.total(summed) * rules.scale
             s = s if bias is None else s + bias
             v = squashed(s)
             gathered.append(summed)
             totals.append(s)
-            summed = summed + v
+            summed = summed + v / rules.temperature
         return v.to(poses.dtype), torch.stack(gathered), torch.stack(totals)
 
     @staticmethod
@@ -133,13 +137,13 @@ def _of_samples(
     gs = torch.zeros_like(totals)
     gv, received = at_least_float32(gradient), torch.zeros_like(totals[0])
     for number in reversed(range(rules.iterations)):
-        gs[number] = squash_gradient(totals[number], gv)
+        gs[number] = squash_gradient(totals[number], gv) * rules.scale
         if number == 0 or not rules.through:
             break
-        received = received + passes.gathered_gradient(number - first, gs[number])
+        received = received + passes.gathered_gradient(number - first, gs[number]) / rules.temperature
         gv = received
     common = gs[0] * _share(weight, rules) if prior is None else torch.zeros_like(received)
-    return *passes.input_gradients(gs[first:], common, rules.through), gs.sum(dim=(0, 1))
+    return *passes.input_gradients(gs[first:], common, rules.through), gs.sum(dim=(0, 1)) / rules.scale
 
 
 def _differentiably(gradient: Tensor, inputs: list[Tensor | None], rules: Rules) -> tuple[Tensor | None, ...]:
@@ -153,8 +157,9 @@ def _differentiably(gradient: Tensor, inputs: list[Tensor | None], rules: Rules)
     for number in range(rules.iterations):
         if number:
             agreement = einsum(votes, v, "j i b d, b j d -> j i b")
-            evidence = evidence + (agreement if rules.through else agreement.detach())
-        s = einsum(couple(evidence[:, :, None], prior, rules.leaky)[:, :, 0], votes, "j i b, j i b d -> b j d")
+            evidence = evidence + (agreement if rules.through else agreement.detach()) / rules.temperature
+        coupling = couple(evidence[:, :, None], prior, rules.leaky)[:, :, 0] * rules.scale
+        s = einsum(coupling, votes, "j i b, j i b d -> b j d")
         v = squash(s if bias is None else s + bias)
     found = iter(torch.autograd.grad(v, given, gradient, create_graph=True))
     return tuple(next(found) if x is not None and x.requires_grad else None for x in inputs)

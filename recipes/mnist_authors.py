@@ -8,7 +8,9 @@ if __name__ == "__main__":
         Run(
             name="mnist_authors",
             data=datasets("mnist"),
-            model=models("capsnet", initialization="authors", routing=routings("dynamic", bias=True)),
+            model=models(
+                "capsnet", initialization="authors", primary_factor=1 / 32, routing=routings("dynamic", bias=True)
+            ),
             loss=losses("margin", scale="authors"),
             augmentation=augmentations("shift", pixels=2),
             batch_size=128,

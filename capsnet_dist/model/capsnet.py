@@ -10,7 +10,7 @@ from capsnet_dist.kernels import Convolution, FastConv2d
 from capsnet_dist.layer import DenseCapsules, PrimaryCapsules
 from capsnet_dist.layer.voting import require_activations
 from capsnet_dist.plugins import Decoder, Image, Model, Output, Routing, decoders, models, routings
-from capsnet_dist.ranges import Count
+from capsnet_dist.ranges import Count, Positive
 from capsnet_dist.registry import Choice
 
 
@@ -29,11 +29,14 @@ class CapsNet(Model):
         primary_dim: Pose size of a primary capsule, p.
         primary_kernel: Side of the primary capsules' kernel, in pixels.
         primary_stride: Step of that kernel, in pixels.
+        primary_factor: What that convolution is multiplied by, before its bias; 1 / primary_types in the authors' code,
+            whose optimizer therefore moves its kernel as many times slower.
         dim: Pose size of a class capsule, d.
         routing: How primary capsules agree on class capsules.
         decoder: How an image is rebuilt from a class capsule.
         initialization: "torch": PyTorch's for convolutions and decoder, normal with deviation 0.1 for the votes (the
-            paper names none). "authors": as in the authors' code, truncated normals and biases of 0.1.
+            paper names none). "authors": the function that the authors' code starts from, by truncated normals and
+            biases of 0.1, the primary capsules' kernel divided by primary_types; with primary_factor it trains alike.
         convolution: How the convolutions are computed. "auto": as costs least by their sizes. "direct": by the library.
             "bilinear": that of the primary capsules with a fraction of the multiplications, and an error like the
             library's. "bilinear_loose": with fewer still, and an error up to five times as large.
@@ -53,6 +56,7 @@ class CapsNet(Model):
         primary_dim: Count = 8,
         primary_kernel: Count = 9,
         primary_stride: Count = 2,
+        primary_factor: Positive = 1.0,
         dim: Count = 16,
         routing: Choice[Routing] = routings("dynamic"),
         decoder: Choice[Decoder] = decoders("masked"),
@@ -76,6 +80,7 @@ class CapsNet(Model):
             dim=primary_dim,
             kernel=primary_kernel,
             stride=primary_stride,
+            factor=primary_factor,
             convolution=convolution,
         )
         self.class_capsules = DenseCapsules(self.primary.outputs, wholes=classes, dim=dim, routing=routing)
@@ -95,10 +100,19 @@ class CapsNet(Model):
         return self.decoder(poses, labels)
 
     def _initialize_as_authors(self) -> None:
-        """Truncated normals, and biases of 0.1: the values in the code that the authors published."""
+        """Truncated normals, and biases of 0.1: the function that the code of the authors starts from.
+
+        Their primary capsules pass through the code of routing, with one input type and one iteration: a softmax over
+        the types, which divides the convolution by their number. So lengths start at 0.15 and not at 0.8.
+        """
+        assert isinstance(self.primary, PrimaryCapsules)
+        deviations = {
+            "conv.weight": 0.05,
+            "primary.conv.weight": 0.1 / self.primary.outputs.types / self.primary.factor,
+        }
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.constant_(parameter, 0.1)
             else:
-                std = 0.05 if name == "conv.weight" else 0.1
+                std = deviations.get(name, 0.1)
                 nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std)

@@ -20,7 +20,8 @@ class VariationalCapsNet(Model):
     """Matrix capsules as Gaussians with priors, normalised between layers (Ribeiro et al., 2020, section 5).
 
     The defaults are the authors' [64, 8, 16, 16]. As in their code, cross entropy is to take the class activations,
-    which lie in [0, 1], for logits.
+    which lie in [0, 1], for logits. Coordinates go up to 0.1 at the last row and column, as in the paper; the authors'
+    code means to do so but tests the wrong axis, and adds 0.1 to both elements of every vote.
 
     Args:
         image: Channels, height and width of an image.
@@ -68,7 +69,7 @@ class VariationalCapsNet(Model):
         layers = convolutional_stack(self.primary.outputs, types, kernels, strides, rows=side, routing=routing)
         self.layers = nn.Sequential(*layers)
         top = layers[-1].outputs if layers else self.primary.outputs
-        step = 0.1 / max(top.height, top.width)  # up to 0.1 at the last row or column, as in the authors' code
+        step = 0.1 / max(top.height, top.width)  # up to 0.1 at the last row or column
         self.class_capsules = SharedCapsules(
             top, wholes=classes, dim=dim, rows=side, step=step, origin="corner", routing=routing
         )

@@ -23,7 +23,8 @@ class MatrixCapsNet(Model):
 
     The defaults are A = B = C = D = 32; the paper's small network has A = 64, B = 8, C = D = 16. Initial weights are
     those of the authors' code: truncated normals, with a deviation for each kind of layer. Routing follows the paper:
-    between wholes of all types and positions that see a part, where their code lets positions of one type compete alone.
+    wholes of all types and positions that see a part compete for it, where their code lets the positions of one type
+    compete among themselves.
 
     Args:
         image: Channels, height and width of an image.

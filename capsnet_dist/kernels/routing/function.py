@@ -1,9 +1,9 @@
 """Dynamic routing without votes in memory: from forward to backward it keeps b x j x d numbers an iteration.
 
 Logits grow by agreement, so those of iteration t are b_ij = u_hat_ij . V_j + prior_ij with V the sum of the poses v of
-the iterations before, over the temperature: one pass over the parts goes from V to the totals s, which take the scale. Backward starts at the last iteration and
-goes in each from gs to gV, which is what all v of the iterations before receive. When gs and V of all iterations are
-known, one more pass gives gu and gW.
+the iterations before, over the temperature: one pass over the parts goes from V to the totals s, which take the scale.
+Backward starts at the last iteration and goes in each from gs to gV, which is what all v of the iterations before
+receive. When gs and V of all iterations are known, one more pass gives gu and gW.
 """
 
 from typing import Any, NamedTuple

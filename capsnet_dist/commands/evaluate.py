@@ -49,7 +49,7 @@ def evaluate(
         UserError: the network does not take these images, or was not left by a training.
     """
     with isolated(), fast_paths(allowed=True):
-        model, entry = weights.load(run), _run_entry(run)
+        model, entry = weights.load(run), _run_entry(run) or {}
         accelerator = make_evaluator(_precision(run, entry))
         follow_precision(accelerator.mixed_precision)
         still = still_of(run)
@@ -63,14 +63,21 @@ def evaluate(
 
 def still_of(run: str) -> Callable[[Tensor], Tensor]:
     """What the network of a training sees of images: the middle, where its augmentation cut them."""
-    entry = _run_entry(run)
+    entry = _run_entry(run) or {}
     named = "augmentation" in entry
     return (_choice(augmentations, run, entry, "augmentation") if named else augmentations("none")).build().still
 
 
-def trained_on(run: str) -> Choice[Any]:
-    """The data set of a training, with its options."""
-    return _choice(datasets, run, _run_entry(run), "data")
+def trained_on(run: str, is_named: bool = False) -> Choice[Any]:
+    """The data set of a training, with its options; of an imported network any one, where the user names another.
+
+    Raises:
+        UserError: nobody says what to evaluate on.
+    """
+    entry = _run_entry(run)
+    if entry is None and not is_named:
+        raise UserError(f"{run} was imported, and does not say what it was trained on: name a data set with --data.")
+    return datasets("digits") if entry is None else _choice(datasets, run, entry, "data")
 
 
 def part_for(model: Model, data: Choice[Any], split: str, run: str, still: Callable[[Tensor], Tensor]) -> Split:
@@ -124,10 +131,13 @@ def _listed(kind: tuple[Any, ...]) -> str:
     return f"{'x'.join(map(str, kind[0]))}: {', '.join(kind[1:]):.200}"
 
 
-def _run_entry(source: str) -> dict[str, Any]:
-    """The training's own options in config.json."""
+def _run_entry(source: str) -> dict[str, Any] | None:
+    """The training's own options in config.json; None where the weights were imported."""
     file, _ = weights.find(source)
-    entry = read_config(file).get("run")
+    config = read_config(file)
+    entry = config.get("run")
+    if entry is None and "imported" in config:
+        return None
     if not isinstance(entry, dict):
         raise UserError(f"{file} has no entry 'run': only what a training run left can be evaluated here.")
     return cast(dict[str, Any], entry)
@@ -184,5 +194,7 @@ def _print_evaluation(result: Evaluation, split: str, classes: Sequence[str], js
         return
     terms = "  ".join(f"{name} {value:.4f}" for name, value in result.terms.items())
     print(f"{split} accuracy {100 * result.accuracy:.2f} % of {result.num_samples} images")  # noqa: T201
-    print(f"loss {result.loss:.4f}  {terms}\n\nTrue classes down, predicted ones across:")  # noqa: T201
+    if result.terms:
+        print(f"loss {result.loss:.4f}  {terms}")  # noqa: T201
+    print("\nTrue classes down, predicted ones across:")  # noqa: T201
     print_table(["", *classes], [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)])

@@ -4,6 +4,7 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 from capsnet_dist.config import command_line
@@ -13,8 +14,8 @@ from capsnet_dist.screen.console import any_text, notices
 from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.version import VERSION
 
-COMMANDS = ("predict", "evaluate", "show", "data", "prepare", "plugins", "check", "compare", "bench")
-"""Each is a function in a module of its own, which is imported when it is named."""
+COMMANDS = ("predict", "evaluate", "show", "import", "data", "prepare", "plugins", "check", "compare", "bench")
+"""Each is a function in a module of its own, which is imported when it is named; `import` is `import_` in both."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -29,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _function(command: str) -> Callable[..., None]:
-    return getattr(import_module(f"capsnet_dist.commands.{command}"), command)
+    name = f"{command}_" if iskeyword(command) else command
+    return getattr(import_module(f"capsnet_dist.commands.{name}"), name)
 
 
 def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
@@ -43,7 +45,8 @@ def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
     switches = ("--json", "--no-json")  # the flags that take no value
     pairs = itertools.pairwise(words)
     runs = [word for before, word in pairs if word[:1] != "-" and (before in switches or before[:1] != "-")]
-    return {"data": trained_on(runs[0]) if runs else datasets("digits")}
+    is_named = any(word.partition("=")[0] == "--data" for word in words)
+    return {"data": trained_on(runs[0], is_named) if runs else datasets("digits")}
 
 
 if __name__ == "__main__":

@@ -114,6 +114,8 @@ def _annotated(function: Callable[..., None]) -> Callable[..., None]:
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.POSITIONAL_ONLY and not hasattr(hints[name], "__metadata__"):
             hints[name] = Annotated[hints[name], tyro.conf.arg(metavar=name.upper())]
+        elif name.endswith("_") and not hasattr(hints[name], "__metadata__"):  # from_, which Python keeps for itself
+            hints[name] = Annotated[hints[name], tyro.conf.arg(name=name.removesuffix("_"))]
     return function
 
 

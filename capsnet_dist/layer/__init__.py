@@ -16,6 +16,7 @@ from capsnet_dist.layer.residual import ResidualCapsules
 from capsnet_dist.layer.shared import SharedCapsules
 from capsnet_dist.layer.squashed import SquashedConvolution
 from capsnet_dist.layer.three_dimensional import ThreeDimensionalCapsules
+from capsnet_dist.layer.unsquashed import UnsquashedPrimary
 from capsnet_dist.layer.untransformed import UntransformedCapsules
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SquashedConvolution",
     "ThreeDimensionalCapsules",
     "TwoObjectDecoder",
+    "UnsquashedPrimary",
     "UntransformedCapsules",
     "UpsamplingDecoder",
 ]

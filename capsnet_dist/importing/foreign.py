@@ -11,7 +11,7 @@ from torch import Tensor
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Image, Model
 from capsnet_dist.registry import Choice
-from capsnet_dist.text import listed
+from capsnet_dist.text import listed, printable
 
 
 class Told(NamedTuple):
@@ -105,8 +105,8 @@ class Foreign:
 
     def refuse(self, why: str) -> NoReturn:
         """Say that the file is not of the layout, and why."""
-        held = listed([f"{name} {tuple(tensor.shape)}" for name, tensor in self._left.items()])
-        raise UserError(f"{self.file} does not follow this layout: {why}. Not used: {held or 'nothing'}.")
+        held = listed([f"{name:.200} {tuple(tensor.shape)}" for name, tensor in self._left.items()]) or "nothing"
+        raise UserError(f"{self.file} does not follow this layout: {printable(f'{why}. Not used: {held}.')}")
 
     def _pop(self, name: str, ndim: int) -> Tensor:
         if self._left[name].ndim != ndim:

@@ -11,6 +11,7 @@ from torch import Tensor
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary
 from capsnet_dist.importing.foreign import Foreign
+from capsnet_dist.text import reason
 
 MAX_NUMBERS = 2**30  # of one tensor: a compressed one may claim any size
 MAX_CONFIG = 1_000_000  # characters
@@ -36,7 +37,7 @@ def read_keras(file: Path) -> Foreign:
         except UserError:
             raise
         except Exception as error:  # whatever the library makes of a damaged file
-            raise UserError(f"{file} cannot be read as a file of Keras (HDF5): {error!s:.500}") from error
+            raise UserError(f"{file} cannot be read as a file of Keras (HDF5): {reason(error)}") from error
 
 
 def _collect(h5py: Any, group: Any, path: str, tensors: dict[str, Tensor], file: Path, depth: int = 0) -> None:

@@ -16,7 +16,7 @@ from capsnet_dist.plugins import Model
 from capsnet_dist.saved.header import differences, entries
 from capsnet_dist.saved.plan import Plan, build, draft
 from capsnet_dist.saved.weights import save
-from capsnet_dist.text import listed
+from capsnet_dist.text import code_span, listed, markdown, reason
 
 
 def import_weights(file: Path, layout: str, told: Told, classes: tuple[str, ...] = ()) -> tuple[Model, tuple[str, ...]]:
@@ -40,7 +40,7 @@ def import_weights(file: Path, layout: str, told: Told, classes: tuple[str, ...]
     try:
         found = how.translate(foreign, told)
     except EinopsError as error:
-        foreign.refuse(f"the sizes of its tensors do not go together ({str(error).strip().splitlines()[0]})")
+        foreign.refuse(f"the sizes of its tensors do not go together ({reason(error)})")
     names = classes or tuple(map(str, range(found.classes)))
     if len(names) != found.classes:
         raise UserError(f"--classes names {len(names)}; {file} has {found.classes} classes.")
@@ -68,9 +68,9 @@ def save_imported(model: Model, folder: Path, file: Path, layout: str, notes: tu
     save(model, folder, imported=origin)
     shape = " x ".join(map(str, model.image))
     listed_notes = "".join(f"- {note}\n" for note in notes)
-    text = f"""# {file.name}, imported
+    text = f"""# {markdown(file.name)}, imported
 
-Weights that others trained, in the layout `{layout}` ({LAYOUTS[layout].source}), as a network of capsnet_dist. Their
+Weights that others trained, in the layout {code_span(layout)} ({LAYOUTS[layout].source}), as a network of capsnet_dist. Their
 licence is that of whoever published them.
 
 {listed_notes}
@@ -79,14 +79,14 @@ It takes images of {shape} pixels in [0, 1] and tells {len(model.classes)} class
 ```python
 import capsnet_dist
 
-model = capsnet_dist.load("{folder}")
+model = capsnet_dist.load({str(folder)!r})
 labels, scores, names = model.predict(images)  # uint8, batch x {shape}
 ```
 """
     try:
         (folder / "README.md").write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}.") from error
+        raise UserError(f"{folder} cannot be written: {reason(error)}.") from error
 
 
 def _first_convolution(found: Imported, told: Told) -> dict[str, Tensor]:

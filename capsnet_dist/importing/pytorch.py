@@ -9,6 +9,7 @@ from torch import Tensor
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary
 from capsnet_dist.importing.foreign import Foreign
+from capsnet_dist.text import reason
 
 WRAPPERS = ("model_state_dict", "state_dict", "model")
 """Where checkpoints keep the weights."""
@@ -26,7 +27,7 @@ def read_pytorch(file: Path) -> Foreign:
         except Exception as error:  # whatever the reader makes of a damaged or hostile file
             raise UserError(
                 f"{file} cannot be read as weights of PyTorch: it is damaged, or holds more than tensors, which is "
-                f"never executed. Save model.state_dict() alone. ({str(error).partition(chr(10))[0]:.200})"
+                f"never executed. Save model.state_dict() alone. ({reason(error)})"
             ) from error
     for key in WRAPPERS:
         if isinstance(found, dict) and isinstance(inner := cast(dict[Any, Any], found).get(key), dict):

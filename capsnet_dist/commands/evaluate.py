@@ -97,7 +97,7 @@ def part_for(model: Model, data: Choice[Any], split: str, run: str, still: Calla
     dataset = data.build()
     classes = class_names(dataset.classes, f"Data set {data.name}")
     place = f"Data set {data.name}, split {split}"
-    return _matched(_part(dataset, split, run, _run_entry(run)), classes, model, still, place)
+    return _matched(_part(dataset, split, run, _run_entry(run) or {}), classes, model, still, place)
 
 
 def _prepared(data: Choice[Any], fit: Fit | None) -> Choice[Any]:

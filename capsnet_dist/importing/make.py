@@ -70,8 +70,8 @@ def save_imported(model: Model, folder: Path, file: Path, layout: str, notes: tu
     listed_notes = "".join(f"- {note}\n" for note in notes)
     text = f"""# {markdown(file.name)}, imported
 
-Weights that others trained, in the layout {code_span(layout)} ({LAYOUTS[layout].source}), as a network of capsnet_dist. Their
-licence is that of whoever published them.
+Weights that others trained, in the layout {code_span(layout)} ({LAYOUTS[layout].source}), as a network of
+capsnet_dist. Their licence is that of whoever published them.
 
 {listed_notes}
 It takes images of {shape} pixels in [0, 1] and tells {len(model.classes)} classes apart. Use it:

@@ -80,6 +80,8 @@ class Run:
     """Epochs between evaluations."""
     seed: int = 0
     """Start of every random choice: weights, order of images, augmentation."""
+    start: str | None = None
+    """Weights to start from: a folder or a Hub id, as `load` takes it, of a network with the same options."""
     dtype: Literal["float32", "float64"] = "float32"
     """Type of the weights."""
     mixed_precision: Literal["launcher", "no", "bf16", "fp16"] = "launcher"

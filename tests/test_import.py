@@ -3,16 +3,21 @@
 import hashlib
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
+from conftest import run_ranks
 from einops import einsum, rearrange
 from test_cli import refused, said
+from test_train import RUN, trained
 from torch import nn
 
-from capsnet_dist import UserError, load
+from capsnet_dist import UserError, build, load, save
+from capsnet_dist.config.command_line import parse
 from capsnet_dist.importing.foreign import Told, by_number
 from capsnet_dist.importing.make import import_weights, save_imported
+from capsnet_dist.training import network
 
 h5py = pytest.importorskip("h5py")
 
@@ -360,6 +365,33 @@ def test_the_command_makes_a_folder_that_predicts_and_evaluates(tmp_path, monkey
     assert "name a data set with --data" in refused("evaluate", "net")
     code, out, _ = said("evaluate", "net", "--data", "digits")
     assert code == 0 and out.startswith("test accuracy ") and "loss" not in out
+
+
+def test_a_training_goes_on_from_imported_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_keras("w.h5", {name: tensor.float() for name, tensor in xifeng(channels=1, rows=8, wholes=10).items()})
+    assert said("import", "w.h5", "--from", "xifeng_keras", "--out", "net")[0] == 0
+    still = ["--lr", "1e-12", "--ema", "0", "--steps", "2", "--progress", "none"]
+    run = parse(RUN, ["--config", "net/config.json", "--start", "net", *still])
+    assert run.model == load("net").choice
+    run_ranks(1, trained, run)
+    before, after = (load(folder).state_dict() for folder in ("net", "run"))
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
+    with pytest.raises(AssertionError):
+        torch.testing.assert_close(build_network(replace(run, start=None)), before, rtol=0, atol=1e-2)
+
+
+def test_weights_of_another_network_are_no_start(tmp_path):
+    save(build(RUN.model.replace(dim=7), (1, 8, 8), tuple("0123456789")), tmp_path / "net")
+    with pytest.raises(UserError, match="--start .* is another network than that of this run"):
+        build_network(replace(RUN, start=str(tmp_path / "net")))
+
+
+def build_network(run):
+    from accelerate import Accelerator
+
+    model = network.build_network(run, (1, 8, 8), tuple("0123456789"), None, Accelerator(cpu=True))
+    return model.state_dict()
 
 
 @pytest.fixture

@@ -39,7 +39,10 @@ def parse(default: C, argv: Sequence[str] | None = None) -> C:
         import_plugins(source)
     for file in _values(words, "--config")[-1:]:
         data = read_json(expanded(file))
-        if not isinstance(data, dict) or not isinstance(run := data.get("run"), dict):
+        run: Any = typing.cast(dict[str, Any], data).get("run") if isinstance(data, dict) else None
+        if run is None and isinstance(data, dict) and "imported" in data:
+            run = {"model": typing.cast(dict[str, Any], data).get("model")}  # all that is known of its training
+        if not isinstance(run, dict):
             raise UserError(f"{file} holds no run to repeat: it needs an entry 'run'.")
         try:
             default = from_dict(default, run, "run")

@@ -190,6 +190,81 @@ def exponential_squash(s):
     return (1 - 1 / n.exp()) * s / n
 
 
+def self_routing(depth):
+    """Two types of three numbers on a residual network with one block in each stage."""
+    w = {"conv1.weight": draw(2, 1, 3, 3), **norm("bn1", 2)}
+    for stage, (before, after) in enumerate(((2, 2), (2, 4), (4, 8)), start=1):
+        place = f"layer{stage}.0"
+        w |= {f"{place}.conv1.weight": draw(after, before, 3, 3), **norm(f"{place}.bn1", after)}
+        w |= {f"{place}.conv2.weight": draw(after, after, 3, 3), **norm(f"{place}.bn2", after)}
+    w |= {"conv_a.weight": draw(2, 8, 3, 3), "conv_pose.weight": draw(6, 8, 3, 3)}
+    w |= {**norm("bn_a", 2), **norm("bn_pose", 6)}
+    if depth == 2:
+        w |= {"conv_layers.0.W1": draw(18, 6, 3), "conv_layers.0.W2": draw(18, 2, 3)}
+        w |= {"conv_layers.0.b2": draw(1, 1, 18, 2), **norm("norm_layers.0", 6)}
+    parts = 8 if depth == 1 else 2
+    return w | {"fc.W2": draw(parts, 3, 3), "fc.b2": draw(1, 1, parts, 3)}
+
+
+def norm(place, channels):
+    kinds = {"weight": 1.0, "bias": 0.0, "running_mean": 0.0, "running_var": 2.0}
+    return {f"{place}.{kind}": start + 0.3 * draw(channels, seed=len(kind)) for kind, start in kinds.items()}
+
+
+def self_routing_forward(w, images, depth):
+    """coder3000/SR-CapsNet models/resnet.py and modules.py."""
+
+    def bn(x, place):
+        return nn.functional.batch_norm(
+            x, *(w[f"{place}.{kind}"] for kind in ("running_mean", "running_var", "weight", "bias"))
+        )
+
+    def maps(x, place, stride=1):
+        return nn.functional.conv2d(x, w[f"{place}.weight"], stride=stride, padding=1)
+
+    def routed(a, u, place, side, stride, padding):
+        """Parts in the order row, column of the window, type."""
+        u = nn.functional.unfold(u, side, stride=stride, padding=padding).unflatten(1, (2, 3, side**2))
+        u = rearrange(u, "b a c k l -> b l (k a) c")
+        a = nn.functional.unfold(a, side, stride=stride, padding=padding).unflatten(1, (2, side**2))
+        a = rearrange(a, "b a k l -> b l (k a) 1")
+        share = a * (einsum(w[f"{place}.W2"], u, "i j c, b l i c -> b l i j") + w[f"{place}.b2"]).softmax(dim=3)
+        size = round(share.shape[1] ** 0.5)
+        activations = rearrange(share.sum(dim=2) / a.sum(dim=2), "b (y x) j -> b j y x", y=size)
+        if f"{place}.W1" not in w:
+            return activations, None
+        votes = einsum(w[f"{place}.W1"], u, "i n c, b l i c -> b l i n").unflatten(3, (2, 3))
+        poses = (votes * (share / share.sum(dim=2, keepdim=True))[..., None]).sum(dim=2)
+        return activations, rearrange(poses, "b (y x) j d -> b (j d) y x", y=size)
+
+    x = bn(maps(images, "conv1"), "bn1").relu()
+    for stage in (1, 2, 3):
+        place, stride = f"layer{stage}.0", 1 if stage == 1 else 2
+        y = bn(maps(bn(maps(x, f"{place}.conv1", stride), f"{place}.bn1").relu(), f"{place}.conv2"), f"{place}.bn2")
+        planes = y.shape[1]
+        passed = x if stage == 1 else nn.functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, planes // 4, planes // 4))
+        x = (y + passed).relu()
+    a, u = bn(maps(x, "conv_a"), "bn_a").sigmoid(), bn(maps(x, "conv_pose"), "bn_pose")
+    if depth == 2:
+        a, u = routed(a, u, "conv_layers.0", 3, 2, 1)
+        u = bn(u, "norm_layers.0")
+    return routed(a, u, "fc", a.shape[-1], 1, 0)[0].flatten(1)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("told", [Told(), Told(mean=(0.3,), std=(0.2,))], ids=["pixels", "standardized"])
+def test_an_imported_self_routing_network_gives_what_its_code_gives(tmp_path, depth, told):
+    w = self_routing(depth)
+    torch.save({"epoch": 1, "model_state": {f"module.{name}": tensor for name, tensor in w.items()}}, tmp_path / "w")
+    model, notes = import_weights(tmp_path / "w", "sr_capsnet", told)
+    save_imported(model, tmp_path / "net", tmp_path / "w", "sr_capsnet", notes)
+    model, images = load(tmp_path / "net"), draw(3, 1, 8, 8).sigmoid()
+    given = (images - 0.3) / 0.2 if told.mean else images
+    expected = self_routing_forward(w, given, depth)
+    torch.testing.assert_close(model(images).scores, expected, rtol=1e-6, atol=1e-6)
+    assert expected.std() > 0.01 and bool(notes) != bool(told.mean)
+
+
 # Laws ---------------------------------------------------------------------------------------------------------------
 
 

@@ -38,8 +38,8 @@ class Imported(NamedTuple):
     """Number of classes."""
     state: dict[str, Tensor]
     """Its weights, by our names."""
-    first: str
-    """The convolution that takes the pixels."""
+    first: str | None
+    """The convolution that takes the pixels; None where it is padded, or the layout has seen to the pixels."""
     divisor: float = 255.0
     """What pixels of 0 to 255 were divided by; ours are by 255."""
     notes: tuple[str, ...] = ()

@@ -94,6 +94,8 @@ def _first_convolution(found: Imported, told: Told) -> dict[str, Tensor]:
 
     It has no padding, where a pixel of zero would be another one: W (x - m) / s + b = (W / s) x + b - W m / s.
     """
+    if found.first is None:
+        return {}
     weight, bias = found.state[f"{found.first}.weight"], found.state[f"{found.first}.bias"]
     channels = found.image[0]
     if not {len(told.mean), len(told.std)} <= {0, channels}:

@@ -11,7 +11,7 @@ from capsnet_dist.files import ordinary
 from capsnet_dist.importing.foreign import Foreign
 from capsnet_dist.text import reason
 
-WRAPPERS = ("model_state_dict", "state_dict", "model")
+WRAPPERS = ("model_state_dict", "model_state", "state_dict", "model")
 """Where checkpoints keep the weights."""
 
 

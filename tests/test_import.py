@@ -334,6 +334,8 @@ def test_what_was_done_to_pixels_goes_into_the_first_convolution(tmp_path):
     columns = [torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (mean, std)]
     poses, _ = forward((images - columns[0]) / columns[1], labels)
     torch.testing.assert_close(model(images, labels).poses, poses, rtol=1e-6, atol=1e-6)
+    with pytest.raises(UserError, match="--std 0.0 1.0: must be positive"):
+        import_weights(file, kind, Told(mean=mean, std=(0.0, 1.0)))
     with pytest.raises(UserError, match="a number for each of the 2 channels"):
         import_weights(file, kind, Told(mean=(0.5,)))
 

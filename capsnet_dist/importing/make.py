@@ -13,6 +13,7 @@ from capsnet_dist.files import ordinary
 from capsnet_dist.importing.foreign import Imported, Told
 from capsnet_dist.importing.layouts import LAYOUTS, REFUSED
 from capsnet_dist.plugins import Model
+from capsnet_dist.ranges import Positives, Shares, require
 from capsnet_dist.saved.header import differences, entries
 from capsnet_dist.saved.plan import Plan, build, draft
 from capsnet_dist.saved.weights import save
@@ -35,6 +36,8 @@ def import_weights(file: Path, layout: str, told: Told, classes: tuple[str, ...]
         raise UserError(f"{layout} is not imported: {REFUSED[layout]}.")
     if layout not in LAYOUTS:
         raise UserError(f"Unknown layout {layout!r}.{did_you_mean(layout, [*LAYOUTS, *REFUSED])}")
+    require(Shares, told.mean, "--mean")
+    require(Positives, told.std, "--std")
     how = LAYOUTS[layout]
     foreign = how.read(file)
     try:
@@ -102,8 +105,6 @@ def _first_convolution(found: Imported, told: Told) -> dict[str, Tensor]:
         raise UserError(f"--mean and --std take a number for each of the {channels} channels.")
     mean = weight.new_tensor(told.mean or [0.0] * channels)
     std = weight.new_tensor(told.std or [1.0] * channels) * (1.0 if told.std else found.divisor / 255)
-    if not (std > 0).all():
-        raise UserError(f"--std {' '.join(map(str, told.std))}: must be positive.")
     scaled = weight / std[:, None, None]
     shifted = bias - (scaled * mean[:, None, None]).sum(dim=(1, 2, 3))
     return {f"{found.first}.weight": scaled, f"{found.first}.bias": shifted}

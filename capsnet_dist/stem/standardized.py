@@ -7,7 +7,7 @@ from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Image, Stem, stems
-from capsnet_dist.ranges import Positives
+from capsnet_dist.ranges import Positives, Shares
 from capsnet_dist.registry import Choice
 
 
@@ -34,7 +34,7 @@ class StandardizedStem(Stem):
         self,
         image: Image,
         *,
-        mean: tuple[float, ...] = (0.5,),
+        mean: Shares = (0.5,),
         std: Positives = (0.5,),
         stem: Choice[Stem] = stems("resnet"),
     ) -> None:

@@ -35,4 +35,18 @@ VIEWED = (
     "map: no network of ours has such parts, and moving weights cannot make them"
 )
 CHILDREN = "its couplings are a softmax over the parts and not over the wholes: no routing of ours does that"
-REFUSED = {"xifeng_pytorch": VIEWED, "danielhavir": VIEWED, "gram_ai": CHILDREN}
+UNFOLDED = (
+    "its convolutional capsules unfold windows in an order in which rows, columns and numbers of a pose mix: no layer "
+    "of ours sees such windows"
+)
+SHARED_OUT = (
+    "its class capsules add 0.1 to two numbers of every vote in place of coordinates, and its windows start from the "
+    "even share of their own types: `variational_capsnet` follows the paper in both"
+)
+REFUSED = {
+    "xifeng_pytorch": VIEWED,
+    "danielhavir": VIEWED,
+    "gram_ai": CHILDREN,
+    "ml_capsules": UNFOLDED,
+    "variational": SHARED_OUT,
+}

@@ -31,6 +31,7 @@ Positive = Annotated[float, Range("positive", lambda number: number > 0)]
 Positives = Annotated[tuple[float, ...], Range("positive", lambda number: number > 0)]
 Share = Annotated[float, Range("from 0 to 1", lambda number: 0 <= number <= 1)]
 Shares = Annotated[tuple[float, ...], Range("from 0 to 1", lambda number: 0 <= number <= 1)]
+Shade = Annotated[int, Range("from 0 to 255", lambda number: 0 <= number <= 255)]
 Fraction = Annotated[float, Range("at least 0 and less than 1", lambda number: 0 <= number < 1)]
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 
@@ -14,14 +14,13 @@ from capsnet_dist.data.store import report, resident, stored
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit, Policy
 from capsnet_dist.plugins import Split, datasets
-from capsnet_dist.ranges import Count, Range, Share
+from capsnet_dist.ranges import Count, Shade, Share
 from capsnet_dist.screen.progress import say
 from capsnet_dist.text import listed
 
 TESTS = ("test", "val", "valid", "validation")
 """Names of the folder beside train/, of which the first that is there is the test split."""
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "capsnet_dist"
-Shade = Annotated[int, Range("from 0 to 255", lambda number: 0 <= number <= 255)]
 
 
 @datasets.register("folder")

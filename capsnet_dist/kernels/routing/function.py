@@ -24,7 +24,7 @@ class Rules(NamedTuple):
     """How to route."""
 
     iterations: int
-    """Rounds."""
+    """How many, at least 1."""
     leaky: bool = False
     """Whether a part may also choose none of the wholes."""
     through: bool = True

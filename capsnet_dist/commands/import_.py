@@ -25,7 +25,7 @@ def import_(
 
     Args:
         file: Weights of Keras (.h5) or of PyTorch (.pt, .pth, read as tensors only).
-        from_: Layout of the file: notebook, xifeng_keras, q7, efficient_capsnet, sr_capsnet.
+        from_: Layout of the file: notebook, xifeng_keras, q7, efficient_capsnet, capsulewise, sr_capsnet.
         out: The new folder.
         classes: Name of each class; without, they are numbered.
         size: Rows and columns of an image; 0 where the file tells.

@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.importing.foreign import Foreign, Imported, Told
-from capsnet_dist.importing.hdf5 import layers as keras_layers
+from capsnet_dist.importing.hdf5 import integer, options, rows_of, strides
 from capsnet_dist.importing.parts import by_type, capsule_counts, decoder_state, from_keras, square_kernel
 from capsnet_dist.importing.sides import image_side
 from capsnet_dist.plugins import decoders, layers, models, primaries, routings, stems
@@ -45,21 +44,21 @@ def q7(foreign: Foreign, told: Told) -> Imported:
     foreign.end()
     if not kernels:
         foreign.refuse("it has no convolution before the primary capsules")
-    strides = _strides(foreign, "Conv2D", len(kernels))
-    (step,), (capsules,) = _strides(foreign, "PrimaryCapsule", 1), _options(foreign, "Capsule", 1)
-    told = told._replace(iterations=_integer(foreign, capsules, "routings"))
-    given = [_rows(options) for options in keras_layers(foreign, "InputLayer")]
-    if strides == [1]:
+    steps = strides(foreign, "Conv2D", len(kernels))
+    (step,), (capsules,) = strides(foreign, "PrimaryCapsule", 1), options(foreign, "Capsule", 1)
+    told = told._replace(iterations=integer(foreign, capsules, "routings"))
+    given = [rows_of(layer) for layer in options(foreign, "InputLayer", 1)]
+    if steps == [1]:
         return _capsnet(foreign, (kernels[0], biases[0]), (primary, primary_bias), weight, step, given, told)
     types, side = capsule_counts(foreign, len(primary), weight)
     sides = [square_kernel(foreign, kernel) for kernel in kernels]
     last = square_kernel(foreign, primary)
-    rows = image_side(foreign, side, (*zip(sides, strides, strict=True), (last, step)), given, told.size)
+    rows = image_side(foreign, side, (*zip(sides, steps, strict=True), (last, step)), given, told.size)
     channels, (_, wholes, dim, pose) = kernels[0].shape[1], weight.shape
     routing = routings("dynamic", iterations=told.iterations)
     choice = models(
         "stack",
-        stem=stems("convolutions", channels=tuple(map(len, kernels)), kernels=tuple(sides), strides=tuple(strides)),
+        stem=stems("convolutions", channels=tuple(map(len, kernels)), kernels=tuple(sides), strides=tuple(steps)),
         primary=primaries("vector", types=types, dim=pose, kernel=last, stride=step),
         layers=(layers("dense", wholes=wholes, dim=dim, routing=routing),),
         decoder=decoders("none"),
@@ -118,37 +117,3 @@ def _capsnet(
         "class_capsules.weight": by_type(weight, types),
     }
     return Imported(choice, (first[0].shape[1], rows, rows), wholes, state, "conv")
-
-
-def _strides(foreign: Foreign, kind: str, count: int) -> list[int]:
-    """The stride of each layer of a class, none of which pads."""
-    options = _options(foreign, kind, count)
-    if any(layer.get("padding") != "valid" for layer in options):
-        foreign.refuse(f"its configuration pads {kind}")
-    if any(layer.get("activation", "linear") not in ("linear", "relu") for layer in options):
-        foreign.refuse(f"its configuration names a nonlinearity of {kind} other than ReLU")
-    return [_integer(foreign, layer, "strides") for layer in options]
-
-
-def _options(foreign: Foreign, kind: str, count: int) -> list[dict[str, Any]]:
-    """The options of each layer of a class, of which there are so many."""
-    options = keras_layers(foreign, kind)
-    if len(options) != count:
-        foreign.refuse(f"its configuration names {len(options)} layers {kind}, and there are {count}")
-    return options
-
-
-def _integer(foreign: Foreign, options: dict[str, Any], key: str) -> int:
-    """A number of a layer, or the two that are the same along rows and columns."""
-    found: Any = options.get(key)
-    values: set[Any] = set(found) if isinstance(found, list) else {found}
-    value = values.pop() if len(values) == 1 else None
-    if not isinstance(value, int) or not 0 < value < 1000:
-        foreign.refuse(f"its configuration has {key}={found!r:.50}")
-    return value
-
-
-def _rows(options: dict[str, Any]) -> int | None:
-    """Rows of an image, by the options of an input."""
-    shape: Any = options.get("batch_input_shape") or options.get("batch_shape")
-    return shape[1] if isinstance(shape, list) and len(shape) == 4 and isinstance(shape[1], int) else None

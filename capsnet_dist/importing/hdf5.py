@@ -11,7 +11,6 @@ from torch import Tensor
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary
 from capsnet_dist.importing.foreign import Foreign
-from capsnet_dist.text import reason
 
 MAX_NUMBERS = 2**30  # of one tensor: a compressed one may claim any size
 MAX_CONFIG = 1_000_000  # characters
@@ -37,7 +36,7 @@ def read_keras(file: Path) -> Foreign:
         except UserError:
             raise
         except Exception as error:  # whatever the library makes of a damaged file
-            raise UserError(f"{file} cannot be read as a file of Keras (HDF5): {reason(error)}") from error
+            raise UserError(f"{file} cannot be read as a file of Keras (HDF5): {error!s:.500}") from error
 
 
 def _collect(h5py: Any, group: Any, path: str, tensors: dict[str, Tensor], file: Path, depth: int = 0) -> None:
@@ -69,11 +68,43 @@ def _config(text: Any) -> dict[str, Any]:
     return cast(dict[str, Any], found) if isinstance(found, dict) else {}
 
 
-def layers(foreign: Foreign, kind: str) -> list[dict[str, Any]]:
-    """The options of all layers of a class, in order, where the network was saved with its configuration."""
+def options(foreign: Foreign, kind: str, count: int) -> list[dict[str, Any]]:
+    """The options of each layer of a class, in order, from the configuration that was saved with the network.
+
+    Raises:
+        UserError: there are not so many.
+    """
     config: Any = foreign.config.get("config")
     found = cast(dict[str, Any], config).get("layers") if isinstance(config, dict) else None
     entries = cast(list[Any], found) if isinstance(found, list) else []
     named = [cast(dict[str, Any], entry) for entry in entries if isinstance(entry, dict)]
-    options = [entry.get("config") for entry in named if entry.get("class_name") == kind]
-    return [cast(dict[str, Any], each) for each in options if isinstance(each, dict)]
+    chosen = [entry.get("config") for entry in named if entry.get("class_name") == kind]
+    if len(chosen) != count or not all(isinstance(each, dict) for each in chosen):
+        foreign.refuse(f"its configuration describes {len(chosen)} layers {kind}, and its weights {count}")
+    return cast(list[dict[str, Any]], chosen)
+
+
+def strides(foreign: Foreign, kind: str, count: int) -> list[int]:
+    """The stride of each layer of a class, none of which pads."""
+    found = options(foreign, kind, count)
+    if any(layer.get("padding") != "valid" for layer in found):
+        foreign.refuse(f"its configuration pads {kind}")
+    if any(layer.get("activation", "linear") not in ("linear", "relu") for layer in found):
+        foreign.refuse(f"its configuration names a nonlinearity of {kind} other than ReLU")
+    return [integer(foreign, layer, "strides") for layer in found]
+
+
+def integer(foreign: Foreign, layer: dict[str, Any], key: str) -> int:
+    """A number of a layer, or the two that are the same along rows and columns."""
+    found: Any = layer.get(key)
+    values: set[Any] = set(found) if isinstance(found, list) else {found}
+    value = values.pop() if len(values) == 1 else None
+    if not isinstance(value, int) or not 0 < value < 1000:
+        foreign.refuse(f"its configuration has {key}={found!r:.50}")
+    return value
+
+
+def rows_of(layer: dict[str, Any]) -> int | None:
+    """Rows of an image, by the options of an input."""
+    shape: Any = layer.get("batch_input_shape") or layer.get("batch_shape")
+    return shape[1] if isinstance(shape, list) and len(shape) == 4 and isinstance(shape[1], int) else None

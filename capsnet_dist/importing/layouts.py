@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from capsnet_dist.importing import capsnet_keras, capsnet_pytorch, efficient, self_routing
+from capsnet_dist.importing import capsnet_keras, capsnet_pytorch, capsulewise, efficient, self_routing
 from capsnet_dist.importing.foreign import Foreign, Imported, Told
 from capsnet_dist.importing.hdf5 import read_keras
 from capsnet_dist.importing.pytorch import read_pytorch
@@ -27,6 +27,7 @@ LAYOUTS = {
     "q7": Layout("MiguelCosta94/Q7-CapsNets", read_keras, capsnet_keras.q7),
     "notebook": Layout("the notebook with checkpoint-ACCURACY-EPOCH.pth", read_pytorch, capsnet_pytorch.notebook),
     "efficient_capsnet": Layout("EscVM/Efficient-CapsNet", read_keras, efficient.efficient_capsnet),
+    "capsulewise": Layout("ruslangrimov/capsnet-with-capsulewise-convolution", read_keras, capsulewise.capsulewise),
     "sr_capsnet": Layout("coder3000/SR-CapsNet", read_pytorch, self_routing.self_routing),
 }
 

@@ -191,6 +191,43 @@ def exponential_squash(s):
     return (1 - 1 / n.exp()) * s / n
 
 
+def capsulewise():
+    """4 maps, then 2 types of 3 numbers, then 2 of 4 at 2 x 2 positions; images of 17 rows."""
+    w = {"conv2d_9/conv2d_9/kernel": draw(5, 5, 1, 4), "conv2d_9/conv2d_9/bias": draw(4)}
+    place = "batch_normalization_9/batch_normalization_9"
+    w |= {f"{place}/gamma": 1 + draw(4), f"{place}/beta": draw(4, seed=1)}
+    w |= {f"{place}/moving_mean": draw(4, seed=2), f"{place}/moving_variance": 1 + draw(4).square()}
+    w |= {"conv2d_caps_9/conv2d_caps_9/kernel": draw(3, 3, 4, 1, 2, 3)}
+    w |= {"conv2d_caps_10/conv2d_caps_10/kernel": draw(2, 2, 2, 3, 2, 4, scale=2.0)}
+    w |= {"dense_caps_5/dense_caps_5/kernel": draw(8, 4, 3, 5)}
+    config = [("InputLayer", {"batch_input_shape": [32, 17, 17, 1]})]
+    config += [("Conv2D", {"strides": [2, 2], "padding": "valid", "activation": "relu"})]
+    config += [("Conv2DCaps", {"strides": [2, 2]}), ("Conv2DCaps", {"strides": [1, 1], "b_alphas": [1, 1, 1]})]
+    return w, [*config, ("DenseCaps", {"r_num": 3, "b_alphas": [1, 2, 2]})]
+
+
+def capsulewise_forward(w, images):
+    """ruslangrimov/capsnet-with-capsulewise-convolution capslayers.py."""
+    x = rearrange(images, "b c y x -> b y x c")
+    x = conv(x, w["conv2d_9/conv2d_9/kernel"], w["conv2d_9/conv2d_9/bias"], 2).relu()
+    mean, variance, gamma, beta = (
+        w[f"batch_normalization_9/batch_normalization_9/{name}"]
+        for name in ("moving_mean", "moving_variance", "gamma", "beta")
+    )
+    x = ((x - mean) / (variance + 1e-3).sqrt() * gamma + beta)[..., None]
+    for name, stride in (("conv2d_caps_9", 2), ("conv2d_caps_10", 1)):
+        kernel = w[f"{name}/{name}/kernel"]
+        x = conv(x.flatten(3), kernel.flatten(4).flatten(2, 3), torch.zeros(()), stride)
+        x = squash(x.unflatten(3, kernel.shape[4:]))
+    votes = einsum(w["dense_caps_5/dense_caps_5/kernel"], x.flatten(1, 3), "i p j d, b i p -> b i j d")
+    b = torch.zeros(votes.shape[:3], dtype=votes.dtype)
+    for _ in range(3):
+        c = (b * 2).softmax(dim=2) * votes.shape[2]
+        v = squash((c[..., None] * votes).sum(dim=1))
+        b = b + einsum(v, votes, "b j d, b i j d -> b i j")
+    return v, None
+
+
 def self_routing(depth):
     """Two types of three numbers on a residual network with one block in each stage."""
     w = {"conv1.weight": draw(2, 1, 3, 3), **norm("bn1", 2)}
@@ -281,6 +318,9 @@ def written(layout, tmp_path, dtype=torch.float64):
         w, config, rows, steps = q7((1,) if variant == "one" else (1, 1, 2))
         shape = (2, rows)
         forward = lambda w, *inputs: capsnet_keras(w, *inputs, steps, matrix="capsule/capsule/weights")  # noqa: E731
+    elif kind == "capsulewise":
+        (w, config), shape = capsulewise(), (1, 17)
+        forward = lambda w, images, _: capsulewise_forward(w, images)  # noqa: E731
     else:
         w, shape = efficient(variant), {"batch": (1, 28), "instance": (2, 48)}[variant]
         scale = 255 / 256 if variant == "batch" else 1
@@ -290,12 +330,13 @@ def written(layout, tmp_path, dtype=torch.float64):
     if kind == "notebook":
         torch.save({"model_state_dict": w, "optimizer_state_dict": {"state": {}}, "accuracies": [0.9]}, file)
     else:
-        write_keras(file, w, config if kind == "q7" else None)
+        write_keras(file, w, config if kind in ("q7", "capsulewise") else None)
     exact = {name: tensor.double() for name, tensor in w.items()}
     return file, kind, shape, lambda *inputs: forward(exact, *inputs)
 
 
-EVERY = ["notebook", "xifeng_keras", "q7 one", "q7 several", "efficient_capsnet batch", "efficient_capsnet instance"]
+EVERY = ["notebook", "xifeng_keras", "q7 one", "q7 several", "capsulewise"]
+EVERY += ["efficient_capsnet batch", "efficient_capsnet instance"]
 
 
 @pytest.mark.parametrize("layout", EVERY)
@@ -376,6 +417,14 @@ def test_a_size_that_the_file_does_not_tell_is_asked_for(tmp_path):
         import_weights(tmp_path / "w.h5", "xifeng_keras", Told(size=11))
     model, notes = import_weights(tmp_path / "w.h5", "xifeng_keras", Told(size=9, iterations=2))
     assert model.image == (2, 9, 9) and "2 routing iterations are assumed" in notes[0]
+
+
+def test_a_temperature_that_changes_between_iterations_is_refused(tmp_path):
+    w, config = capsulewise()
+    config[-1][1]["b_alphas"] = [1, 2, 3]
+    write_keras(tmp_path / "w.h5", w, config)
+    with pytest.raises(UserError, match="b_alphas=.1, 2, 3.: those after the first"):
+        import_weights(tmp_path / "w.h5", "capsulewise", Told())
 
 
 def test_another_padding_than_is_known_is_refused(tmp_path):

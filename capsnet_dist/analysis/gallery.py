@@ -42,6 +42,7 @@ class Subject:
         true: Their classes, where they are known.
         lines: The lines of metrics.jsonl of each run, under the name of what these runs have in common.
         reach: How far a number of a pose is moved down and up; 0.25 in the paper.
+        rows: How many numbers of a pose are moved, at most: those that change the image most.
         counts: How many images of each true class were predicted as each class, where that is known of more images.
     """
 
@@ -50,6 +51,7 @@ class Subject:
     true: Int64[Tensor, " n"] | None
     lines: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]] = field(default_factory=dict)
     reach: float = 0.25
+    rows: int = 16
     counts: Int64[Tensor, "true predicted"] | None = None
 
     @cached_property
@@ -110,7 +112,7 @@ def _reconstructions(subject: Subject) -> Figure:
 def _poses(subject: Subject) -> Figure:
     usual = views.usual(subject.seen)
     name = subject.model.classes[int(subject.seen.predicted[0])]
-    return poses(*subject.moved, name, None if usual is None else views.array(usual))
+    return poses(*subject.moved, name, None if usual is None else views.array(usual), subject.rows)
 
 
 def _confusion(subject: Subject) -> Figure:

@@ -35,6 +35,7 @@ def show(
     number: Count = 500,
     first: Natural = 0,
     reach: Positive = 0.25,
+    rows: Count = 16,
     beside: tuple[Path, ...] = (),
     page: Theme = "light",
     format: Literal["png", "pdf", "svg"] = "png",
@@ -53,6 +54,7 @@ def show(
         number: How many of them.
         first: Which image comes first, counted from 0: poses and couplings show that one.
         reach: How far a number of a pose is moved down and up.
+        rows: How many numbers of a pose are moved, at most: those that change the image most.
         beside: Folders of further runs for the curves; runs that differ in their seeds alone share a line.
         page: For a light or a dark page.
         format: Of the files; pdf and svg can be enlarged.
@@ -63,7 +65,12 @@ def show(
     """
     if unknown := [name for name in figures if name not in FIGURES]:
         raise UserError(f"Unknown figure {unknown[0]!r}.{did_you_mean(unknown[0], FIGURES)}")
-    for kind, value, flag in ((Count, number, "--number"), (Natural, first, "--first"), (Positive, reach, "--reach")):
+    for kind, value, flag in (
+        (Count, number, "--number"),
+        (Natural, first, "--first"),
+        (Positive, reach, "--reach"),
+        (Count, rows, "--rows"),
+    ):
         require(kind, value, flag)
     with isolated(), fast_paths(allowed=True), theme(page):
         model = load(run)
@@ -73,7 +80,7 @@ def show(
             still = still_of(run)
             some = _images(part_for(model, data, split, run, still), number, first)
             pixels, true = still(some.pixels), some.labels
-        subject = Subject(model, pixels, true, _lines([expanded(run), *beside]), reach)
+        subject = Subject(model, pixels, true, _lines([expanded(run), *beside]), reach, rows)
         _draw(subject, figures, expanded(run) / "figures" if out is None else out, format)
 
 

@@ -58,7 +58,7 @@ def _draw_calibration(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[n
     bins = _bins(longest, right)
     length, share, count = (np.array(column) for column in zip(*bins, strict=True))
     error = np.sqrt(share * (1 - share) / count)
-    axes.plot([0, 1], [0, 1], "--", color="#8c8c8c", lw=1, label="length = share of right ones")
+    axes.plot([0, 1], [0, 1], "--", color="#8c8c8c", lw=1, label="ideal")
     style = {"fmt": "o-", "color": PALETTE[0], "lw": 1.3, "markersize": 4, "capsize": 2}
     axes.errorbar(length, share, error, label="measured, ± standard error", **style)
     for x, _, number in [(0.0, 0.0, "images:"), *((x, y, f"{number:,}") for x, y, number in bins)]:

@@ -24,7 +24,8 @@ part() { # name, seconds, command
 tests() { # side by side where pytest-xdist is there, which pytest-benchmark does not go with
   local beside=()
   python -c "import xdist" 2>/dev/null && beside=(-n 12 -p no:benchmark)
-  part tests 150 python -m pytest -q -m gpu "${beside[@]}" tests/test_gpu.py tests/kernels/test_kernels.py tests/kernels/test_convolution.py
+  part tests 150 python -m pytest -q -m gpu "${beside[@]}" tests/test_gpu.py tests/kernels/test_kernels.py \
+    tests/kernels/test_convolution.py tests/data/test_augmentations.py
 }
 
 bench() { # images/s and memory against plain PyTorch; a table at a time, since a table takes a minute and more

@@ -44,3 +44,20 @@ def test_reconstructions_move_when_a_pose_dimension_moves(run):
         changes.append(float(change.abs().mean()))
     assert sum(changes) / len(changes) > 0.02  # of 1, the range of a pixel
     assert (run / "samples" / "poses.png").stat().st_size > 1000
+
+
+@torch.no_grad()
+def test_over_its_range_in_the_data_the_strongest_dimension_of_a_class_changes_a_pixel_by_a_tenth(run):
+    model, test = capsnet_dist.load(run), datasets("digits").build().split("test")
+    _, poses, rebuilt = model(test.images / 255, test.labels)
+    assert (rebuilt - test.images / 255).square().mean() < 0.018  # that of the mean image of each class: 0.028
+    strongest = []
+    for label in range(10):
+        chosen = poses[test.labels == label]
+        low, high = chosen[:, label].quantile(torch.tensor([0.02, 0.98]), dim=0)
+        ends = chosen[:1].repeat(2, 16, 1, 1)
+        for number in range(16):
+            ends[0, number, label, number], ends[1, number, label, number] = low[number], high[number]
+        one, other = (model.rebuild(end, torch.full((16,), label)) for end in ends)
+        strongest.append(float((one - other).abs().mean(dim=(1, 2, 3)).max()))
+    assert sum(strongest) / 10 >= 0.1  # of 1, the range of a pixel

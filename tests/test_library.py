@@ -27,7 +27,8 @@ from test_train import RUN
 import capsnet_dist
 from capsnet_dist import Split, UserError, losses, models
 from capsnet_dist.analysis.diagnosis import diagnose
-from capsnet_dist.analysis.gallery import FIGURES, NotShown, Subject
+from capsnet_dist.analysis.gallery import FIGURES
+from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.commands.evaluate import evaluate as evaluate_run
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.processes.signals import SIGNALS, interruption

@@ -23,9 +23,9 @@ from capsnet_dist.commands.compare import _made
 from capsnet_dist.commands.main import main
 from capsnet_dist.config import command_line
 from capsnet_dist.data.image_files import read_picture
-from capsnet_dist.figures.comparison import save_comparison
+from capsnet_dist.figures.comparison import comparison as draw_comparison
 from capsnet_dist.figures.confusion import confusion
-from capsnet_dist.figures.scaling import save_scaling
+from capsnet_dist.figures.scaling import scaling
 from capsnet_dist.record import trackers
 from capsnet_dist.screen import console, progress
 from capsnet_dist.text import code_span, markdown, printable, reason, to_json
@@ -126,13 +126,13 @@ def test_names_in_figures_are_drawn_and_not_set_as_formulas(monkeypatch):
     row = {"axis": "capsules", "candidate": "$a$", "sizes": [1, 2], "seconds": [1.0, 2.0], "bytes": [1, 2]}
     with matplotlib.rc_context({"text.usetex": True}):
         confusion(np.eye(10, dtype=np.int64), names).savefig("a.png")
-        save_comparison([vars(Row("$em$", 1, 0.5)), vars(Row("_猫", 1))], Path("b.png"))
-        save_scaling([row | {"laws": {"time": law, "memory": law}}], Path("c.png"))
+        draw_comparison([vars(Row("$em$", 1, 0.5)), vars(Row("_猫", 1))]).savefig("b.png")
+        scaling([row | {"laws": {"time": law, "memory": law}}]).savefig("c.png")
     assert all(read_picture(Path(name), (1, 8, 8)).shape == (1, 8, 8) for name in ("a.png", "b.png", "c.png"))
 
 
 def test_pictures_of_tables_that_fail_cost_the_picture(monkeypatch, capsys):
-    monkeypatch.setattr(comparison, "save_comparison", raising(RuntimeError("no font")))
+    monkeypatch.setattr(comparison, "comparison", raising(RuntimeError("no font")))
     comparison.save([Row("max_min|2", 1, math.nan)], RUN, Path())
     assert r"| max\_min\|2 |" in Path("comparison.md").read_text(encoding="utf-8")
     assert strict(Path("comparison.json").read_text())["rows"][0]["accuracy"] is None
@@ -160,7 +160,7 @@ def test_a_second_benchmark_leaves_the_first_as_it_was(monkeypatch, capsys):
     row = {"axis": "capsules", "candidate": "a|b", "batch": 1, "sizes": [1, 2], "seconds": [1.0, 2.0], "bytes": [1, 2]}
     found = {"environment": place, "cases": [], "scaling": [row | {"laws": {"time": law, "memory": law}}]}
     monkeypatch.setattr(command, "bench", lambda options: found)
-    monkeypatch.setattr("capsnet_dist.figures.scaling.save_scaling", raising(ValueError("no font")))
+    monkeypatch.setattr("capsnet_dist.figures.scaling.scaling", raising(ValueError("no font")))
     for _ in range(2):
         command.main(Options(), True, None)
     out, err = capsys.readouterr()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from capsnet_dist import config
-from capsnet_dist.figures.comparison import save_comparison
+from capsnet_dist.figures.canvas import theme
+from capsnet_dist.figures.comparison import comparison
 from capsnet_dist.run import Run
 from capsnet_dist.screen.console import print_table, say
 from capsnet_dist.text import markdown, reason, to_json
@@ -78,7 +79,8 @@ def save(rows: Sequence[Row], run: Run, folder: Path) -> None:
     for kind, text in texts.items():
         (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", errors="backslashreplace")
     try:
-        save_comparison([asdict(row) for row in rows], folder / "comparison.png")
+        with theme("light"):
+            comparison([asdict(row) for row in rows]).savefig(folder / "comparison.png")
     except Exception as error:  # of matplotlib, fonts or the disk
         say(f"no picture {folder / 'comparison.png'}: {reason(error)}.")
 

@@ -1,18 +1,15 @@
 """Every figure of a network by name: drawn from a saved run by `capsnet-dist show`, and in the course of a run."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
-from torch import Tensor
+from jaxtyping import Float
 
 from capsnet_dist.analysis import rounds, views
 from capsnet_dist.analysis.receptive import extent
-from capsnet_dist.errors import UserError
+from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.figures.canvas import Figure
 from capsnet_dist.figures.confusion import confusion
 from capsnet_dist.figures.couplings import agreement, couplings
@@ -21,69 +18,10 @@ from capsnet_dist.figures.lengths import lengths
 from capsnet_dist.figures.pose_space import pose_space
 from capsnet_dist.figures.poses import effects, poses
 from capsnet_dist.figures.reconstructions import reconstructions
-from capsnet_dist.plugins import Model
 
-RIGHT, WRONG = 10, 5
+RIGHT, WRONG, UNKNOWN = 10, 5, 100  # images on a page, by what is known of them
 ROUTED = 64  # images whose routing is watched: their couplings fill some ten megabytes
 SHOWN = 4  # classes beside each other in the map of couplings
-
-
-class NotShown(UserError):
-    """This network, or these images, have nothing to show in a figure."""
-
-
-@dataclass
-class Subject:
-    """What figures are drawn of.
-
-    Args:
-        model: The network.
-        images: Some images for it.
-        true: Their classes, where they are known.
-        lines: The lines of metrics.jsonl of each run, under the name of what these runs have in common.
-        reach: How far a number of a pose is moved down and up; 0.25 in the paper.
-        rows: How many numbers of a pose are moved, at most: those that change the image most.
-        counts: How many images of each true class were predicted as each class, where that is known of more images.
-    """
-
-    model: Model
-    images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]
-    true: Int64[Tensor, " n"] | None
-    lines: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]] = field(default_factory=dict)
-    reach: float = 0.25
-    rows: int = 16
-    counts: Int64[Tensor, "true predicted"] | None = None
-
-    @cached_property
-    def seen(self) -> views.Seen:
-        """What the network says about the images."""
-        with self.model.evaluating():
-            return views.look(self.model, self.images, self.true)
-
-    @cached_property
-    def moved(self) -> tuple[Float[np.ndarray, "d m c h w"], Float[np.ndarray, " m"]]:
-        """The first image with each number of its pose moved, and the offsets.
-
-        Raises:
-            NotShown: the network rebuilds nothing.
-        """
-        offsets = torch.linspace(-self.reach, self.reach, 11)
-        with self.model.evaluating():
-            rebuilt = views.perturb(self.model, self.seen, offsets)
-        if rebuilt is None:
-            raise NotShown("the network has no decoder")
-        return views.array(rebuilt), views.array(offsets)
-
-    @property
-    def labels(self) -> Int64[Tensor, " n"]:
-        """The true classes.
-
-        Raises:
-            NotShown: they are not known.
-        """
-        if self.seen.true is None:
-            raise NotShown("the true classes of the images are not known")
-        return self.seen.true
 
 
 def pose_effects(subject: Subject) -> Float[np.ndarray, " d"]:
@@ -93,7 +31,7 @@ def pose_effects(subject: Subject) -> Float[np.ndarray, " d"]:
 
 def _reconstructions(subject: Subject) -> Figure:
     seen = subject.seen
-    many = len(seen.images) if seen.true is None else RIGHT
+    many = UNKNOWN if seen.true is None else RIGHT
     with subject.model.evaluating():
         found = views.rebuild(subject.model, seen, many, WRONG)
     if found is None:

@@ -136,10 +136,12 @@ def main(options: Options, as_json: bool, folder: Path | None) -> None:
 
 
 def _draw(scaling: list[dict[str, Any]], file: Path) -> None:
-    from capsnet_dist.figures.scaling import save_scaling
+    from capsnet_dist.figures import scaling as figures
+    from capsnet_dist.figures.canvas import theme
 
     try:
-        save_scaling(scaling, file)
+        with theme("light"):
+            figures.scaling(scaling).savefig(file)
     except Exception as error:  # of matplotlib, fonts or the disk
         say(f"no picture {file}: {reason(error)}.")
 

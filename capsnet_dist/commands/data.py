@@ -5,7 +5,8 @@ from typing import Any
 
 from capsnet_dist.analysis.pictures import count, find_twice, sheet
 from capsnet_dist.errors import UserError
-from capsnet_dist.figures.sheet import save_sheet
+from capsnet_dist.figures.canvas import theme
+from capsnet_dist.figures.examples import examples
 from capsnet_dist.registry import Choice
 from capsnet_dist.screen.console import print_json, print_table, say
 
@@ -37,7 +38,9 @@ def data(
     twice = find_twice(train, test)
     if show is not None:
         try:
-            save_sheet(sheet(train, len(dataset.classes), changes, seed), show)
+            with theme("light"):
+                rows = sheet(train, len(dataset.classes), changes, seed)
+                examples(rows.numpy(), dataset.classes).savefig(show)
         except (OSError, ValueError) as error:  # ValueError: an ending that Pillow does not know
             raise UserError(f"--show {show}: the picture cannot be written: {error}") from error
     rows = [(name, *pair) for name, *pair in zip(dataset.classes, *counts, strict=True)]

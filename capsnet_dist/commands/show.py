@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import torch
 
-from capsnet_dist.analysis.gallery import FIGURES, NotShown, Subject
+from capsnet_dist.analysis.gallery import FIGURES
+from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.commands.evaluate import part_for, still_of
 from capsnet_dist.commands.predict import read_images
 from capsnet_dist.errors import UserError, did_you_mean

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec
 
 from capsnet_dist.text import escape, printable
@@ -71,18 +70,6 @@ def canvas(width: float, height: float, layout: Literal["constrained", "none"] =
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DPI, layout=None if layout == "none" else layout)
-
-
-@contextmanager
-def drawn(file: Path, figsize: tuple[float, float]) -> Generator[Any]:
-    """A matplotlib Figure to draw on, saved as a PNG at the end; `$` and TeX in its texts stand for themselves."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({"text.parse_math": False, "text.usetex": False}):
-        figure = Figure(figsize=figsize, layout="constrained")
-        yield figure
-        figure.savefig(file, dpi=120)
 
 
 def labels(names: Iterable[str], longest: int = LONGEST) -> list[str]:

@@ -1,22 +1,34 @@
 """What several routings achieve and take, side by side."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from capsnet_dist.figures.canvas import drawn, labels
+from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, ink, labels
+
+PANELS = {
+    "accuracy": "test accuracy (bar: ± its standard deviation)",
+    "images_per_second": "training, images/s",
+    "memory": "memory, MiB",
+    "entropy": "entropy of the couplings (even: 1)",
+}
 
 
-def save_comparison(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """A panel for each quantity; rows as `capsnet_dist.analysis.comparison` makes them."""
-    panels = {"accuracy": "test accuracy", "images_per_second": "images/s", "memory": "memory, MiB"}
-    panels |= {"entropy": "entropy of the couplings"}
-    with drawn(file, figsize=(11.0, 1.2 + 0.35 * len(rows))) as figure:
-        places = range(len(rows), 0, -1)  # bars are counted from below
-        for axes, (key, quantity) in zip(figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True):
-            values = [row[key] or 0 for row in rows]
-            spread = [row["deviation"] or 0 for row in rows] if key == "accuracy" else None
-            axes.barh(places, values, xerr=spread, height=0.6, color="tab:blue", ecolor="black", capsize=3)
-            axes.set(xlabel=quantity)
-            axes.set_yticks(places, labels(row["routing"] for row in rows))
-            axes.locator_params(axis="x", nbins=4)
+@drawing
+def comparison(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """A panel for each quantity, a bar for each routing.
+
+    Args:
+        rows: As `capsnet_dist.analysis.comparison` makes them; None where a quantity is not known.
+    """
+    figure = canvas(12.0, 1.4 + 0.35 * len(rows))
+    places = range(len(rows), 0, -1)  # bars are counted from below
+    names = labels(row["routing"] for row in rows)
+    for axes, (key, quantity) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True):
+        values = [row[key] or 0 for row in rows]
+        spread = [row["deviation"] or 0 for row in rows] if key == "accuracy" else None
+        axes.barh(places, values, xerr=spread, height=0.6, color=PALETTE[0], ecolor=ink(), capsize=3)
+        axes.set(xlabel=quantity)
+        axes.set_yticks(places, names)
+        axes.locator_params(axis="x", nbins=4)
+    figure.get_axes()[0].set_ylabel("routing")
+    return figure

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from capsnet_dist.analysis.gallery import FIGURES, NotShown, Subject, pose_effects
+from capsnet_dist.analysis.gallery import FIGURES, pose_effects
+from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.figures.canvas import theme
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.record.results import Evaluation

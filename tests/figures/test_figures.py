@@ -15,16 +15,21 @@ from test_train import RUN
 
 from capsnet_dist import build, datasets, decoders, models, routings
 from capsnet_dist.analysis import gallery, rounds, views
-from capsnet_dist.analysis.gallery import FIGURES, NotShown, Subject
+from capsnet_dist.analysis.comparison import Row
+from capsnet_dist.analysis.gallery import FIGURES
 from capsnet_dist.analysis.receptive import extent
+from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.figures import canvas, tiles
+from capsnet_dist.figures.comparison import comparison
 from capsnet_dist.figures.confusion import confusion
 from capsnet_dist.figures.couplings import agreement, couplings
 from capsnet_dist.figures.curves import Curve, curves
+from capsnet_dist.figures.examples import examples
 from capsnet_dist.figures.lengths import calibration_error, lengths
 from capsnet_dist.figures.pose_space import flatten, pose_space
 from capsnet_dist.figures.poses import effects, poses
 from capsnet_dist.figures.reconstructions import reconstructions
+from capsnet_dist.figures.scaling import scaling
 
 RANDOM = np.random.default_rng(0)
 LONG = tuple(f"{'W' * 20} {number}" for number in range(10))
@@ -74,6 +79,21 @@ def draw_pose_space(classes=NAMES):
     return pose_space(RANDOM.normal(size=(60, 16)), np.arange(60) % len(classes), classes)
 
 
+def draw_examples(classes=NAMES):
+    return examples(pixels(len(classes), 4, 1, 6, 7), classes)
+
+
+def draw_comparison(classes=NAMES):
+    return comparison([vars(Row(name, 2, 0.9, 0.01, 1000.0, 500.0, 10, 0.9)) for name in classes[:4]])
+
+
+def draw_scaling(classes=NAMES):
+    law = {"factor": 1.0, "exponent": 1.0, "error": 0.1}
+    laws = {"time": law, "memory": law}
+    row = {"axis": "capsules", "sizes": [16, 64], "seconds": [1.0, 4.0], "bytes": [2**20, 2**22], "laws": laws}
+    return scaling([row | {"candidate": name} for name in classes[:3]])
+
+
 DRAWN = {
     function.__name__.removeprefix("draw_"): function
     for function in (
@@ -85,6 +105,9 @@ DRAWN = {
         draw_agreement,
         draw_lengths,
         draw_pose_space,
+        draw_examples,
+        draw_comparison,
+        draw_scaling,
     )
 }
 
@@ -279,6 +302,13 @@ def test_the_least_shares_and_the_agreement_are_drawn_at_their_iteration():
     left, right = agreement(entropy, 2 * entropy, entropy).axes
     assert left.lines[0].get_ydata().tolist() == [1, 0.6] and right.lines[0].get_ydata().tolist() == [2, 1.2]
     assert left.get_xticks().tolist() == [1, 2]
+
+
+def test_of_a_thousand_classes_the_first_hundred_have_a_row():
+    axes = examples(pixels(1000, 2, 1, 4, 4), tuple(map(str, range(1000)))).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == [str(index) for index in range(100)]
+    assert axes.get_ylabel() == "the first 100 of 1,000 classes"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["mean", "1"]
 
 
 # What is shown of a network

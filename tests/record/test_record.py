@@ -22,7 +22,8 @@ from test_train import RUN as DIGITS
 from test_weights import SMALL
 
 from capsnet_dist import Split, UserError, __version__, build, datasets, load, save
-from capsnet_dist.analysis.gallery import FIGURES, Subject
+from capsnet_dist.analysis.gallery import FIGURES
+from capsnet_dist.analysis.subject import Subject
 from capsnet_dist.commands.main import main
 from capsnet_dist.data.digits import Digits
 from capsnet_dist.processes import memory

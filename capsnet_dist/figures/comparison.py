@@ -6,7 +6,7 @@ from typing import Any
 from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, ink, labels
 
 PANELS = {
-    "accuracy": "test accuracy (bar: ± its standard deviation)",
+    "accuracy": "test accuracy ± standard deviation",
     "images_per_second": "training, images/s",
     "memory": "memory, MiB",
     "entropy": "entropy of the couplings (even: 1)",

@@ -46,7 +46,7 @@ def couplings(
         drawn = axes.imshow(maps[row, column], cmap="PuOr_r", vmin=-limit, vmax=limit, extent=extent)
         _outline(axes, image)
         if row == 0:
-            axes.set_title(f"class {names[column]}\nlength {scores[column]:.2f}", fontsize=8)
+            axes.set_title(f"class {names[column]}\nscore {scores[column]:.2f}", fontsize=8)
     all_axes[0, 0].set_title("image", fontsize=8)
     bar = figure.colorbar(drawn, ax=all_axes.ravel().tolist(), aspect=20, shrink=0.8)
     bar.set_label("mean coupling less an even share")

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing
 
 BINS = 10
+SCORE = "score of the predicted class (CapsNet: length of its capsule)"
 
 
 @drawing
@@ -23,7 +24,7 @@ def lengths(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> 
     _draw_histogram(left, longest, right)
     _draw_calibration(calibration, longest, right)
     error = calibration_error(longest, right)
-    figure.suptitle(f"{len(right):,} images; length and share of right predictions differ by {error:.3f}", fontsize=9)
+    figure.suptitle(f"{len(right):,} images; score and share of right predictions differ by {error:.3f}", fontsize=9)
     return figure
 
 
@@ -48,7 +49,7 @@ def _draw_histogram(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[np.
         label = f"{name}: {int(chosen.sum()):,} images"
         style = {"facecolor": (*to_rgb(colour), 0.35), "edgecolor": colour, "hatch": hatch, "lw": 1.4}
         axes.stairs(counts, edges, fill=True, label=label, **style)
-    axes.set(xlabel="length of the predicted class capsule", ylabel="images", yscale="symlog", xlim=(0, 1))
+    axes.set(xlabel=SCORE, ylabel="images", yscale="symlog", xlim=(0, 1))
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
@@ -64,6 +65,6 @@ def _draw_calibration(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[n
     for x, _, number in [(0.0, 0.0, "images:"), *((x, y, f"{number:,}") for x, y, number in bins)]:
         place = {"transform": axes.get_xaxis_transform(), "ha": "left", "va": "bottom", "rotation": 40, "fontsize": 7}
         axes.text(x - 0.01, 1.0, number, **place)
-    axes.set(xlabel="length of the predicted class capsule", ylabel="share of right predictions")
+    axes.set(xlabel=SCORE, ylabel="share of right predictions")
     axes.set(xlim=(0, 1.04), ylim=(-0.04, 1.04))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.1), ncols=2)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from capsnet_dist.figures import tiles
-from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, labels
+from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, inches, labels
 
 INCHES = 1.25  # of a map
 
@@ -36,7 +36,7 @@ def couplings(
     height, width = image.shape[1:]
     figure = canvas(1.9 + INCHES * (shown + 1), 1.2 + INCHES * rounds * height / width)
     all_axes = figure.subplots(rounds, shown + 1, squeeze=False)
-    names = labels(classes, longest=16)
+    names = _fitting(classes)
     limit = max(float(np.abs(maps).max()), 1e-6)
     drawn = None
     for row, first in enumerate(all_axes[:, 0]):
@@ -79,6 +79,12 @@ def agreement(
         axes.set(xlabel="iteration of the routing", xticks=range(1, len(entropy) + 1))
         axes.grid(visible=True, lw=0.4, alpha=0.5)
     return figure
+
+
+def _fitting(classes: Sequence[str]) -> list[str]:
+    """Names that are no wider than a map."""
+    fits = (names for length in range(16, 4, -1) if inches(names := labels(classes, length), 8.0) < INCHES - 0.45)
+    return next(fits, labels(classes, 4))
 
 
 def _band(axes: Any, values: Float[np.ndarray, "t b"], name: str, colour: int) -> None:

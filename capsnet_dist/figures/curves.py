@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from capsnet_dist.figures.axes import number_plainly
-from capsnet_dist.figures.canvas import Figure, canvas, drawing, labels
+from capsnet_dist.figures.canvas import Figure, canvas, drawing, labels, placed
 
 BINS = 60
 """Points of a line: more steps are averaged, so that a trend can be seen."""
@@ -32,8 +32,9 @@ def curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
         panels: The curves of each quantity. One whose name begins with "loss" gets a logarithmic axis; one that ends
             with "%" is cut off below the evaluations, so that they are not squeezed.
     """
-    figure = canvas(4.6 * len(panels), 3.4)
-    for axes, (quantity, shown) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    figure = canvas(4.7 * len(panels), 3.4, layout="none")
+    for place, (quantity, shown) in enumerate(panels.items()):
+        axes = placed(figure, 4.7 * place + 0.85, 0.55, 3.75, 2.75)
         names = labels(curve.name for curve in shown)
         for number, (name, curve) in enumerate(zip(names, shown, strict=True)):
             _draw(axes, name, curve, "os^Dv"[number % 5] if curve.measured else "")

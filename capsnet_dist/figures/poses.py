@@ -8,7 +8,7 @@ from jaxtyping import Float
 from capsnet_dist.figures import tiles
 from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, inches, labels, placed
 
-INCHES = 0.5  # of a tile
+INCHES = 0.5  # of a tile, at least
 SIZE = 9.0  # of letters, in points
 NUMBER = "number of the pose, from 0, strongest first"
 EFFECT = "effect: mean change of a pixel from end to end"
@@ -40,14 +40,13 @@ def poses(
     change = effects(rebuilt)
     order = np.argsort(-change, kind="stable")[:num_rows]
     height, width = rebuilt.shape[-2:]
-    wide, tall = INCHES * len(offsets), INCHES * len(order) * height / width
     title = f"Class {labels([name])[0]}: what is rebuilt when one number of the pose is moved"
     below = "added to the number" + (BAND if usual is not None else "")
-    side = (inches([title, below], SIZE) - wide) / 2  # of text that is wider than the tiles
-    left, right = max(0.85, side + 0.1), max(0.9, side + 0.1)
-    high = max(tall, inches([EFFECT, NUMBER], SIZE))
-    figure = canvas(left + wide + right, 0.65 + high + 0.35, layout="none")
-    axes = placed(figure, left, 0.65 + (high - tall) / 2, wide, tall)
+    high, across = inches([EFFECT, NUMBER], SIZE), inches([title, below], SIZE)
+    tile = max(INCHES, across / len(offsets), high / (len(order) * height / width))  # few tiles make room for texts
+    wide, tall = tile * len(offsets), tile * len(order) * height / width
+    figure = canvas(0.85 + wide + 0.9, 0.65 + tall + 0.35, layout="none")
+    axes = placed(figure, 0.85, 0.65, wide, tall)
     row_height = tiles.show(axes, rebuilt[order])
     middles = [(row + 0.5) * row_height for row in range(len(order))]
     axes.set_yticks(middles, [str(number) for number in order])

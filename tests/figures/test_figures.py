@@ -169,6 +169,9 @@ def test_every_text_lies_on_the_page_stands_out_from_what_is_behind_it_and_names
         if any(label.get_text()[-1].isdigit() for label in ticks):
             assert axis.get_label_text() or axis.axes.get_label() == "<colorbar>"
         assert not [one for one, two in itertools.pairwise(ticks) if where[one].count_overlaps([where[two]])]
+    level = [text for text in shown if not text.get_rotation() % 90 and text.get_bbox_patch() is None]
+    crowded = [(a, b) for a, b in itertools.combinations(level, 2) if where[a].count_overlaps([where[b]])]
+    assert not [(a.get_text(), b.get_text()) for a, b in crowded]
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

@@ -477,7 +477,8 @@ HALF_INTERPRETED = """
 def test_convolutions_of_16_bits_are_convolutions():
     """In a process that has Triton's interpreter, which knows no products of bfloat16."""
     program = [sys.executable, "-c", textwrap.dedent(HALF_INTERPRETED)]
-    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    folders = os.pathsep.join(map(str, Path(__file__).parents[:2]))  # of this file and of conftest.py
+    environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": folders}
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
 

@@ -13,6 +13,8 @@ import torch
 import torch._dynamo
 from accelerate.state import AcceleratorState
 
+from capsnet_dist.record.pictures import Pictures
+
 os.environ["OMP_NUM_THREADS"] = "1"  # Accelerate warns where it is not set
 torch.set_num_threads(1)
 
@@ -79,6 +81,14 @@ def _fork(world: int, function: Callable[..., Any], arguments: tuple[Any, ...]) 
 @pytest.fixture(autouse=True)
 def _fresh_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(request, monkeypatch):
+    """Let runs draw only for tests with the marker `pictures`: each run would draw for a second."""
+    if request.node.get_closest_marker("pictures") is None:
+        monkeypatch.setattr(Pictures, "evaluated", lambda *given: None)
+        monkeypatch.setattr(Pictures, "finished", lambda *given: None)
 
 
 @pytest.fixture(autouse=True)

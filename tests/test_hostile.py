@@ -659,6 +659,7 @@ def train_while(happens, run):
     train(run)
 
 
+@pytest.mark.pictures
 def test_a_run_folder_that_vanishes_is_said_in_one_line(capfd):
     with pytest.raises(AssertionError, match="UserError.'The run folder run can no longer be written: No such file"):
         run_ranks(1, train_while, vanish, RUN)
@@ -688,6 +689,7 @@ def test_a_run_is_not_evaluated_by_a_broken_configuration(name, change, message)
         evaluate("net", data=trained_on("net"), split="validation")
 
 
+@pytest.mark.pictures
 def test_a_run_folder_that_becomes_read_only_is_said_in_one_line(capfd):
     with pytest.raises(AssertionError, match="UserError.'run cannot be written: Permission denied"):
         run_ranks(1, train_while, forbid, RUN)

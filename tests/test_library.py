@@ -36,6 +36,7 @@ from capsnet_dist.train import train
 from capsnet_dist.training.evaluation import evaluate
 from capsnet_dist.training.isolation import isolated
 
+pytestmark = pytest.mark.pictures
 RUN = replace(RUN, steps=3, progress="none")
 LAUNCHED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "ACCELERATE_USE_CPU")
 SMALL_CNN = models("cnn", channels=(4,), kernels=(3,), hidden=(8,))  # with dropout

@@ -21,6 +21,8 @@ from capsnet_dist.record.pictures import LAST, Pictures
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.train import train
 
+pytestmark = pytest.mark.pictures
+
 SHOWN = Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4))
 
 

@@ -39,6 +39,8 @@ from capsnet_dist.train import Trainer, train
 from capsnet_dist.training.selection import Best
 from capsnet_dist.training.splits import separate
 
+pytestmark = pytest.mark.pictures
+
 RUN = replace(DIGITS, steps=2)
 CPU = torch.device("cpu")
 

@@ -19,6 +19,8 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.record import trackers
 from capsnet_dist.record.trackers import Tracker
 
+pytestmark = pytest.mark.pictures
+
 CONFIG = {"lr": 0.5, "model": {"routing": "dynamic", "kernels": [9, 5], "bias": None}}
 
 

@@ -26,7 +26,7 @@ from test_train import RUN as DIGITS
 from test_weights import SMALL
 
 from capsnet_dist import UserError, build, config, datasets, load, models, optimizers, save, stems
-from capsnet_dist.commands.evaluate import evaluate, trained_on
+from capsnet_dist.commands.evaluate import evaluate
 from capsnet_dist.config import command_line
 from capsnet_dist.data.idx import Published, read_idx
 from capsnet_dist.data.image_files import read_picture
@@ -39,6 +39,7 @@ from capsnet_dist.saved import checkpoint
 from capsnet_dist.saved.header import sort_metadata
 from capsnet_dist.saved.plan import Plan, draft
 from capsnet_dist.saved.state import optimizer_tensors, restore_optimizer, wanted_tensors
+from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.train import Trainer, train
 
 MIB = 2**20
@@ -686,7 +687,7 @@ def test_a_run_is_not_evaluated_by_a_broken_configuration(name, change, message)
     if name != "config.json":
         Path("net", name).write_text(change if isinstance(change, str) else json.dumps(change))
     with pytest.raises(UserError, match=re.escape(message)):
-        evaluate("net", data=trained_on("net"), split="validation")
+        evaluate("net", data=TrainedRun("net").data(), split="validation")
 
 
 @pytest.mark.pictures

@@ -40,13 +40,13 @@ def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
     if words[:1] not in (["evaluate"], ["show"]):
         chosen: dict[str, Choice[Any]] = {"data": datasets(own[words[0]])} if words and words[0] in own else {}
         return chosen | ({"augmentation": augmentations("none")} if words[:1] == ["data"] else {})
-    from capsnet_dist.commands.evaluate import trained_on
+    from capsnet_dist.saved.trained_run import TrainedRun  # with all data sets, which other commands need not wait for
 
     switches = ("--json", "--no-json")  # the flags that take no value
     pairs = itertools.pairwise(words)
     runs = [word for before, word in pairs if word[:1] != "-" and (before in switches or before[:1] != "-")]
     is_named = any(word.partition("=")[0] == "--data" for word in words)
-    return {"data": trained_on(runs[0], is_named) if runs else datasets("digits")}
+    return {"data": TrainedRun(runs[0]).data(is_named=is_named) if runs else datasets("digits")}
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from torch import Tensor
 from capsnet_dist.data.image_files import fit_picture, read_picture
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Model
+from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import print_json, print_table
 
@@ -45,7 +46,5 @@ def read_images(model: Model, run: str, files: Sequence[Path]) -> UInt8[Tensor, 
     pixels = [read_picture(file, model.image) if fit is None else fit_picture(file, fit) for file in files]
     prepared = torch.stack(pixels)
     if prepared.shape[1:] != model.image:  # an augmentation cut what it was trained with
-        from capsnet_dist.commands.evaluate import still_of
-
-        prepared = still_of(run)(prepared)
+        prepared = TrainedRun(run).still(prepared)
     return prepared

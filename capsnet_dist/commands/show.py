@@ -8,7 +8,6 @@ import torch
 
 from capsnet_dist.analysis.gallery import FIGURES
 from capsnet_dist.analysis.subject import NotShown, Subject
-from capsnet_dist.commands.evaluate import part_for, still_of
 from capsnet_dist.commands.predict import read_images
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.figures.canvas import Theme, theme
@@ -19,6 +18,7 @@ from capsnet_dist.ranges import Count, Natural, Positive, require
 from capsnet_dist.record import metrics_file
 from capsnet_dist.registry import Choice
 from capsnet_dist.saved.plan import read_config
+from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import say
 from capsnet_dist.text import printable, reason, to_json
@@ -78,9 +78,9 @@ def show(
         if images:
             pixels, true = read_images(model, run, images), None
         else:
-            still = still_of(run)
-            some = _images(part_for(model, data, split, run, still), number, first)
-            pixels, true = still(some.pixels), some.labels
+            trained = TrainedRun(run)
+            some = _images(trained.part(model, data, split), number, first)
+            pixels, true = trained.still(some.pixels), some.labels
         subject = Subject(model, pixels, true, _lines([expanded(run), *beside]), reach, rows)
         _draw(subject, figures, expanded(run) / "figures" if out is None else out, format)
 

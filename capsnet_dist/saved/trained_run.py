@@ -1,0 +1,141 @@
+"""What a training wrote of itself into config.json: by it, its network is evaluated and shown as it was trained."""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from capsnet_dist import config
+from capsnet_dist.data.checks import check_split
+from capsnet_dist.data.order import hold_out
+from capsnet_dist.errors import UserError
+from capsnet_dist.images.fit import Fit
+from capsnet_dist.plugins import Augmentation, Loss, Model, Split, augmentations, datasets, losses
+from capsnet_dist.registry import Choice, Registry
+from capsnet_dist.saved import weights
+from capsnet_dist.saved.plan import class_names, read_config
+from capsnet_dist.text import listed
+
+
+class TrainedRun:
+    """The run that left a network.
+
+    Args:
+        source: Run folder, or owner/name on the Hugging Face Hub.
+
+    Raises:
+        UserError: it was left neither by a training nor by an import.
+    """
+
+    def __init__(self, source: str) -> None:
+        file, _ = weights.find(source)
+        held = read_config(file)
+        entry = held.get("run")
+        self.source, self.is_imported = source, entry is None and "imported" in held
+        if not self.is_imported and not isinstance(entry, dict):
+            raise UserError(f"{file} has no entry 'run': only what a training run left can be evaluated here.")
+        self.entry: Mapping[str, Any] = {} if self.is_imported else cast(dict[str, Any], entry)
+        """The training's own options; none of an imported network."""
+
+    def data(self, *, is_named: bool = False) -> Choice[Any]:
+        """The data set of the training, with its options; of an imported network any one, where the user names another.
+
+        Raises:
+            UserError: nobody says what to evaluate on.
+        """
+        if not self.is_imported:
+            return self._choice(datasets, "data")
+        if not is_named:
+            raise UserError(
+                f"{self.source} was imported, and does not say what it was trained on: name a data set with --data."
+            )
+        return datasets("digits")
+
+    def criteria(self) -> list[Loss]:
+        """The losses that the training minimised."""
+        return [self._choice(losses, name).build() for name in ("loss", "regularizer") if name in self.entry]
+
+    def still(self, images: Tensor) -> Tensor:
+        """What the network sees of images: the middle, where the augmentation of the training cut them."""
+        return self._augmentation.still(images)
+
+    def part(self, model: Model, data: Choice[Any], split: str) -> Split:
+        """A part of a data set, with the labels that the network has for classes of these names.
+
+        Args:
+            model: The network.
+            data: The data set.
+            split: "test", or "train" or "validation", divided as in the training.
+
+        Raises:
+            UserError: the network does not take these images, or the part has none.
+        """
+        dataset = _prepared(data, model.fit).build()
+        classes = class_names(dataset.classes, f"Data set {data.name}")
+        return _matched(self._part(dataset, split), classes, model, self.still, f"Data set {data.name}, split {split}")
+
+    @cached_property
+    def _augmentation(self) -> Augmentation:
+        named = "augmentation" in self.entry
+        return (self._choice(augmentations, "augmentation") if named else augmentations("none")).build()
+
+    def _part(self, dataset: Any, name: str) -> Split:
+        if name == "test":
+            test = dataset.split(name)
+            if not len(test.labels):
+                raise UserError("--split test: the data set has no images for it.")
+            return test
+        share: Any = self.entry.get("validation", 0)
+        if not isinstance(share, int | float) or not 0 <= share < 1:
+            place = f"{self.source}/config.json: run.validation"
+            raise UserError(f"{place} must be at least 0 and less than 1; got {share!r:.200}.")
+        whole = dataset.split("train")
+        kept, held = hold_out(whole.labels, float(share))
+        part = whole.part(kept if name == "train" else held)
+        if not len(part.labels):
+            raise UserError(f"--split {name}: the run held out no images for it.")
+        return part
+
+    def _choice(self, registry: Registry[Any], key: str) -> Choice[Any]:
+        named: Any = self.entry.get(key)
+        if not isinstance(named, dict) or not isinstance(name := cast(dict[str, Any], named).get("name"), str):
+            raise UserError(f"{self.source}/config.json: run.{key} must be an object with a name; got {named!r:.200}.")
+        try:
+            choice = config.from_dict(registry(name), cast(dict[str, Any], named), f"run.{key}")
+            config.check_ranges(choice, f"run.{key}.")
+            return choice
+        except (UserError, RecursionError) as error:
+            raise UserError(f"{self.source}/config.json: {error}") from error
+
+
+def _prepared(data: Choice[Any], fit: Fit | None) -> Choice[Any]:
+    """A data set of pictures with the preprocessing that the network was trained with."""
+    wanted = {} if fit is None else fit._asdict()
+    if not wanted.keys() <= data.options.keys():
+        return data
+    defaults = data.registry(data.name).options
+    for key, value in wanted.items():
+        if data.options[key] not in (value, defaults[key]):
+            raise UserError(f"--data.{key} {data.options[key]}: the network was trained with {value}: leave it out.")
+    return data.replace(**wanted)
+
+
+def _matched(
+    part: Split, classes: tuple[str, ...], model: Model, still: Callable[[Tensor], Tensor], place: str
+) -> Split:
+    """The samples with the labels that the network has for classes of these names."""
+    check_split(part, len(classes), place)
+    shape = tuple(still(part.select(torch.zeros(1, dtype=torch.int64)).pixels).shape[1:])
+    unknown = [name for name in classes if name not in model.classes]
+    if unknown or shape != model.image:
+        given, taken = (shape, *classes), (model.image, *model.classes)
+        which = f" Unknown classes: {listed(unknown)}." if unknown else ""
+        raise UserError(f"{place}: images and classes {_listed(given)}; the network takes {_listed(taken)}.{which}")
+    own = torch.tensor([model.classes.index(name) for name in classes])
+    return part._replace(labels=own[part.labels])
+
+
+def _listed(kind: tuple[Any, ...]) -> str:
+    return f"{'x'.join(map(str, kind[0]))}: {', '.join(kind[1:]):.200}"

@@ -12,8 +12,8 @@ from capsnet_dist import config
 from capsnet_dist.figures.canvas import theme
 from capsnet_dist.figures.comparison import comparison
 from capsnet_dist.run import Run
-from capsnet_dist.screen.console import print_table, say
-from capsnet_dist.text import markdown, reason, to_json
+from capsnet_dist.screen.console import print_table, tolerated
+from capsnet_dist.text import markdown, to_json
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,9 @@ def save(rows: Sequence[Row], run: Run, folder: Path) -> None:
     }
     for kind, text in texts.items():
         (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", errors="backslashreplace")
-    try:
-        with theme("light"):
-            comparison([asdict(row) for row in rows]).savefig(folder / "comparison.png")
-    except Exception as error:  # of matplotlib, fonts or the disk
-        say(f"no picture {folder / 'comparison.png'}: {reason(error)}.")
+    file = folder / "comparison.png"
+    with tolerated(f"no picture {file}"), theme("light"):  # matplotlib, fonts or the disk may fail
+        comparison([asdict(row) for row in rows]).savefig(file)
 
 
 def show(rows: Sequence[Row]) -> None:

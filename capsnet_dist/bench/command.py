@@ -17,7 +17,7 @@ from capsnet_dist.bench.worker import Workers, ask
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import new_folder
 from capsnet_dist.record.environment import environment, processor
-from capsnet_dist.screen.console import print_json, say
+from capsnet_dist.screen.console import print_json, say, tolerated
 from capsnet_dist.text import reason
 
 QUICK = Options(networks=("small",), batches=(32,), gradients=("full",), rounds=5, quick=True)
@@ -139,11 +139,8 @@ def _draw(scaling: list[dict[str, Any]], file: Path) -> None:
     from capsnet_dist.figures import scaling as figures
     from capsnet_dist.figures.canvas import theme
 
-    try:
-        with theme("light"):
-            figures.scaling(scaling).savefig(file)
-    except Exception as error:  # of matplotlib, fonts or the disk
-        say(f"no picture {file}: {reason(error)}.")
+    with tolerated(f"no picture {file}"), theme("light"):  # matplotlib, fonts or the disk may fail
+        figures.scaling(scaling).savefig(file)
 
 
 def chosen(quick: bool, **given: Any) -> Options:

@@ -1,8 +1,8 @@
 """What a run says and leaves behind: run folder, progress and tracker, all on rank 0."""
 
 import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from capsnet_dist.run import Run
 from capsnet_dist.saved import checkpoint, weights
 from capsnet_dist.saved.checkpoint import Checkpoint
 from capsnet_dist.saved.state import Wanted
+from capsnet_dist.screen.console import tolerated
 from capsnet_dist.screen.progress import Progress, progress, say
 from capsnet_dist.text import reason, to_json
 from capsnet_dist.world import rank
@@ -63,11 +64,11 @@ class MainRecord(Record):
         with ExitStack() as last_first:
             last_first.callback(self.folder.close, remove=refused or self.run.dry_run)
             if self._tracker is not None:
-                last_first.callback(tolerated("the tracker was not closed")(self._tracker.close))
+                last_first.callback(tolerated("Warning: the tracker was not closed", say)(self._tracker.close))
             if self._progress is not None:
                 why = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
                 last_first.callback(self._end, "done" if self._done else "failed" if kind else "preempted", why)
-                leave = tolerated("the progress was not shown to its end")(self._progress.__exit__)
+                leave = tolerated("Warning: the progress was not shown to its end", say)(self._progress.__exit__)
                 last_first.callback(leave, kind, *rest)
             if self._saver is not None:
                 last_first.callback(self._saver.close)
@@ -179,7 +180,7 @@ class MainRecord(Record):
 
     def _illustrate(self, model: Model, result: Evaluation | None, shown: Split) -> None:
         assert self._pictures is not None
-        with tolerated(f"no pictures in {self.path / 'samples'}"):
+        with tolerated(f"Warning: no pictures in {self.path / 'samples'}", say):
             lines = metrics_file.read(self.path / "metrics.jsonl")
             change = self._pictures.finished(self._steps, model, shown, lines, result)
             if change is not None:
@@ -187,7 +188,7 @@ class MainRecord(Record):
 
     def _drawing(self, file: Path) -> AbstractContextManager[None]:
         """The network, matplotlib, Pillow, fonts or the disk may fail."""
-        return tolerated(f"no picture {file}")
+        return tolerated(f"Warning: no picture {file}", say)
 
     def _log(self, **values: Any) -> None:
         """Add a line to the metrics; a full disk is said once, and the line written when there is room again."""
@@ -202,15 +203,6 @@ class MainRecord(Record):
     def _status(self, state: str, why: str) -> None:
         """STATUS.json: running, done, preempted or failed, and why; launchers turn every exit code into 1."""
         self.folder.write("STATUS.json", to_json({"state": state, "reason": why}, indent=2) + "\n")
-
-
-@contextmanager
-def tolerated(failure: str) -> Generator[None]:
-    """Something that is only nice to have: if it fails, that is said, and ends nothing."""
-    try:
-        yield
-    except Exception as error:
-        say(f"Warning: {failure}: {reason(error)}.")
 
 
 def open_record(run: Run) -> Record:

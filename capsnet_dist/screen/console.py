@@ -4,11 +4,11 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from capsnet_dist.text import printable, to_json
+from capsnet_dist.text import printable, reason, to_json
 
 
 @contextmanager
@@ -75,6 +75,20 @@ def _width(lengths: Sequence[int]) -> int:
 def say(notice: str) -> None:
     """One line that does not mix with the results."""
     sys.stderr.write(f"Notice: {printable(notice)}\n")
+
+
+@contextmanager
+def tolerated(failure: str, tell: Callable[[str], object] = say) -> Generator[None]:
+    """Something that is only nice to have: if it fails, that is said, and ends nothing.
+
+    Args:
+        failure: What is then missing, in words.
+        tell: Says it.
+    """
+    try:
+        yield
+    except Exception as error:
+        tell(f"{failure}: {reason(error)}.")
 
 
 @contextmanager

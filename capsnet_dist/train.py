@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ from capsnet_dist.training.step_metrics import StepMetrics, sum_over_processes
 
 __all__ = ["Run", "Trainer", "main", "train"]
 
-NUM_SHOWN = 256  # images that the pictures of a run are made of
+NUM_SHOWN = 256  # images that the pictures of a run are made of: as many as are evaluated at a time
 
 
 def main(default: Run) -> None:
@@ -135,7 +136,7 @@ class Trainer:
         """Whether all steps were taken, or the training was interrupted."""
         return self.stopped or self.state.done >= self.num_steps
 
-    @property
+    @cached_property
     def shown(self) -> Split:
         """Images for the pictures: not those of the test split."""
         split = self.validation if len(self.validation.labels) else self.batches.training

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from capsnet_dist.analysis.gallery import FIGURES, pose_effects
 from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.figures.canvas import theme
@@ -18,7 +16,6 @@ MOST = 100
 """Evaluations in a run of which there are pictures."""
 SHARE = 0.05
 """Of the time, that pictures may take in the course of a run: of fewer evaluations where they would take more."""
-IMAGES = 256  # as many as are evaluated at a time
 LAST = ("curves", "confusion", "poses", "lengths")
 """What is drawn in the end."""
 
@@ -48,7 +45,7 @@ class Pictures:
     def evaluated(self, step: int, model: Model, shown: Split) -> None:
         """Reconstructions after so many steps, if it is time for some."""
         if self._is_due(step):
-            self._draw("reconstructions", f"{step:07d}.png", _subject(model, shown), step)
+            self._draw("reconstructions", f"{step:07d}.png", Subject(model, shown.pixels, shown.labels), step)
             self._drawn = step
 
     def finished(
@@ -59,7 +56,7 @@ class Pictures:
         Returns:
             How much a pixel changes over the range of a number of a pose, on average; None without a decoder.
         """
-        subject = _subject(model, shown)
+        subject = Subject(model, shown.pixels, shown.labels)
         subject.lines = {"run": [lines]}
         subject.counts = None if result is None else result.confusion
         for name in LAST:
@@ -82,11 +79,6 @@ class Pictures:
             FIGURES[name](subject).savefig(self._folder / file)
             self._send(name, self._folder / file, step)
         self._seconds += time.monotonic() - begin
-
-
-def _subject(model: Model, shown: Split) -> Subject:
-    some = shown.select(torch.arange(min(IMAGES, len(shown.labels))))
-    return Subject(model, some.pixels, some.labels)
 
 
 def _effect(subject: Subject) -> float | None:

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +19,7 @@ WITHOUT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EROFS}
 
 
 @contextmanager
-def ordinary(file: Path) -> Generator[BinaryIO]:
+def ordinary(file: Path) -> Generator[BufferedReader]:
     """A file opened for reading; a pipe or a device, which may never end, is refused.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from capsnet_dist.analysis.pictures import count
 from capsnet_dist.data.checks import check_splits
 from capsnet_dist.images.stored import Stored
 from capsnet_dist.plugins import Split
@@ -36,11 +37,10 @@ def prepare(*, data: Choice[Any], json: bool = False, imports: tuple[str, ...] =
 
 
 def _described(name: str, split: Split, classes: tuple[str, ...]) -> dict[str, Any]:
-    counts = split.labels.bincount(minlength=len(classes)).tolist()
     return {
         "split": name,
         "images": len(split.labels),
         "shape": "x".join(map(str, split.images.shape[1:])),
-        "classes": dict(zip(classes, counts, strict=True)),
+        "classes": dict(zip(classes, count(split, len(classes)), strict=True)),
         "file": str(split.images.file) if isinstance(split.images, Stored) else None,
     }

@@ -9,8 +9,6 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary
 from capsnet_dist.text import reason
 
-CHUNK = 1 << 20  # bytes
-
 
 def download(folder: Path, name: str, urls: Sequence[str], md5: str | None, mend: str) -> Path:
     """Fetch a file from the first address that has it.
@@ -59,10 +57,8 @@ def check_md5(file: Path, md5: str) -> None:
     Raises:
         UserError: it cannot be read, or is damaged or another one.
     """
-    digest = hashlib.md5(usedforsecurity=False)
     with ordinary(file) as data:
-        while chunk := data.read(CHUNK):
-            digest.update(chunk)
+        digest = hashlib.file_digest(data, lambda: hashlib.md5(usedforsecurity=False))
     require_md5(file, digest.hexdigest(), md5)
 
 
@@ -79,20 +75,20 @@ def require_md5(file: Path, found: str, expected: str) -> None:
         )
 
 
-def published(folder: Path, name: str, urls: Sequence[str], md5: str, mend: str) -> Path:
+def published(folder: Path, name: str, url: str, md5: str) -> Path:
     """A published file in a folder, fetched if it is missing, and checked.
 
     Args:
         folder: Holds it.
         name: Its name.
-        urls: Where it may be found.
+        url: Where it may be found.
         md5: Its checksum.
-        mend: What the user can do where there is no network.
 
     Raises:
         UserError: it is neither there nor to be had, damaged or another file.
     """
     if not (folder / name).exists():
-        download(folder, name, urls, md5, mend)
+        mend = f"Put {name} there, or name the folder that holds {folder.name}: --data.root FOLDER."
+        download(folder, name, [url], md5, mend)
     check_md5(folder / name, md5)
     return folder / name

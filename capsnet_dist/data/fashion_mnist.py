@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from capsnet_dist.data.idx import Published, fetch_as_torchvision, read_pair
+from capsnet_dist.data.idx import Published, split_as_torchvision
 from capsnet_dist.plugins import Split, datasets
 
 FILES = {
@@ -60,7 +60,4 @@ class FashionMNIST:
         Raises:
             UserError: a file is neither there nor to be had, cut short or changed.
         """
-        raw = self.root / "FashionMNIST" / "raw"
-        for published in FILES[name]:
-            fetch_as_torchvision("FashionMNIST", raw, published.name)
-        return read_pair(raw, *FILES[name])
+        return split_as_torchvision("FashionMNIST", self.root, FILES[name])

@@ -74,6 +74,23 @@ def read_pair(raw: Path, images: Published, labels: Published) -> Split:
     return Split(rearrange(pixels, "n h w -> n 1 h w"), classes.long())
 
 
+def split_as_torchvision(kind: str, root: Path, files: tuple[Published, Published]) -> Split:
+    """A split of MNIST, or of a set in its likeness, whose files are where torchvision has them, or are fetched there.
+
+    Args:
+        kind: torchvision's name of the set.
+        root: Folder that holds KIND/raw.
+        files: Images and labels.
+
+    Raises:
+        UserError: a file is neither there nor to be had, cut short or changed.
+    """
+    raw = root / kind / "raw"
+    for published in files:
+        fetch_as_torchvision(kind, raw, published.name)
+    return read_pair(raw, *files)
+
+
 def fetch_as_torchvision(kind: str, raw: Path, name: str) -> None:
     """Fetch one of the four files of MNIST, or of a set in its likeness, from where torchvision finds it.
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from capsnet_dist.data.idx import Published, fetch_as_torchvision, read_pair
+from capsnet_dist.data.idx import Published, split_as_torchvision
 from capsnet_dist.plugins import Split, datasets
 
 FILES = {
@@ -37,7 +37,4 @@ class KMNIST:
         Raises:
             UserError: a file is neither there nor to be had, or of another size.
         """
-        raw = self.root / "KMNIST" / "raw"
-        for published in FILES[name]:
-            fetch_as_torchvision("KMNIST", raw, published.name)
-        return read_pair(raw, *FILES[name])
+        return split_as_torchvision("KMNIST", self.root, FILES[name])

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import pad
 
 from capsnet_dist.data.augment import Shift
-from capsnet_dist.data.idx import Published, fetch_as_torchvision, read_pair
+from capsnet_dist.data.idx import Published, split_as_torchvision
 from capsnet_dist.data.order import draws, key
 from capsnet_dist.plugins import Split, datasets
 from capsnet_dist.ranges import Natural
@@ -56,10 +56,7 @@ class MNIST:
         Raises:
             UserError: a file is neither there nor to be had, cut short or changed.
         """
-        raw = self.root / "MNIST" / "raw"
-        for published in FILES[name]:
-            fetch_as_torchvision("MNIST", raw, published.name)
-        read = read_pair(raw, *FILES[name])
+        read = split_as_torchvision("MNIST", self.root, FILES[name])
         return Split(pad(read.pixels, [self.padding] * 4), read.labels)
 
 

@@ -35,9 +35,7 @@ class SVHN:
         found: list[Any] = []
         for part in parts:
             url, file, md5 = Files.split_list[part]
-            published(
-                folder, file, [url], md5, f"Put {file} there, or name the folder that holds SVHN: --data.root FOLDER."
-            )
+            published(folder, file, url, md5)
             found.append(Files(folder, split=part))
         images = torch.cat([torch.from_numpy(part.data) for part in found])
         return Split(images.contiguous(), torch.cat([torch.from_numpy(part.labels).long() for part in found]))

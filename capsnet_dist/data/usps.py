@@ -32,8 +32,6 @@ class USPS:
 
         folder = self.root / "USPS"
         url, file, md5 = Files.split_list[name]
-        published(
-            folder, file, [url], md5, f"Put {file} there, or name the folder that holds USPS: --data.root FOLDER."
-        )
+        published(folder, file, url, md5)
         found = Files(folder, train=name == "train")
         return Split(rearrange(torch.from_numpy(found.data), "n h w -> n 1 h w"), torch.tensor(found.targets))

@@ -67,7 +67,9 @@ def save_imported(model: Model, folder: Path, file: Path, layout: str, notes: tu
     """
     if folder.exists():
         raise UserError(f"--out {folder} exists already, and folders are never overwritten.")
-    origin: dict[str, Any] = {"from": layout, "file": file.name, "sha256": _digest(file), "notes": list(notes)}
+    with ordinary(file) as data:
+        sha256 = hashlib.file_digest(data, "sha256").hexdigest()
+    origin: dict[str, Any] = {"from": layout, "file": file.name, "sha256": sha256, "notes": list(notes)}
     save(model, folder, imported=origin)
     shape = " x ".join(map(str, model.image))
     listed_notes = "".join(f"- {note}\n" for note in notes)
@@ -114,11 +116,3 @@ def _counters(model: Model) -> dict[str, Tensor]:
     """How many batches normalizations have seen, which others do not count."""
     counted = [name for name, _ in model.named_buffers() if name.endswith("num_batches_tracked")]
     return {name: torch.zeros((), dtype=torch.int64) for name in counted}
-
-
-def _digest(file: Path) -> str:
-    with ordinary(file) as data:
-        sha = hashlib.sha256()
-        while piece := data.read(2**20):
-            sha.update(piece)
-        return sha.hexdigest()

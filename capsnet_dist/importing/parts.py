@@ -16,9 +16,9 @@ def from_keras(kernel: Float[Tensor, "y x c n"]) -> Float[Tensor, "n c y x"]:
     return rearrange(kernel, "y x c n -> n c y x")
 
 
-def by_type(weight: Float[Tensor, "i j d p"], types: int) -> Float[Tensor, "i j d p"]:
-    """Matrices of parts in the order row, column, type, in the order type, row, column."""
-    return rearrange(weight, "(places t) j d p -> (t places) j d p", t=types)
+def by_type(weights: Float[Tensor, "i ..."], types: int) -> Float[Tensor, "i ..."]:
+    """What belongs to parts in the order row, column, type, in the order type, row, column."""
+    return rearrange(weights, "(places t) ... -> (t places) ...", t=types)
 
 
 def square_kernel(foreign: Foreign, kernel: Float[Tensor, "n c y x"]) -> int:

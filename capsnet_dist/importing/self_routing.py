@@ -4,6 +4,7 @@ from einops import rearrange
 from torch import Tensor
 
 from capsnet_dist.importing.foreign import Foreign, Imported, Told
+from capsnet_dist.importing.parts import by_type
 from capsnet_dist.importing.sides import side_of
 from capsnet_dist.plugins import Stem, models, stems
 from capsnet_dist.registry import Choice
@@ -25,7 +26,7 @@ def self_routing(foreign: Foreign, told: Told) -> Imported:
     depth = 1
     while foreign.names(rf"conv_layers\.{depth - 1}\..*"):
         place, name = rf"conv_layers\.{depth - 1}", f"layers.{depth - 1}"
-        votes = _by_type(foreign.take(place + r"\.W1", 3), types)
+        votes = by_type(foreign.take(place + r"\.W1", 3), types)
         state[f"{name}.routed.weight"] = rearrange(votes, "i (j d) p -> i j d p", d=dim)
         state |= _routing(foreign, place, f"{name}.routed.routing", types)
         state |= _norm(foreign, rf"norm_layers\.{depth - 1}", f"{name}.norm.norm")
@@ -70,12 +71,7 @@ def _routing(foreign: Foreign, theirs: str, ours: str, types: int) -> dict[str, 
     """What decides where parts go."""
     bias = rearrange(foreign.take(rf"{theirs}\.b2", 4), "1 1 i j -> i j")
     weight = foreign.take(rf"{theirs}\.W2", 3)
-    return {f"{ours}.weight": _by_type(weight, types), f"{ours}.bias": _by_type(bias, types)}
-
-
-def _by_type(tensor: Tensor, types: int) -> Tensor:
-    """Parts in the order row, column, type, in the order type, row, column."""
-    return rearrange(tensor, "(places t) ... -> (t places) ...", t=types)
+    return {f"{ours}.weight": by_type(weight, types), f"{ours}.bias": by_type(bias, types)}
 
 
 def _norm(foreign: Foreign, theirs: str, ours: str) -> dict[str, Tensor]:

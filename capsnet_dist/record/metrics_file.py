@@ -25,8 +25,7 @@ AT_THE_END = Line("", math.inf)
 
 def read(file: Path) -> list[dict[str, Any]]:
     """The lines of a file that is whole; null is read as the NaN or the infinity that it was written for."""
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return [{key: math.nan if value is None else value for key, value in line.items()} for line in lines]
+    return [_values(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def whole_lines(file: Path) -> list[dict[str, Any]]:
@@ -35,8 +34,12 @@ def whole_lines(file: Path) -> list[dict[str, Any]]:
     with ordinary(file) as lines:
         while text := lines.readline(MAX_LINE):
             if _read(text) not in (None, AT_THE_END):
-                found.append({key: math.nan if value is None else value for key, value in json.loads(text).items()})
+                found.append(_values(text))
     return found
+
+
+def _values(line: str | bytes) -> dict[str, Any]:
+    return {key: math.nan if value is None else value for key, value in json.loads(line).items()}
 
 
 def cut(file: Path, step: int) -> Path:

@@ -18,6 +18,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary, write_new
 from capsnet_dist.plugins import Model
 from capsnet_dist.saved import hub
+from capsnet_dist.saved.checkpoint import on_cpu
 from capsnet_dist.saved.header import Entry, Header, differences, entries, read_header, sort_metadata
 from capsnet_dist.saved.plan import Plan, assemble, build, config_json, describe, draft, read_plan
 from capsnet_dist.text import listed, reason
@@ -37,7 +38,7 @@ def save(model: Model, folder: Path | str, **further: Any) -> None:
     """
     if model.choice is None:
         raise UserError("Only a network made by capsnet_dist.build or capsnet_dist.load knows the options to save.")
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    state = on_cpu(model.state_dict())
     sha256 = digest(state)
     dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
     fits = model.fit is not None and (model.fit.image == model.image or "run" in further)

@@ -1,5 +1,7 @@
 """Windows that slide over a map: how many there are, and what each of them sees."""
 
+from collections.abc import Sequence
+
 import torch
 from einops import rearrange, repeat
 from jaxtyping import Float, Int64
@@ -42,6 +44,29 @@ def require_maps(image: tuple[int, int, int], maps: tuple[int, int, int], *windo
             f"Images of {image[1]}x{image[2]} pixels {what} too small for kernels of {sizes}: at least "
             f"{smallest}x{smallest}. Use larger images, or smaller kernels or strides."
         )
+
+
+def convolved(
+    image: tuple[int, int, int], channels: Sequence[int], kernels: Sequence[int], strides: Sequence[int]
+) -> tuple[int, int, int]:
+    """Channels, height and width of the maps that convolutions without padding make, one upon another.
+
+    Args:
+        image: Channels, height and width of an image.
+        channels: Channels of each convolution.
+        kernels: Side of each kernel.
+        strides: Step of each kernel.
+
+    Raises:
+        UserError: the image is too small, or channels, kernels and strides are not equally many.
+    """
+    if not 0 < len(channels) == len(kernels) == len(strides):
+        raise UserError(f"channels {channels}, kernels {kernels} and strides {strides} must be equally many.")
+    require_maps(image, image, *zip(kernels, strides, strict=True))
+    _, height, width = image
+    for kernel, stride in zip(kernels, strides, strict=True):
+        height, width = output_side(height, kernel, stride), output_side(width, kernel, stride)
+    return channels[-1], height, width
 
 
 class Windows(nn.Module):

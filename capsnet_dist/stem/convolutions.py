@@ -5,8 +5,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from capsnet_dist.errors import UserError
-from capsnet_dist.geometry import output_side, require_maps
+from capsnet_dist.geometry import convolved
 from capsnet_dist.plugins import Image, Stem, stems
 from capsnet_dist.ranges import Counts
 
@@ -33,14 +32,8 @@ class ConvolutionsStem(Stem):
         kernels: Counts = (3, 3, 3, 3),
         strides: Counts = (1, 1, 2, 2),
     ) -> None:
-        if not 0 < len(channels) == len(kernels) == len(strides):
-            raise UserError(f"channels {channels}, kernels {kernels} and strides {strides} must be equally many.")
-        require_maps(image, image, *zip(kernels, strides, strict=True))
-        inputs, height, width = image
-        for kernel, stride in zip(kernels, strides, strict=True):
-            height, width = output_side(height, kernel, stride), output_side(width, kernel, stride)
-        super().__init__((channels[-1], height, width))
-        sizes = zip(pairwise((inputs, *channels)), kernels, strides, strict=True)
+        super().__init__(convolved(image, channels, kernels, strides))
+        sizes = zip(pairwise((image[0], *channels)), kernels, strides, strict=True)
         self.convolutions = nn.ModuleList(nn.Conv2d(*pair, kernel, stride) for pair, kernel, stride in sizes)
 
     def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k y x"]:

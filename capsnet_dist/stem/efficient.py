@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.geometry import output_side, require_maps
+from capsnet_dist.geometry import convolved
 from capsnet_dist.plugins import Image, Stem, stems
 from capsnet_dist.ranges import Counts, Share
 
@@ -40,19 +40,14 @@ class EfficientStem(Stem):
         normalization: Literal["batch", "instance"] = "batch",
         momentum: Share = 0.01,
     ) -> None:
-        if not 0 < len(channels) == len(kernels) == len(strides):
-            raise UserError(f"channels {channels}, kernels {kernels} and strides {strides} must be equally many.")
-        require_maps(image, image, *zip(kernels, strides, strict=True))
-        inputs, height, width = image
-        for kernel, stride in zip(kernels, strides, strict=True):
-            height, width = output_side(height, kernel, stride), output_side(width, kernel, stride)
-        if normalization == "instance" and height == width == 1:
+        maps = convolved(image, channels, kernels, strides)
+        if normalization == "instance" and maps[1:] == (1, 1):
             raise UserError(
                 f"Images of {image[1]}x{image[2]} pixels leave 1x1 maps: too small for instance normalization."
             )
-        super().__init__((channels[-1], height, width))
+        super().__init__(maps)
         steps: list[nn.Module] = []
-        for before, after, kernel, stride in zip((inputs, *channels), channels, kernels, strides, strict=False):
+        for before, after, kernel, stride in zip((image[0], *channels), channels, kernels, strides, strict=False):
             steps += [_convolution(before, after, kernel, stride), *_nonlinear(after, normalization, momentum)]
         self.steps = nn.Sequential(*steps)
 

@@ -14,7 +14,7 @@ from capsnet_dist.figures.canvas import Theme, theme
 from capsnet_dist.files import expanded
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Split
-from capsnet_dist.ranges import Count, Natural, Positive, require
+from capsnet_dist.ranges import Count, Natural, Positive
 from capsnet_dist.record import metrics_file
 from capsnet_dist.registry import Choice
 from capsnet_dist.saved.plan import read_config
@@ -66,13 +66,6 @@ def show(
     """
     if unknown := [name for name in figures if name not in FIGURES]:
         raise UserError(f"Unknown figure {unknown[0]!r}.{did_you_mean(unknown[0], FIGURES)}")
-    for kind, value, flag in (
-        (Count, number, "--number"),
-        (Natural, first, "--first"),
-        (Positive, reach, "--reach"),
-        (Count, rows, "--rows"),
-    ):
-        require(kind, value, flag)
     with isolated(), fast_paths(allowed=True), theme(page):
         model = load(run)
         if images:

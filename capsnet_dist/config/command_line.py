@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from capsnet_dist.config import entries, from_dict, import_plugins, is_nested, named, replace
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import expanded, read_json
+from capsnet_dist.ranges import require
 from capsnet_dist.registry import Choice
 from capsnet_dist.world import speaks
 
@@ -89,7 +90,7 @@ def command(
         known = {name: _annotated(function(name)) for name in names}
         tyro.extras.subcommand_cli_from_dict(known, prog="capsnet-dist", args=argv, description=description, **how)
         return
-    given, named_function = dict(choices()), _annotated(function(name))
+    given, named_function = dict(choices()), _checked(_annotated(function(name)))
     chosen = _choose(dataclasses.make_dataclass("Chosen", [(name, Any) for name in given])(**given), words)
     bound = functools.partial(named_function, **{key: getattr(chosen, key) for key in given})
     bound.__doc__ = named_function.__doc__
@@ -120,6 +121,18 @@ def _annotated(function: Callable[..., None]) -> Callable[..., None]:
         elif name.endswith("_") and not hasattr(hints[name], "__metadata__"):  # from_, which Python keeps for itself
             hints[name] = Annotated[hints[name], tyro.conf.arg(name=name.removesuffix("_"))]
     return function
+
+
+def _checked(function: Callable[..., None]) -> Callable[..., None]:
+    """The same command, which refuses numbers outside the ranges that the types of its flags name."""
+
+    @functools.wraps(function)
+    def checked(*words: Any, **flags: Any) -> None:
+        for key, value in flags.items():
+            require(function.__annotations__[key], value, f"--{key.removesuffix('_').replace('_', '-')}")
+        function(*words, **flags)
+
+    return checked
 
 
 def _command(default: Any) -> Any:

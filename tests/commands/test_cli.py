@@ -274,3 +274,18 @@ def test_a_number_out_of_range_in_a_saved_run_is_told_with_its_file(run, tmp_pat
     saved["run"]["loss"]["positive"] = 7.0
     file.write_text(json.dumps(saved))
     assert f"{file}: run.loss.positive 7.0: must be from 0 to 1." in refused("evaluate", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("import", "a.pth", "--from", "notebook", "--out", "b", "--iterations", "0"),
+            "--iterations 0: must be at least",
+        ),
+        (("import", "a.pth", "--from", "notebook", "--out", "b", "--size=-1"), "--size -1: must be at least 0"),
+        (("import", "a.pth", "--from", "notebook", "--out", "b", "--std", "nan"), "--std nan: must be a finite number"),
+    ],
+)
+def test_a_number_outside_the_range_of_its_flag_is_refused_before_any_work(words, message):
+    assert message in refused(*words)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from capsnet_dist.analysis import rounds, views
+from capsnet_dist.analysis import iterations, views
 from capsnet_dist.analysis.receptive import extent
 from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.figures.canvas import Figure
@@ -89,17 +89,17 @@ def _of_runs(prefix: str, runs: Sequence[Sequence[Mapping[str, Any]]], quantity:
 def _couplings(subject: Subject) -> Figure:
     seen = subject.seen.select(torch.arange(1))
     found = _watched(subject, seen)
-    layer = rounds.class_layer(subject.model)
+    layer = iterations.class_layer(subject.model)
     assert layer is not None
     order = seen.scores[0].argsort(descending=True)[:SHOWN]
-    difference = rounds.maps(found)[:, 0, order] - 1 / seen.scores.shape[1]
+    difference = iterations.maps(found)[:, 0, order] - 1 / seen.scores.shape[1]
     with subject.model.evaluating():
         where = extent(subject.model, layer)
     return couplings(
         views.array(difference),
         views.array(seen.images[0]),
         views.array(seen.scores[0, order]),
-        views.array(rounds.entropy(found.couplings)[:, 0]),
+        views.array(iterations.entropy(found.couplings)[:, 0]),
         where,
         [subject.model.classes[index] for index in order.tolist()],
     )
@@ -110,12 +110,12 @@ def _agreement(subject: Subject) -> Figure:
     found = _watched(subject, seen)
     winner = found.agreement.gather(2, seen.predicted[None, :, None].expand(len(found.agreement), -1, 1))[..., 0]
     others = (found.agreement.sum(dim=2) - winner) / (found.agreement.shape[2] - 1)
-    return agreement(views.array(rounds.entropy(found.couplings)), views.array(winner), views.array(others))
+    return agreement(views.array(iterations.entropy(found.couplings)), views.array(winner), views.array(others))
 
 
-def _watched(subject: Subject, seen: views.Seen) -> rounds.Rounds:
+def _watched(subject: Subject, seen: views.Seen) -> iterations.Iterations:
     with subject.model.evaluating():
-        found = rounds.watch(subject.model, seen.images)
+        found = iterations.watch(subject.model, seen.images)
     if found is None:
         raise NotShown("no routing that sees all parts of an image at once makes the class capsules")
     return found

@@ -32,10 +32,10 @@ def couplings(
         extent: Left, right, bottom and top of the map on the image, in pixels.
         classes: Names of the classes that are shown.
     """
-    rounds, shown = maps.shape[:2]
+    iterations, shown = maps.shape[:2]
     height, width = image.shape[1:]
-    figure = canvas(1.9 + INCHES * (shown + 1), 1.2 + INCHES * rounds * height / width)
-    all_axes = figure.subplots(rounds, shown + 1, squeeze=False)
+    figure = canvas(1.9 + INCHES * (shown + 1), 1.2 + INCHES * iterations * height / width)
+    all_axes = figure.subplots(iterations, shown + 1, squeeze=False)
     names = _fitting(classes)
     limit = max(float(np.abs(maps).max()), 1e-6)
     drawn = None

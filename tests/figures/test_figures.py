@@ -14,7 +14,7 @@ from test_record import NAMES
 from test_train import RUN
 
 from capsnet_dist import build, datasets, decoders, models, routings
-from capsnet_dist.analysis import gallery, rounds, views
+from capsnet_dist.analysis import gallery, iterations, views
 from capsnet_dist.analysis.comparison import Row
 from capsnet_dist.analysis.gallery import FIGURES
 from capsnet_dist.analysis.receptive import extent
@@ -331,7 +331,7 @@ def subject(model, number=30):
 def test_couplings_are_those_of_the_iterations_and_even_at_first():
     model = network().eval()
     images = torch.rand(3, 1, 8, 8)
-    found = rounds.watch(model, images)
+    found = iterations.watch(model, images)
     votes, activations = model.class_capsules.votes(model.primary(model.conv(images)))
     logits = torch.zeros(3, votes.num_parts, 10)
     for coupling in found.couplings:
@@ -339,10 +339,10 @@ def test_couplings_are_those_of_the_iterations_and_even_at_first():
         total = votes.combine(coupling)
         squashed = total * total.norm(dim=-1, keepdim=True) / (1 + total.square().sum(dim=-1, keepdim=True))
         logits = logits + votes.agreement(squashed)
-    assert torch.allclose(rounds.entropy(found.couplings)[0], torch.ones(3, dtype=torch.float64))
-    assert (rounds.entropy(found.couplings).diff(dim=0) < 0).all()
+    assert torch.allclose(iterations.entropy(found.couplings)[0], torch.ones(3, dtype=torch.float64))
+    assert (iterations.entropy(found.couplings).diff(dim=0) < 0).all()
     weights = activations / activations.sum(dim=1, keepdim=True)
-    positions = rounds.maps(found)
+    positions = iterations.maps(found)
     assert positions.shape == (3, 3, 10, 2, 2) and torch.allclose(positions.sum(dim=2), torch.ones(()))
     assert weights.shape == (3, 16)
 
@@ -352,7 +352,7 @@ def test_routings_are_seen_or_said_not_to_be_and_are_left_as_they_were(routing):
     model = network(routing=routings(routing)).train()
     images = torch.rand(2, 1, 8, 8)
     before = model.eval()(images).scores
-    found = rounds.watch(model, images)
+    found = iterations.watch(model, images)
     assert found is None or found.couplings.shape[1:] == (2, 16, 10)
     assert torch.equal(model(images).scores, before)
 

@@ -15,7 +15,7 @@ from capsnet_dist.plugins import Layer, Model, Routing
 SMALL = 1e-12
 
 
-class Rounds(NamedTuple):
+class Iterations(NamedTuple):
     """The iterations `t` of the routing that makes the class capsules."""
 
     grid: Grid
@@ -29,22 +29,24 @@ class Rounds(NamedTuple):
 
 
 @torch.no_grad()
-def watch(model: Model, images: Float[Tensor, "b c h w"]) -> Rounds | None:
+def watch(model: Model, images: Float[Tensor, "b c h w"]) -> Iterations | None:
     """Classify images and see how the class capsules come about; None where no routing sees all parts at once."""
     layer = class_layer(model)
     if layer is None:
         return None
     with _watched(layer) as seen:
         model(images)
-    rounds = [(coupling, total) for coupling, total in seen.combined if coupling.shape[1] == layer.inputs.num_capsules]
-    if not rounds or rounds[0][0].shape[0] != len(images) or rounds[0][0].shape[2] < 2:
+    combined = [
+        (coupling, total) for coupling, total in seen.combined if coupling.shape[1] == layer.inputs.num_capsules
+    ]
+    if not combined or combined[0][0].shape[0] != len(images) or combined[0][0].shape[2] < 2:
         return None
     agreement = [
         reduce(seen.agreement(total / (total.norm(dim=-1, keepdim=True) + SMALL)), "b i j -> b j", "mean")
-        for _, total in rounds
+        for _, total in combined
     ]
-    couplings = torch.stack([coupling for coupling, _ in rounds])
-    return Rounds(layer.inputs, couplings, torch.stack(agreement), seen.presence)
+    couplings = torch.stack([coupling for coupling, _ in combined])
+    return Iterations(layer.inputs, couplings, torch.stack(agreement), seen.presence)
 
 
 def class_layer(model: Model) -> Layer | None:
@@ -64,11 +66,11 @@ def entropy(couplings: Float[Tensor, "t b i j"]) -> Float[Tensor, "t b"]:
     return reduce(torch.special.entr(share), "t b i j -> t b", "sum") / (even * couplings.shape[2]).to(share.device)
 
 
-def maps(rounds: Rounds) -> Float[Tensor, "t b j y x"]:
+def maps(found: Iterations) -> Float[Tensor, "t b j y x"]:
     """Mean coupling of the parts at each position, weighted by how much each is there."""
-    sizes = {"y": rounds.grid.height, "x": rounds.grid.width}
-    weight = rounds.presence[..., None]
-    total = reduce(weight * rounds.couplings, "t b (n y x) j -> t b j y x", "sum", **sizes)
+    sizes = {"y": found.grid.height, "x": found.grid.width}
+    weight = found.presence[..., None]
+    total = reduce(weight * found.couplings, "t b (n y x) j -> t b j y x", "sum", **sizes)
     return total / reduce(weight, "b (n y x) 1 -> b 1 y x", "sum", **sizes).clamp(min=SMALL)
 
 

@@ -19,7 +19,7 @@ from filelock import FileLock
 
 from capsnet_dist.data.pictures import Pictures, decoded
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import ordinary, size
+from capsnet_dist.files import ordinary, size, sync
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.images.stored import Stored
 from capsnet_dist.plugins import Split
@@ -137,7 +137,7 @@ def _build(done: Path, pictures: Pictures, fit: Fit, classes: Sequence[str], ski
         with beside.open("wb", buffering=2**20) as data:
             _write(data, pictures, fit, classes, skip_broken)
             data.flush()
-            os.fsync(data.fileno())
+            sync(data.fileno())
         beside.replace(done)
     except UserError as error:
         done.with_suffix(".failed").write_text(str(error), encoding="utf-8")

@@ -48,8 +48,9 @@ def import_weights(file: Path, layout: str, told: Told, classes: tuple[str, ...]
     if len(names) != found.classes:
         raise UserError(f"--classes names {len(names)}; {file} has {found.classes} classes.")
     plan = Plan(found.choice, found.image, names, foreign.dtype, None)
-    state = found.state | _counters(draft(plan))
-    if problems := differences(entries(state), entries(draft(plan).state_dict())):
+    planned = draft(plan)
+    state = found.state | _counters(planned)
+    if problems := differences(entries(state), entries(planned.state_dict())):
         foreign.refuse(listed(problems, "; "))
     if wrong := [name for name, tensor in state.items() if not tensor.isfinite().all()]:
         raise UserError(f"{file} holds values that are infinite or no numbers, in {listed(wrong)}.")

@@ -234,6 +234,14 @@ def test_a_full_disk_is_said_at_once_and_nothing_is_left(root, monkeypatch):
     assert not list(Path("cache").glob("*.part")) and not list(Path("cache").glob("*.safetensors"))
 
 
+def test_a_file_system_without_fsync_takes_the_pictures(root, monkeypatch):
+    def unknown(*_):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", unknown)
+    assert len(split(root).labels) == 64
+
+
 def test_a_file_that_is_cut_short_or_damaged_is_one_message(root, in_a_file):
     kept = split(root)
     file = kept.images.file

@@ -3,15 +3,15 @@
 from capsnet_dist import augmentations, datasets, losses, models
 from capsnet_dist.train import Run, main
 
+run = Run(
+    name="mnist",
+    data=datasets("mnist"),
+    model=models("capsnet"),
+    loss=losses("margin"),
+    augmentation=augmentations("shift", pixels=2),
+    batch_size=128,
+    epochs=100,
+)
+
 if __name__ == "__main__":
-    main(
-        Run(
-            name="mnist",
-            data=datasets("mnist"),
-            model=models("capsnet"),
-            loss=losses("margin"),
-            augmentation=augmentations("shift", pixels=2),
-            batch_size=128,
-            epochs=100,
-        )
-    )
+    main(run)

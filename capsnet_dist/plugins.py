@@ -3,11 +3,14 @@
 Axes: `b` batch, `i` part, `j` whole, `p` pose size of a part, `d` pose size of a whole, `c` channel, `h w` position.
 """
 
+import copy
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
@@ -15,6 +18,7 @@ from torch import Tensor, nn
 from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
+from capsnet_dist.images.given import checked
 from capsnet_dist.images.stored import Stored
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.votes import Votes
@@ -167,33 +171,54 @@ class Model(nn.Module, ABC):
 
     @contextmanager
     def evaluating(self) -> Generator[None]:
-        """Be in evaluation mode for a while; then each part is in its mode of before, also after an error."""
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
+        """Be in evaluation mode for a while; then each part is in its mode of before, also after an error.
+
+        Threads may do so at once: the last to end gives the modes back.
+        """
+        with _modes_lock:
+            users, modes = _modes.get(id(self), (0, {module: module.training for module in self.modules()}))
+            _modes[id(self)] = users + 1, modes
+            self.eval()
         try:
             yield
         finally:
-            for module, mode in modes.items():
-                module.training = mode
+            with _modes_lock:
+                users, modes = _modes.pop(id(self))
+                if users > 1:
+                    _modes[id(self)] = users - 1, modes
+                else:
+                    for module, mode in modes.items():
+                        module.training = mode
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> Prediction:
-        """Classify any number of images, b x c x h x w: uint8, or floating point in [0, 1].
+    def predict(self, images: Tensor | np.ndarray, *, batch_size: int = 256) -> Prediction:
+        """Classify any number of images, on the device of the network; several threads may do so at once.
+
+        A network of half precision is computed in float32, as routing always is.
+
+        Args:
+            images: b x c x h x w, uint8, or floating point in [0, 1].
+            batch_size: How many are computed together: fewer take less memory, and give the same scores up to rounding.
 
         Raises:
-            UserError: images of another shape, or float pixels outside [0, 1].
+            UserError: images of another shape or type, float pixels outside [0, 1], or a batch size below 1.
         """
-        if images.ndim != 4 or tuple(images.shape[1:]) != self.image:
-            shape = "x".join(map(str, self.image))
-            raise UserError(f"Images must be batch x {shape} (channels, height, width); got {tuple(images.shape)}.")
-        if images.is_floating_point() and images.numel() and not (images.min() >= 0 and images.max() <= 1):
-            raise UserError("Floating point images must lie in [0, 1]; divide pixels of 0 to 255 by 255.")
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size}: must be at least 1.")
+        chunks = checked(images, self.image).split(batch_size)
         parameter = next(self.parameters())
+        if parameter.dtype in (torch.float16, torch.bfloat16):
+            return copy.deepcopy(self).float().predict(torch.cat(chunks), batch_size=batch_size)
         with self.evaluating():
-            scores = [self(to_unit(chunk.to(parameter.device), parameter.dtype)).scores for chunk in images.split(256)]
+            scores = [self(to_unit(chunk.to(parameter.device), parameter.dtype)).scores for chunk in chunks]
         joined = torch.cat(scores)
         labels = joined.argmax(dim=-1)
         return Prediction(labels, joined, [self.classes[label] for label in labels.tolist()])
+
+
+_modes: dict[int, tuple[int, dict[nn.Module, bool]]] = {}
+"""Of each network that is in evaluation mode for a while: for how many at once, and the modes of its parts before."""
+_modes_lock = threading.Lock()
 
 
 def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:

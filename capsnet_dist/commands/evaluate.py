@@ -8,6 +8,7 @@ from capsnet_dist.files import expanded, read_json
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.processes.launching import make_evaluator, part_at_exit
 from capsnet_dist.processes.requests import on_gpu
+from capsnet_dist.record.remarks import CLASS_COLUMNS, MAX_CLASSES, class_rows, class_values, rate_name, remarks
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.registry import Choice
 from capsnet_dist.saved.trained_run import TrainedRun
@@ -65,14 +66,21 @@ def _precision(trained: TrainedRun) -> str:
 
 
 def _print_evaluation(result: Evaluation, split: str, classes: Sequence[str], json: bool) -> None:
-    counts = cast(list[list[int]], result.confusion.tolist())
     if json:
-        values = {"split": split, "images": result.num_samples, "accuracy": result.accuracy, "loss": result.loss}
-        print_json(values | {"terms": result.terms, "classes": list(classes), "confusion": counts})
+        values = {"split": split, "images": result.num_samples, **result.rates, "loss": result.loss}
+        values |= {"terms": result.terms, "classes": list(classes), "per_class": class_values(result, classes)}
+        print_json(values | {"confusion": result.confusion.tolist()})
         return
-    terms = "  ".join(f"{name} {value:.4f}" for name, value in result.terms.items())
-    print(f"{split} accuracy {100 * result.accuracy:.2f} % of {result.num_samples} images")  # noqa: T201
-    if result.terms:
-        print(f"loss {result.loss:.4f}  {terms}")  # noqa: T201
-    print("\nTrue classes down, predicted ones across:")  # noqa: T201
-    print_table(["", *classes], [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)])
+    rates = [f"{split} accuracy {100 * result.accuracy:.2f} % of {result.num_samples} images"]
+    rates += [f"{rate_name(name)} {100 * rate:.2f} %" for name, rate in [*result.rates.items()][1:]]
+    terms = [f"{name} {value:.4f}" for name, value in result.terms.items()]
+    lines = [rates[0], "  ".join(rates[1:]), *(["  ".join([f"loss {result.loss:.4f}", *terms])] if terms else [])]
+    print("\n".join([*lines, *remarks(result, classes), ""]))  # noqa: T201
+    caption, rows = class_rows(result, classes)
+    if caption:
+        print(f"{caption} --json has all of them.")  # noqa: T201
+    print_table(CLASS_COLUMNS, rows)
+    if len(classes) <= MAX_CLASSES:
+        counts = cast(list[list[int]], result.confusion.tolist())
+        print("\nTrue classes down, predicted ones across:")  # noqa: T201
+        print_table(["", *classes], [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)])

@@ -2,13 +2,14 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capsnet_dist.plugins import Model, datasets
+from capsnet_dist.record.remarks import CLASS_COLUMNS, class_rows, rate_name, remarks
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run
-from capsnet_dist.text import code_span, markdown, printable
+from capsnet_dist.text import code_span, listed, markdown, printable
 
 
 def model_card(
@@ -49,7 +50,7 @@ pipeline_tag: image-classification
 {count:,} parameters, seed {run.seed}, batch {run.batch_size}. model.safetensors holds the
 {source}. The test split {test}.
 
-{_table(results)}Made by {code_span(command)}. Use it:
+{_table(results)}{_classes(results, model.classes)}Made by {code_span(command)}. Use it:
 
 ```python
 import capsnet_dist
@@ -66,3 +67,16 @@ def _table(results: Mapping[str, Evaluation]) -> str:
         return ""
     rows = [f"| {name} | {100 * r.accuracy:.2f} % | {r.num_samples} |" for name, r in results.items()]
     return "\n".join(["| weights | test accuracy | images |", "| --- | --- | --- |", *rows, "", ""])
+
+
+def _classes(results: Mapping[str, Evaluation], names: Sequence[str]) -> str:
+    """What the selected weights achieve in each class, or in the weakest, and the empty line behind it."""
+    result = results.get("selected")
+    if result is None:
+        return ""
+    caption, rows = class_rows(result, names)
+    _, *rates = (f"{rate_name(name)} {100 * rate:.2f} %" for name, rate in result.rates.items())
+    said = [f"The selected weights have {listed(rates)}.", *remarks(result, names), caption]
+    lines = [f"| {' | '.join(map(markdown, row))} |" for row in (CLASS_COLUMNS, *rows)]
+    ruled = [lines[0], "| --- " * len(CLASS_COLUMNS) + "|", *lines[1:]]
+    return "\n".join([" ".join(map(markdown, filter(None, said))), "", *ruled, "", ""])

@@ -1,7 +1,7 @@
 """What a run says and leaves behind: run folder, progress and tracker, all on rank 0."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from capsnet_dist.record.card import model_card
 from capsnet_dist.record.environment import environment
 from capsnet_dist.record.folder import RunFolder, resumed_step
 from capsnet_dist.record.pictures import Pictures
+from capsnet_dist.record.remarks import class_rates
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.record.saver import Saver
 from capsnet_dist.record.trackers import Tracker
@@ -50,6 +51,7 @@ class MainRecord(Record):
         self._saver: Saver | None = None
         self._pictures: Pictures | None = None
         self._steps = 0
+        self._classes: Sequence[str] = ()
         self._interruption = ""
         self._is_full = False
         self._done = False
@@ -86,7 +88,7 @@ class MainRecord(Record):
     def start(
         self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
     ) -> Checkpoint | None:
-        run, path = self.run, self.path
+        run, path, self._classes = self.run, self.path, model.classes
         described = weights.describe(run.model, model.image, model.classes, model.fit) | {
             "run": resumed.repeatable(run)
         }
@@ -140,8 +142,9 @@ class MainRecord(Record):
     @override
     def evaluation(self, step: int, split: str, name: str, result: Evaluation) -> None:
         assert self._tracker is not None
-        values = {"accuracy": result.accuracy, "loss": result.loss, **result.terms}
+        values = {**result.rates, "loss": result.loss, **result.terms}
         self._log(step=step, split=split, weights=name, **values)
+        values |= class_rates(result, self._classes)
         self._tracker.log({f"{split}/{name}/{key}": value for key, value in values.items()}, step)
         accuracy = f"{split} accuracy of the {name} weights {100 * result.accuracy:.2f} %"
         self.say(f"step {step}  {accuracy}  loss {result.loss:.4f}")

@@ -1,9 +1,45 @@
-"""What a network achieves on a split."""
+"""What a network achieves on a split, as a whole and in each class."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, cast
 
 from jaxtyping import Int64
 from torch import Tensor
+
+
+class ClassResult(NamedTuple):
+    """What a network achieves on the images of one class."""
+
+    images: int
+    """How many there are."""
+    predicted: int
+    """How many images are taken for this class."""
+    right: int
+    """How many of them rightly."""
+
+    @property
+    def recall(self) -> float:
+        """Share of its images that are taken for it; NaN where it has none."""
+        return self.right / self.images if self.images else math.nan
+
+    @property
+    def precision(self) -> float:
+        """Share of the images taken for it that are of it; NaN where none is."""
+        return self.right / self.predicted if self.predicted else math.nan
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of recall and precision, 0 where it is never right; NaN where there is nothing of it."""
+        total = self.images + self.predicted
+        return 2 * self.right / total if total else math.nan
+
+
+def top_k(num_classes: int) -> int:
+    """Among how many of the highest scores the true class is looked for: 5, or of few classes half of them."""
+    return max(1, min(5, num_classes // 2))
 
 
 @dataclass(frozen=True)
@@ -14,6 +50,8 @@ class Evaluation:
     """How often each true class was predicted as each class."""
     terms: dict[str, float]
     """Mean of each term of the loss."""
+    num_near: int
+    """How many images have their class among the `top_k` highest scores."""
 
     @property
     def num_samples(self) -> int:
@@ -29,3 +67,39 @@ class Evaluation:
     def loss(self) -> float:
         """Sum of the terms."""
         return sum(self.terms.values())
+
+    @cached_property
+    def classes(self) -> list[ClassResult]:
+        """Each class, in order."""
+        counts = (self.confusion.sum(1), self.confusion.sum(0), self.confusion.diagonal())
+        columns = cast(list[list[int]], [count.tolist() for count in counts])
+        return [ClassResult(*row) for row in zip(*columns, strict=True)]
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that have images: each counts alike, however many it has."""
+        return _mean([found.recall for found in self.classes])
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that have images or are predicted."""
+        return _mean([found.f1 for found in self.classes])
+
+    @property
+    def chance(self) -> float:
+        """Share of the largest class: the accuracy of answering with it always."""
+        return max(found.images for found in self.classes) / self.num_samples
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """All shares that sum it up, by name; of two or three classes without the one among the highest scores."""
+        k = top_k(len(self.classes))
+        near = {f"top_{k}_accuracy": self.num_near / self.num_samples} if k > 1 else {}
+        whole = {"balanced_accuracy": self.balanced_accuracy, "macro_f1": self.macro_f1}
+        return {"accuracy": self.accuracy, **whole, **near}
+
+
+def _mean(values: Sequence[float]) -> float:
+    """The mean of those that are numbers."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known)

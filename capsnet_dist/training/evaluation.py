@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 
 import torch
 from accelerate import Accelerator
+from einops import rearrange
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from capsnet_dist.plugins import Loss, Model, Split, to_unit
 from capsnet_dist.processes.watchdog import beat
-from capsnet_dist.record.results import Evaluation
+from capsnet_dist.record.results import Evaluation, top_k
 from capsnet_dist.training.step_metrics import sum_over_processes
 
 
@@ -45,7 +47,8 @@ def evaluate(
     """
     device = split.labels.device
     num_classes = len(model.classes)
-    confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+    confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
+    near = torch.zeros(1, dtype=torch.int64, device=device)
     sums: dict[str, Tensor] = {}
     size = batch_size or (1024 if device.type == "cuda" else 256)
     where = device if split.is_resident else torch.device("cpu")  # or each batch would wait for the GPU
@@ -63,16 +66,22 @@ def evaluate(
             with accelerator.autocast():
                 output = model(images)
             weight = len(indices) if len(own) else 0
-            predicted = output.scores.argmax(dim=-1)
-            flat = batch.labels * num_classes + predicted
-            counts = flat.bincount(minlength=num_classes**2) * bool(weight)
-            confusion += counts.reshape(num_classes, num_classes)
+            flat = batch.labels * num_classes + output.scores.argmax(dim=-1)
+            confusion += flat.bincount(minlength=num_classes**2) * bool(weight)
+            near += _is_near(output.scores, batch.labels).sum() * bool(weight)
             for criterion in criteria:
                 for name, term in criterion(output, images, batch.labels, 1.0).items():
                     sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=device)) + term * weight
     if sum_over_processes(torch.tensor(is_left, dtype=torch.int64, device=device), accelerator):
         raise GivenUp
-    confusion = sum_over_processes(confusion, accelerator)
+    counts = sum_over_processes(torch.cat([confusion, near]), accelerator).cpu()
     totals = sum_over_processes(torch.stack(list(sums.values())), accelerator) if sums else torch.zeros(0)
     means = (totals / len(split.labels)).tolist()
-    return Evaluation(confusion.cpu(), dict(zip(sums, means, strict=True)))
+    confusion = rearrange(counts[:-1], "(true predicted) -> true predicted", true=num_classes)
+    return Evaluation(confusion, dict(zip(sums, means, strict=True)), int(counts[-1]))
+
+
+def _is_near(scores: Float[Tensor, "b j"], labels: Int64[Tensor, " b"]) -> Bool[Tensor, " b"]:
+    """Whether the class is among the highest scores; of equal ones the first, as in `argmax`."""
+    highest = scores.argsort(dim=-1, descending=True, stable=True)[:, : top_k(scores.shape[1])]
+    return (highest == rearrange(labels, "b -> b 1")).any(dim=-1)

@@ -121,7 +121,7 @@ def test_the_confusion_is_that_of_the_evaluation(drawn, monkeypatch):
     make, _ = drawn
     seen = []
     monkeypatch.setitem(pictures.FIGURES, "confusion", lambda subject: seen.append(subject.counts) or Blank())
-    result = Evaluation(torch.eye(10, dtype=torch.int64) * 7, {})
+    result = Evaluation(torch.eye(10, dtype=torch.int64) * 7, {}, 70)
     made, model = make(1), build(RUN.model, (1, 8, 8), tuple("0123456789"))
     made.finished(1, model, SHOWN, [], result)
     made.finished(1, model, SHOWN, [], None)

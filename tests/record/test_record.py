@@ -386,9 +386,9 @@ def test_no_rank_yet_is_json_in_a_checkpoint_and_comes_back(written):
 def test_weights_with_a_loss_that_is_no_finite_number_rank_last_among_equals(loss):
     best, model = Best(), build(SMALL, (1, 8, 8), ("a", "b"))
     confusion = torch.eye(2, dtype=torch.int64)
-    best.offer("last", 1, model, Evaluation(confusion, {"margin": loss}))
+    best.offer("last", 1, model, Evaluation(confusion, {"margin": loss}, 2))
     assert best.rank == [1.0, -math.inf]
-    best.offer("last", 2, model, Evaluation(confusion, {"margin": 5.0}))
+    best.offer("last", 2, model, Evaluation(confusion, {"margin": 5.0}, 2))
     assert best.step == 2
 
 

@@ -283,6 +283,14 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
+class LightOnDark(Protocol):
+    """A data set of light strokes on a dark ground; dark ones on a light ground, as on paper, are other pictures."""
+
+    is_light_on_dark: bool
+    """Whether it is so: `predict` then says when pictures are not."""
+
+
+@runtime_checkable
 class FittedDataset(Protocol):
     """A data set made of pictures, whose network takes other pictures in the same way.
 

@@ -29,7 +29,7 @@ from capsnet_dist import UserError, build, config, datasets, load, models, optim
 from capsnet_dist.commands.evaluate import evaluate
 from capsnet_dist.config import command_line
 from capsnet_dist.data.idx import Published, read_idx
-from capsnet_dist.data.image_files import read_picture
+from capsnet_dist.data.image_files import Reading
 from capsnet_dist.data.mnist import FILES
 from capsnet_dist.data.norb_matrix import read_matrix
 from capsnet_dist.record.folder import RunFolder
@@ -451,7 +451,7 @@ def test_mutated_pictures_give_pixels_or_one_error(picture):
     @given(mutations(picture))
     def check(data):
         Path("a.png").write_bytes(data)
-        pixels = outcome("a.png", lambda: read_picture(Path("a.png"), (1, 8, 8)), limit=1024 * MIB)
+        pixels = outcome("a.png", lambda: Reading((1, 8, 8))(Path("a.png")).pixels, limit=1024 * MIB)
         assert pixels is None or (pixels.shape == (1, 8, 8) and pixels.dtype is torch.uint8)
 
     check()
@@ -485,7 +485,7 @@ def test_what_is_no_ordinary_file_is_not_waited_for(saved, name, kind):
 def test_a_picture_that_is_a_pipe_is_not_waited_for():
     os.mkfifo("a.png")
     with in_time(10), pytest.raises(UserError, match="a.png cannot be read as an image: it is no ordinary file"):
-        read_picture(Path("a.png"), (1, 8, 8))
+        Reading((1, 8, 8))(Path("a.png"))
 
 
 def test_a_network_of_absurdly_many_parts_is_refused():

@@ -22,7 +22,7 @@ from capsnet_dist.bench import Options, command, report
 from capsnet_dist.commands.compare import _made
 from capsnet_dist.commands.main import main
 from capsnet_dist.config import command_line
-from capsnet_dist.data.image_files import read_picture
+from capsnet_dist.data.image_files import Reading
 from capsnet_dist.figures.comparison import comparison as draw_comparison
 from capsnet_dist.figures.confusion import confusion
 from capsnet_dist.figures.scaling import scaling
@@ -128,7 +128,7 @@ def test_names_in_figures_are_drawn_and_not_set_as_formulas(monkeypatch):
         confusion(np.eye(10, dtype=np.int64), names).savefig("a.png")
         draw_comparison([vars(Row("$em$", 1, 0.5)), vars(Row("_猫", 1))]).savefig("b.png")
         scaling([row | {"laws": {"time": law, "memory": law}}]).savefig("c.png")
-    assert all(read_picture(Path(name), (1, 8, 8)).shape == (1, 8, 8) for name in ("a.png", "b.png", "c.png"))
+    assert all(Reading((1, 8, 8))(Path(name)).pixels.shape == (1, 8, 8) for name in ("a.png", "b.png", "c.png"))
 
 
 def test_pictures_of_tables_that_fail_cost_the_picture(monkeypatch, capsys):

@@ -30,6 +30,7 @@ class AffNIST:
         UserError: more files than there are.
     """
 
+    is_light_on_dark = True
     classes = tuple("0123456789")
 
     def __init__(self, *, root: Path = Path("data"), batches: Count = 1) -> None:

@@ -15,6 +15,7 @@ class Digits:
     class, is the test split here, so the same writers are in both splits.
     """
 
+    is_light_on_dark = True
     classes = tuple("0123456789")
 
     def split(self, name: str) -> Split:

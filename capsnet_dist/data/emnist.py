@@ -42,6 +42,8 @@ class EMNIST:
             "digits": 240,000 + 40,000. "mnist": 60,000 + 10,000, drawn as MNIST.
     """
 
+    is_light_on_dark = True
+
     def __init__(self, *, root: Path = Path("data"), part: Part = "balanced") -> None:
         self.root, self.part = root, part
         self.classes = tuple(CLASSES[part])

@@ -38,6 +38,7 @@ class FashionMNIST:
         root: Folder that holds FashionMNIST/raw; what is missing there is downloaded.
     """
 
+    is_light_on_dark = True
     classes = (
         "T-shirt/top",
         "Trouser",

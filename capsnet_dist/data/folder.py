@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from capsnet_dist.data.image_files import ENDINGS, opened
+from capsnet_dist.data.image_files import images_below, opened
 from capsnet_dist.data.order import hold_out
 from capsnet_dist.data.store import report, resident, stored
 from capsnet_dist.errors import UserError
@@ -135,15 +135,8 @@ def _subfolders(place: Path) -> list[str]:
 
 def _images(place: Path, limit: int | None) -> list[str]:
     """The image files in and below a folder, by name; of more than `limit`, a selection that is always the same."""
-    walked = os.walk(place, followlinks=True)
-    found = sorted(os.path.join(folder, name) for folder, _, names in walked for name in names if _is_image(name))
-    if not found and place.is_dir():
-        raise UserError(f"{place} has no images. Known endings: {', '.join(ENDINGS)}.")
+    found = images_below(place)
     if limit is None or len(found) <= limit:
         return found
     chosen = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:limit]
     return [found[index] for index in sorted(chosen.tolist())]
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")

@@ -1,12 +1,14 @@
 """Image files as the pixels that a network takes."""
 
+import glob
 import os
 import stat
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +17,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.images.fit import MODES, Fit
+from capsnet_dist.images.fit import MODES, Fit, is_transparent, of_8_bits, opaque
 from capsnet_dist.plugins import Image
-from capsnet_dist.screen.console import say
 
 MAX_PIXELS = 50_000_000  # a large camera's; a small file may unpack to far more
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not those for which Pillow starts other programs
@@ -61,40 +62,107 @@ def reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
 
 
-def fit_picture(file: Path, fit: Fit) -> UInt8[Tensor, "c h w"]:
-    """The pixels of an image file, by the preprocessing that a network was trained with.
+@dataclass(frozen=True)
+class Reading:
+    """How image files become the pixels that one network takes.
+
+    Args:
+        image: Channels, height and width of its images.
+        fit: How the pictures that it was trained with became pixels. Where that is not known, pictures are stretched to
+            the size, over the whole area that a pixel comes from, so that thin strokes survive.
+        background: Shade behind transparent pixels, from 0, black, to 255.
+        is_inverted: Whether light is made dark and dark light, before pads are added.
 
     Raises:
-        UserError: the file is missing, broken or too large.
+        UserError: networks of so many channels cannot be given an image file.
     """
-    with _one_error(file), opened(file) as picture:
-        return torch.from_numpy(fit(picture))
+
+    image: Image
+    fit: Fit | None = None
+    background: int = 0
+    is_inverted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.image[0] not in MODES:
+            raise UserError(f"The network takes {self.image[0]} channels: an image file gives 1 (gray) or 3 (colour).")
+
+    def __call__(self, file: Path) -> "Read":
+        """The pixels of an image file.
+
+        Raises:
+            UserError: the file is missing, broken, too large or, without a `fit`, of more than 8 bits.
+        """
+        from PIL import ImageOps
+
+        with _one_error(file), opened(file) as picture:
+            seen = picture.size[::-1], is_transparent(picture), getattr(picture, "is_animated", False)
+            if self.fit is None and picture.mode[0] in "IF":
+                raise UserError(f"{file} has more than 8 bits a pixel (mode {picture.mode}): convert it to 8 first.")
+            if self.fit is not None:
+                self.fit.draft(picture)
+            flat = opaque(of_8_bits(ImageOps.exif_transpose(picture)), self.background).convert(MODES[self.image[0]])
+            flat = ImageOps.invert(flat) if self.is_inverted else flat
+            return Read(torch.from_numpy(self._pixels(flat)), *seen)
+
+    def _pixels(self, picture: Any) -> UInt8[np.ndarray, "c h w"]:
+        """The pixels of an upright picture with the channels of the network."""
+        from PIL import Image as Pillow
+
+        if self.fit is not None:
+            return self.fit(picture)
+        _, height, width = self.image
+        pixels = np.array(picture.resize((width, height), Pillow.Resampling.BILINEAR))
+        return rearrange(pixels, "h w c -> c h w") if pixels.ndim == 3 else pixels[np.newaxis]
 
 
-def read_picture(file: Path, image: Image) -> UInt8[Tensor, "c h w"]:
-    """The pixels of an image file for a network saved without preprocessing; a change of size is said.
+class Read(NamedTuple):
+    """What was found in an image file."""
 
-    The picture is stretched to the size, over the whole area that a pixel comes from, so that thin strokes survive.
+    pixels: UInt8[Tensor, "c h w"]
+    """As the network takes them."""
+    size: tuple[int, int]
+    """Height and width in the file."""
+    is_transparent: bool
+    """Whether it says which pixels are transparent."""
+    is_animated: bool
+    """Whether it holds more than the first picture, which is taken."""
+
+
+def find_images(words: Iterable[Path]) -> list[Path]:
+    """The files that words name: a file itself, a folder all images in and below it, a pattern what matches it.
 
     Raises:
-        UserError: the file is missing, broken, too large or of more than 8 bits, or networks of so many channels
-            cannot be given an image file.
+        UserError: a folder has no images, or nothing matches a pattern.
     """
-    from PIL import Image as Pillow
-    from PIL import ImageOps
+    found: list[Path] = []
+    for word in words:
+        if word.is_dir():
+            found += map(Path, images_below(word))
+        elif glob.has_magic(str(word)) and not os.path.lexists(word):  # a shell may have left it to us
+            matching = sorted(map(Path, glob.glob(str(word), recursive=True)))
+            if not matching:
+                raise UserError(f"{word} matches no file in {Path.cwd()}.")
+            found += find_images(matching)
+        else:
+            found.append(word)
+    return found
 
-    channels, height, width = image
-    if channels not in MODES:
-        raise UserError(f"The network takes {channels} channels: an image file gives 1 (gray) or 3 (colour).")
-    with _one_error(file), opened(file) as picture:
-        if picture.mode[0] in "IF":
-            raise UserError(f"{file} has more than 8 bits a pixel (mode {picture.mode}): convert it to 8 first.")
-        upright = ImageOps.exif_transpose(picture)
-        if upright.size != (width, height):
-            size = "x".join(map(str, reversed(upright.size)))
-            say(f"{file} resized from {size} to {height}x{width} (height x width).")
-        pixels = np.array(upright.convert(MODES[channels]).resize((width, height), Pillow.Resampling.BILINEAR))
-    return rearrange(torch.from_numpy(pixels), "h w c -> c h w" if channels == 3 else "h w -> 1 h w")
+
+def images_below(folder: Path) -> list[str]:
+    """The image files in and below a folder, by name.
+
+    Raises:
+        UserError: there are none.
+    """
+    walked = os.walk(folder, followlinks=True)
+    found = sorted(os.path.join(place, name) for place, _, names in walked for name in names if _is_image(name))
+    if not found and folder.is_dir():
+        raise UserError(f"{folder} has no images. Known endings: {', '.join(ENDINGS)}.")
+    return found
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(ENDINGS) and not name.startswith(".")
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class KMNIST:
         root: Folder that holds KMNIST/raw; what is missing there is downloaded.
     """
 
+    is_light_on_dark = True
     classes = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
 
     def __init__(self, *, root: Path = Path("data")) -> None:

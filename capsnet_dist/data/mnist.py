@@ -45,6 +45,7 @@ class MNIST:
         padding: Black pixels added on each side: 6 for digits as large as affNIST's pictures.
     """
 
+    is_light_on_dark = True
     classes = tuple("0123456789")
 
     def __init__(self, *, root: Path = Path("data"), padding: Natural = 0) -> None:
@@ -72,6 +73,7 @@ class TranslatedMNIST:
         padding: How far a digit may lie from the centre in each direction: 6 gives 40x40 pixels.
     """
 
+    is_light_on_dark = True
     classes = tuple("0123456789")
 
     def __init__(self, *, root: Path = Path("data"), padding: Natural = 6) -> None:

@@ -17,6 +17,7 @@ class USPS:
         root: Folder that holds USPS/usps.bz2 and USPS/usps.t.bz2; what is missing there is downloaded.
     """
 
+    is_light_on_dark = True
     classes = tuple("0123456789")
 
     def __init__(self, *, root: Path = Path("data")) -> None:

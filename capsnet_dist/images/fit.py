@@ -42,10 +42,14 @@ class Fit(NamedTuple):
         """
         from PIL import ImageOps
 
-        picture.draft(None, (2 * self.size, 2 * self.size))
-        upright = _of_8_bits(ImageOps.exif_transpose(picture))
-        pixels = np.asarray(self._scaled(_opaque(upright, self.background).convert(MODES[self.channels])))
+        self.draft(picture)
+        upright = of_8_bits(ImageOps.exif_transpose(picture))
+        pixels = np.asarray(self._scaled(opaque(upright, self.background).convert(MODES[self.channels])))
         return np.array(pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[np.newaxis], order="C")
+
+    def draft(self, picture: Any) -> None:
+        """Let a JPEG much larger than the image be decoded at a part of its size."""
+        picture.draft(None, (2 * self.size, 2 * self.size))
 
     def _scaled(self, picture: Any) -> Any:
         """Brought to the size, by the policy."""
@@ -67,8 +71,12 @@ class Fit(NamedTuple):
         return picture.resize(side, Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP)
 
 
-def _of_8_bits(picture: Any) -> Any:
-    """The upper 8 of 16 bits, on the same scale for all pictures: Pillow's own conversion cuts them off at 255."""
+def of_8_bits(picture: Any) -> Any:
+    """The upper 8 of 16 bits, on the same scale for all pictures: Pillow's own conversion cuts them off at 255.
+
+    Raises:
+        ValueError: its pixels have no known range.
+    """
     from PIL import Image
 
     if picture.mode == "F":
@@ -81,10 +89,16 @@ def _of_8_bits(picture: Any) -> Any:
     return Image.fromarray((shades >> 8).astype(np.uint8))
 
 
-def _opaque(picture: Any, background: int) -> Any:
+def is_transparent(picture: Any) -> bool:
+    """Whether a picture says which of its pixels are transparent."""
+    return "A" in picture.getbands() or "transparency" in picture.info
+
+
+def opaque(picture: Any, background: int) -> Any:
+    """A picture on a background of one shade, from 0, black, to 255."""
     from PIL import Image
 
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
+    if not is_transparent(picture):
         return picture
     opaque = Image.new("RGBA", picture.size, (background, background, background, 255))
     opaque.alpha_composite(picture.convert("RGBA"))

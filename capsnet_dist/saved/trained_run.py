@@ -110,6 +110,14 @@ class TrainedRun:
             raise UserError(f"{self.source}/config.json: {error}") from error
 
 
+def is_light_on_dark(source: str) -> bool:
+    """Whether a network is known to have been trained with light strokes on a dark ground."""
+    entry: Any = read_config(weights.find(source)[0]).get("run")
+    data: Any = cast(dict[str, Any], entry).get("data") if isinstance(entry, dict) else None
+    name: Any = cast(dict[str, Any], data).get("name") if isinstance(data, dict) else None
+    return name in datasets and getattr(datasets[name], "is_light_on_dark", False) is True
+
+
 def _prepared(data: Choice[Any], fit: Fit | None) -> Choice[Any]:
     """A data set of pictures with the preprocessing that the network was trained with."""
     wanted = {} if fit is None else fit._asdict()

@@ -77,6 +77,11 @@ def say(notice: str) -> None:
     sys.stderr.write(f"Notice: {printable(notice)}\n")
 
 
+def complain(problem: str) -> None:
+    """One line about something that went wrong and ends nothing; the exit code tells it at the end."""
+    sys.stderr.write(f"Error: {printable(problem)}\n")
+
+
 @contextmanager
 def tolerated(failure: str, tell: Callable[[str], object] = say) -> Generator[None]:
     """Something that is only nice to have: if it fails, that is said, and ends nothing.

@@ -10,8 +10,8 @@ from capsnet_dist.screen.progress import SECONDS_BETWEEN_LINES, draws
 
 
 @contextmanager
-def counting(what: str, total: int) -> Generator[Callable[[], None]]:
-    """Something to call after each of `total` things that are done.
+def counting(what: str, total: int | None) -> Generator[Callable[[], None]]:
+    """Something to call after each of `total` things that are done; None where nobody knows how many there are.
 
     Whoever does them says it, whichever rank that is; nothing is said of what takes less than ten seconds.
     """
@@ -22,13 +22,14 @@ def counting(what: str, total: int) -> Generator[Callable[[], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    own = bool(sys.stdout) and sys.stdout.isatty()  # piped output belongs to whoever reads the pipe
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=own) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
 
 
 class _Lines:
-    def __init__(self, what: str, total: int) -> None:
+    def __init__(self, what: str, total: int | None) -> None:
         self.what, self.total, self.done = what, total, 0
         self.start = self.shown = time.monotonic()
 
@@ -36,6 +37,11 @@ class _Lines:
         self.done += 1
         now = time.monotonic()
         if now - self.shown > SECONDS_BETWEEN_LINES:
-            left = timedelta(seconds=round((now - self.start) / self.done * (self.total - self.done)))
-            print(f"{self.what}: {self.done:,} of {self.total:,}  {left} left", file=sys.stderr, flush=True)  # noqa: T201
+            print(f"{self.what}: {self.done:,}{self._rest(now - self.start)}", file=sys.stderr, flush=True)  # noqa: T201
             self.shown = now
+
+    def _rest(self, seconds: float) -> str:
+        if self.total is None:
+            return ""
+        left = timedelta(seconds=round(seconds / self.done * (self.total - self.done)))
+        return f" of {self.total:,}  {left} left"

@@ -123,7 +123,7 @@ def test_predict_says_what_the_network_says(run, digit):
 def test_a_picture_of_any_mode_gives_the_channels_of_the_network(mode):
     Image.new("L", (5, 4), 255).convert(mode).save("white.png")
     for channels in (1, 3):
-        pixels = pictures.read_picture(Path("white.png"), (channels, 4, 5))
+        pixels = pictures.Reading((channels, 4, 5))(Path("white.png")).pixels
         assert pixels.shape == (channels, 4, 5) and (pixels == 255).all()
 
 
@@ -134,7 +134,7 @@ def test_a_change_of_size_keeps_the_mean_and_is_said_apart_from_the_results(run,
     assert err == "Notice: large.png resized from 24x24 to 8x8 (height x width).\n"
     stripes = np.tile(np.array([0, 255], np.uint8), (16, 8))
     Image.fromarray(stripes).save("stripes.png")
-    shrunk = pictures.read_picture(Path("stripes.png"), (1, 8, 8)).double()
+    shrunk = pictures.Reading((1, 8, 8))(Path("stripes.png")).pixels.double()
     assert ((shrunk > 64) & (shrunk < 191)).all()  # every pixel of the file counts
 
 
@@ -143,7 +143,7 @@ def test_a_photo_is_turned_as_its_camera_says():
     exif[0x0112] = 6  # the camera stood on its right side
     rows = np.array([[0, 0, 255], [0, 0, 0]], np.uint8)
     Image.fromarray(rows).save("turned.png", exif=exif)
-    assert (pictures.read_picture(Path("turned.png"), (1, 3, 2))[0].numpy() == np.rot90(rows, -1)).all()
+    assert (pictures.Reading((1, 3, 2))(Path("turned.png")).pixels[0].numpy() == np.rot90(rows, -1)).all()
 
 
 def broken_pictures():
@@ -154,14 +154,12 @@ def broken_pictures():
     Path("text.png").write_text("no picture")
     Path("empty.png").touch()
     Path("postscript.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
-    Path("folder").mkdir()
 
 
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
         ("absent.png", "absent.png cannot be read as an image: No such file or directory."),
-        ("folder", "folder cannot be read as an image: Is a directory."),
         ("bomb.png", "bomb.png has 6000x10000 pixels, more than 50,000,000: make it smaller first."),
         ("deep.png", "deep.png has more than 8 bits a pixel (mode I;16): convert it to 8 first."),
         ("half.png", "half.png cannot be read as an image: "),
@@ -170,13 +168,25 @@ def broken_pictures():
         ("postscript.eps", "postscript.eps is no image"),
     ],
 )
-def test_a_picture_that_cannot_be_read_is_refused_in_one_line(run, picture, message):
+def test_a_picture_that_cannot_be_read_is_one_line_and_an_empty_row_and_the_rest_goes_on(run, digit, picture, message):
     broken_pictures()
-    assert refused("predict", run, picture).startswith(f"Error: {message}")
+    code, out, err = said("predict", run, picture, "digit.png", "--json")
+    lost, found = json.loads(out)
+    complaint, count = err.splitlines()
+    assert code == 1 and complaint.startswith(f"Error: {message}") and lost["error"] == complaint[7:]
+    assert count == "Notice: 1 of 2 files could not be read."
+    assert [lost[key] for key in ("file", "name", "score", "scores")] == [picture, None, None, None] and found["name"]
 
 
 def test_mistakes_in_a_command_are_refused_in_one_line(run, digit):
     assert "at least one image" in refused("predict", run)
+    Path("empty").mkdir()
+    assert "empty has no images. Known endings: .bmp" in refused("predict", run, "empty")
+    assert "new/*.png matches no file" in refused("predict", run, "new/*.png")
+    assert "give no others beside it" in refused("predict", run, "-", "digit.png")
+    assert "--csv nowhere/out.csv cannot be written" in refused("predict", run, "digit.png", "--csv", "nowhere/out.csv")
+    assert "--top 0: must be at least 1" in refused("predict", run, "digit.png", "--top", "0")
+    assert "--background 300: must be from 0 to 255" in refused("predict", run, "digit.png", "--background", "300")
     assert "given as a path" in refused("predict", "./absent", "digit.png")
     assert "given as a path" in refused("evaluate", "./absent", "--json")
     assert "no such file" in refused("plugins", "--import", "absent.py")

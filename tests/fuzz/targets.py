@@ -11,7 +11,7 @@ import torch
 
 from capsnet_dist import UserError, build, config, datasets, decoders, losses, models, save
 from capsnet_dist.data.idx import Published, read_idx
-from capsnet_dist.data.image_files import read_picture
+from capsnet_dist.data.image_files import Reading
 from capsnet_dist.files import read_json
 from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.run import Run, check
@@ -84,7 +84,7 @@ def idx(data: bytes) -> None:
 
 def picture(data: bytes) -> None:
     """An image file."""
-    assert read_picture(_written("picture", data), (1, 8, 8)).shape == (1, 8, 8)
+    assert Reading((1, 8, 8))(_written("picture", data)).pixels.shape == (1, 8, 8)
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {

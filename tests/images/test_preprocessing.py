@@ -13,7 +13,7 @@ from test_train import RUN
 
 from capsnet_dist import Split, UserError, augmentations, build, datasets, load, models, save
 from capsnet_dist.config import command_line
-from capsnet_dist.data.image_files import fit_picture, read_picture
+from capsnet_dist.data.image_files import Reading
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.train import train
 
@@ -56,7 +56,7 @@ def test_a_run_keeps_how_its_pictures_became_pixels(run):
 def test_training_and_prediction_see_the_same_pixels(run, root):
     test = datasets("folder", root=root, cache=Path("cache"), **FIT._asdict()).build().split("test")
     files = sorted(root.glob("left/*")) + sorted(root.glob("right/*"))
-    fitted = torch.stack([fit_picture(file, load(run).fit) for file in files])
+    fitted = torch.stack([Reading(FIT.image, load(run).fit, FIT.background)(file).pixels for file in files])
     for pixels in test.images:
         assert (fitted == pixels).flatten(1).all(dim=1).any()
     code, out, err = said("predict", run, *files, "--json")
@@ -78,7 +78,7 @@ def test_prediction_sees_what_is_left_where_an_augmentation_cuts(cut, root):
         float(said("evaluate", "cut")[1].split()[2])
     )
     file = root / "left/3.png"
-    expected = model.predict(crop.build().still(fit_picture(file, FIT)[None]))
+    expected = model.predict(crop.build().still(Reading(FIT.image, FIT)(file).pixels[None]))
     (found,) = json.loads(said("predict", "cut", file, "--json")[1])
     assert found["name"] == expected.names[0] and found["score"] == pytest.approx(expected.scores.max().item())
     save(model, "copy")
@@ -91,7 +91,7 @@ def test_evaluate_prepares_other_pictures_as_the_training_did_and_matches_classe
     found = evaluated(run, "--data.root", "other", "--data.share", "1")
     assert found["images"] == 3 and found["classes"] == ["left", "right"]
     assert sum(found["confusion"][0]) == 0 and sum(found["confusion"][1]) == 3
-    fitted = torch.stack([fit_picture(Path(f"other/right/{number}.png"), FIT) for number in range(3)])
+    fitted = torch.stack([Reading(FIT.image, FIT)(Path(f"other/right/{number}.png")).pixels for number in range(3)])
     assert found["confusion"][1] == load(run).predict(fitted).labels.bincount(minlength=2).tolist()
 
 
@@ -134,7 +134,7 @@ def test_a_network_without_preprocessing_reads_pictures_as_before():
     picture("a.png", True)
     code, out, err = said("predict", "saved", "a.png", "--json")
     assert code == 0 and "resized from 12x20 to 8x8" in err
-    scores = load("saved").predict(read_picture(Path("a.png"), (1, 8, 8))[None]).scores[0]
+    scores = load("saved").predict(Reading((1, 8, 8))(Path("a.png")).pixels[None]).scores[0]
     assert list(json.loads(out)[0]["scores"].values()) == pytest.approx(scores.tolist())
 
 

@@ -15,7 +15,7 @@ from test_train import RUN
 
 from capsnet_dist import Split, build, config, datasets, decoders, load, losses, save
 from capsnet_dist.analysis.gallery import FIGURES
-from capsnet_dist.data.image_files import read_picture
+from capsnet_dist.data.image_files import Reading
 from capsnet_dist.record import pictures, record
 from capsnet_dist.record.pictures import LAST, Pictures
 from capsnet_dist.record.results import Evaluation
@@ -148,7 +148,7 @@ def test_every_figure_of_a_run_is_drawn(runs):
     code, out, err = said("show", runs / "0", "--number", "40", "--out", "figures")
     assert (code, err) == (0, "")
     assert out.splitlines() == [f"figures/{name}.png" for name in FIGURES]
-    assert all(read_picture(Path(file), (3, 8, 8)).float().std() > 1 for file in out.splitlines())
+    assert all(Reading((3, 8, 8))(Path(file)).pixels.float().std() > 1 for file in out.splitlines())
 
 
 def test_named_figures_are_drawn_in_the_format_and_for_the_page_that_are_asked_for(runs):

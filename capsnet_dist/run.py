@@ -78,6 +78,8 @@ class Run:
     """Share of the training images held out to choose the best weights."""
     evaluate_every: Count = 1
     """Epochs between evaluations."""
+    patience: Count | None = None
+    """End after so many evaluations in a row in which validation found no better weights; never if not given."""
     seed: int = 0
     """Start of every random choice: weights, order of images, augmentation."""
     start: str | None = None

@@ -133,8 +133,17 @@ class Trainer:
 
     @property
     def is_over(self) -> bool:
-        """Whether all steps were taken, or the training was interrupted."""
-        return self.stopped or self.state.done >= self.num_steps
+        """Whether all steps were taken, the patience is at its end, or the training was interrupted."""
+        return self.stopped or self.is_exhausted or self.state.done >= self.num_steps
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether as many evaluations in a row as the run has patience for found no better weights.
+
+        It follows from the state that a checkpoint holds, so a run that is resumed ends at the same step.
+        """
+        best, steps = self.state.best.step, self.run.evaluate_every * self.steps_per_epoch
+        return bool(self.run.patience and best) and self.state.done >= best + (self.run.patience or 0) * steps
 
     @cached_property
     def shown(self) -> Split:
@@ -156,7 +165,7 @@ class Trainer:
     def save(self) -> None:
         """Save the state if it is time; on rank 0, since all ranks hold the same."""
         checkpoints = self.run.checkpoint
-        due = self.stopped or self.state.done % checkpoints.every == 0 or self.state.done == self.num_steps
+        due = self.is_over or self.state.done % checkpoints.every == 0
         if due or (self.metrics.is_empty and self.record.minutes_since_checkpoint() >= checkpoints.minutes):
             self._record(self.metrics.flush())
             self.record.checkpoint(self.state.done, self.state.tensors, self.state.values)
@@ -182,6 +191,9 @@ class Trainer:
         """Leave the selected weights in the run folder, and read the test split, unless interrupted."""
         self._record(self.metrics.flush())
         best, candidates = self.state.best, self.state.candidates
+        if not self.stopped and self.state.done < self.num_steps:
+            why = f"{self.run.patience} evaluations found no better weights than step {best.step}"
+            self.record.ended(f"Ended after step {self.state.done} of {self.num_steps}: {why} (--patience)")
         source = f"{best.name} weights of step {best.step or self.state.done}"
         if best.step and len(self.validation.labels):
             source += f", chosen on {len(self.validation.labels):,} training images that were held out"
@@ -189,13 +201,13 @@ class Trainer:
             self.record.keep(selected, source, is_done=not self.stopped)
         results = self._evaluate(candidates, self.test)
         selected = best.restore(candidates)
-        known = results.get(best.name) if best.step in (0, self.num_steps) else None
+        known = results.get(best.name) if best.step in (0, self.state.done) else None
         results |= {"selected": known} if known else self._evaluate({"selected": selected}, self.test)
         if self.stopped:
             results = {}
             self.record.interrupted(f"{self.interrupted.reason}, after step {self.state.done}")
         for name, result in results.items():
-            self.record.evaluation(self.num_steps, "test", name, result)
+            self.record.evaluation(self.state.done, "test", name, result)
         self.record.finish(selected, source, results, self.shown)
         part_at_exit()
         return results

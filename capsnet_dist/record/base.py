@@ -71,6 +71,9 @@ class Record:
     def interrupted(self, why: str) -> None:
         """Why the training ends before its time."""
 
+    def ended(self, why: str) -> None:
+        """Why the training ends before its last step, by itself."""
+
     def keep(self, model: Model, source: str, *, is_done: bool) -> None:
         """The weights to keep, where they come from, and whether all steps are done."""
 

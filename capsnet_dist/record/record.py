@@ -52,7 +52,7 @@ class MainRecord(Record):
         self._pictures: Pictures | None = None
         self._steps = 0
         self._classes: Sequence[str] = ()
-        self._interruption = ""
+        self._interruption = self._ended = ""
         self._is_full = False
         self._done = False
 
@@ -68,7 +68,7 @@ class MainRecord(Record):
             if self._tracker is not None:
                 last_first.callback(tolerated("Warning: the tracker was not closed", say)(self._tracker.close))
             if self._progress is not None:
-                why = self._interruption if kind is None else f"{kind.__name__}: {rest[0]}"
+                why = self._interruption or self._ended if kind is None else f"{kind.__name__}: {rest[0]}"
                 last_first.callback(self._end, "done" if self._done else "failed" if kind else "preempted", why)
                 leave = tolerated("Warning: the progress was not shown to its end", say)(self._progress.__exit__)
                 last_first.callback(leave, kind, *rest)
@@ -160,6 +160,11 @@ class MainRecord(Record):
         self.say(f"Interrupted: {why}.")
 
     @override
+    def ended(self, why: str) -> None:
+        self._ended = why
+        self.say(f"{why}.")
+
+    @override
     def keep(self, model: Model, source: str, *, is_done: bool) -> None:
         weights.save(model, self.path, run=resumed.repeatable(self.run))
         self._write_card(model, source, {}, is_done)
@@ -177,6 +182,7 @@ class MainRecord(Record):
 
     def _write_card(self, model: Model, source: str, results: Mapping[str, Evaluation], is_done: bool) -> None:
         """README.md, and what of the metrics found no room before: without both a run is not finished."""
+        source = f"{source}. {self._ended}" if self._ended else source
         card = model_card(self.run, model, source, results, self._place["command"], self.path, is_done=is_done)
         self.folder.write("README.md", card)
         self.folder.keep_metrics()

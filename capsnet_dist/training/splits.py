@@ -78,13 +78,19 @@ def separate(whole: Split, test: Split, run: Run) -> tuple[Split, Split, Split]:
         run: How much to hold out for validation; in a dry run 256 images are enough to evaluate.
 
     Raises:
-        UserError: the training images do not fill a batch, or there are no test images.
+        UserError: the training images do not fill a batch, there are no test images, or the end of the training
+            depends on images that are not held out.
     """
     if not len(test.labels):
         raise UserError(f"Data set {run.data.name} has no test images, by which the training is judged in the end.")
     kept, held = hold_out(whole.labels, run.validation)
     if run.batch_size > len(kept):
         raise UserError(f"--batch-size {run.batch_size}: there are only {len(kept)} training images.")
+    if run.patience and not len(held):
+        raise UserError(
+            f"--patience {run.patience}: --validation {run.validation:g} holds out no image, by which to see whether "
+            "the weights still become better. Hold out more, or leave --patience out."
+        )
     evaluated = [whole.part(held), test]
     if run.dry_run:
         evaluated = [split.part(torch.arange(min(256, len(split.labels)))) for split in evaluated]

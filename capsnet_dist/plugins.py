@@ -237,6 +237,18 @@ class Loss(Protocol):
         ...
 
 
+@runtime_checkable
+class WeighingLoss(Protocol):
+    """A loss that can make up for classes of different sizes.
+
+    Training minimises what `weighed` gives; evaluation measures the loss as it is built, so that runs can be compared.
+    """
+
+    def weighed(self, counts: Int64[Tensor, " j"]) -> Loss:
+        """The same loss for a training set with so many images of each class, which lie where the scores will."""
+        ...
+
+
 class Split(NamedTuple):
     """Images and labels of one part of a data set."""
 

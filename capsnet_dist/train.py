@@ -35,7 +35,7 @@ from capsnet_dist.training.evaluation import GivenUp, evaluate
 from capsnet_dist.training.guard import Guard
 from capsnet_dist.training.isolation import isolated
 from capsnet_dist.training.network import build_network
-from capsnet_dist.training.objective import loss_terms, rehearse, restore_statistics, step_if_finite, warm_up
+from capsnet_dist.training.objective import loss_terms, rehearse, restore_statistics, step_if_finite, warm_up, weigh
 from capsnet_dist.training.regions import compile_regions
 from capsnet_dist.training.splits import load_splits
 from capsnet_dist.training.state import TrainingState
@@ -108,7 +108,8 @@ class Trainer:
         self.batches = Batches(training, augmentation, order, getattr(torch, run.dtype))
         self.model = build_network(run, self.batches.image, classes, fit, accelerator)
         self.criteria = [run.loss.build(), run.regularizer.build()]
-        rehearse(self.model, self.criteria, self.batches)
+        self.minimised = weigh(self.criteria, training.labels, len(classes))
+        rehearse(self.model, self.minimised, self.batches)
 
         self.steps_per_epoch = self.batches.order.steps_per_epoch
         self.num_steps = 1 if run.dry_run else run.steps or run.epochs * self.steps_per_epoch
@@ -129,7 +130,7 @@ class Trainer:
         self.statistics = [buffer for name, buffer in self.model.named_buffers() if name in saved]
         self.metrics = StepMetrics(accelerator)
         if accelerator.num_processes > 2:
-            warm_up(self.replica, self.model, self.criteria, self.batches, accelerator)
+            warm_up(self.replica, self.model, self.minimised, self.batches, accelerator)
 
     @property
     def is_over(self) -> bool:
@@ -264,7 +265,7 @@ class Trainer:
         norm = skipped = torch.zeros((), device=images.device, dtype=images.dtype)
         with self.accelerator.accumulate(self.replica):
             output: Output = self.replica(images, labels)
-            terms = loss_terms(self.criteria, output, images, labels, progress)
+            terms = loss_terms(self.minimised, output, images, labels, progress)
             self.accelerator.backward(terms["loss"])
             if self.accelerator.sync_gradients:
                 found: Any = self.accelerator.clip_grad_norm_(self.model.parameters(), limit or math.inf)

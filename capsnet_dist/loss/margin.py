@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from capsnet_dist.errors import UserError
+from capsnet_dist.loss.weights import ClassWeights, Weighing
 from capsnet_dist.plugins import Output, losses
 from capsnet_dist.ranges import Amount, Share
 
 
 @losses.register("margin")
-class Margin:
+class Margin(Weighing):
     """Margin loss (Sabour et al., 2017, eq. 4).
 
     The code of DeepCaps (Rajasegaran et al., 2019) ends with a phase of harder margins: `hard_after=0.5` makes it the
@@ -28,6 +29,8 @@ class Margin:
         hard_positive: m+ from then on; 0.95 is DeepCaps' value.
         hard_negative: m- from then on; 0.05 is theirs.
         hard_absent: lambda from then on; 0.8 is theirs.
+        class_weights: "balanced": training counts each class as much as any other, whatever its share of the training
+            images, by the weight n / (classes x count). Evaluation measures without weights.
 
     Raises:
         UserError: margins that are no lengths or cross, a negative weight, or a share outside [0, 1].
@@ -44,7 +47,9 @@ class Margin:
         hard_positive: Share = 0.95,
         hard_negative: Share = 0.05,
         hard_absent: Amount = 0.8,
+        class_weights: ClassWeights = "none",
     ) -> None:
+        super().__init__(class_weights)
         self.soft, self.hard = (positive, negative, absent), (hard_positive, hard_negative, hard_absent)
         for high, low, weight in (self.soft, self.hard):
             if not 0 <= low <= high <= 1:
@@ -64,5 +69,5 @@ class Margin:
         present = one_hot(labels, classes).to(output.scores.dtype)
         too_short = (positive - output.scores).relu().square()
         too_long = (output.scores - negative).relu().square()
-        loss = (present * too_short + absent * (1 - present) * too_long).sum(dim=-1).mean()
+        loss = self.mean((present * too_short + absent * (1 - present) * too_long).sum(dim=-1), labels)
         return {"margin": loss if self.scale == "paper" else loss / (2 * classes)}

@@ -8,11 +8,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from capsnet_dist.loss.weights import ClassWeights, Weighing
 from capsnet_dist.plugins import Output, losses
 
 
 @losses.register("spread")
-class Spread:
+class Spread(Weighing):
     """Spread loss: the true class must lead every other by a margin, which grows (Hinton et al., 2018, eq. 3).
 
     A small margin at first keeps the capsules of lower layers alive.
@@ -20,9 +21,14 @@ class Spread:
     Args:
         schedule: How the margin m grows. "authors": 0.2 + 0.79 sigmoid(min(10, 40 progress - 4)), from 0.21 to 0.99, as
             in the authors' code. "paper": linearly from 0.2 to 0.9.
+        class_weights: "balanced": training counts each class as much as any other, whatever its share of the training
+            images, by the weight n / (classes x count). Evaluation measures without weights.
     """
 
-    def __init__(self, *, schedule: Literal["authors", "paper"] = "authors") -> None:
+    def __init__(
+        self, *, schedule: Literal["authors", "paper"] = "authors", class_weights: ClassWeights = "none"
+    ) -> None:
+        super().__init__(class_weights)
         self.schedule = schedule
 
     def margin(self, progress: float) -> float:
@@ -40,4 +46,4 @@ class Spread:
         target = scores.gather(1, rearrange(labels, "b -> b 1"))
         other = 1 - one_hot(labels, scores.shape[1]).to(scores.dtype)
         too_close = (m - (target - scores)).relu().square()
-        return {"spread": (other * too_close).sum(dim=-1).mean()}
+        return {"spread": self.mean((other * too_close).sum(dim=-1), labels)}

@@ -10,7 +10,19 @@ from torch import Tensor
 
 from capsnet_dist.data.batches import Batches
 from capsnet_dist.errors import UserError
-from capsnet_dist.plugins import Loss, Model, Output
+from capsnet_dist.plugins import Loss, Model, Output, WeighingLoss
+
+
+def weigh(criteria: Sequence[Loss], labels: Tensor, num_classes: int) -> list[Loss]:
+    """What training minimises: losses that can make up for classes of different sizes are told those sizes.
+
+    Args:
+        criteria: The losses.
+        labels: Those of the training images, on the device.
+        num_classes: How many classes there are.
+    """
+    counts = labels.bincount(minlength=num_classes)
+    return [criterion.weighed(counts) if isinstance(criterion, WeighingLoss) else criterion for criterion in criteria]
 
 
 def loss_terms(

@@ -163,6 +163,43 @@ def test_reconstruction_counts_pixels_and_channels(per, count):
     torch.testing.assert_close(*gradients)
 
 
+WEIGHING = sorted(name for name in losses if "class_weights" in losses.options(name))
+
+
+def weighed(name, labels, **options):
+    """The loss as training on these labels minimises it."""
+    return losses(name, class_weights="balanced", **options).build().weighed(labels.bincount(minlength=4))
+
+
+def value_of(loss, scores, labels):
+    (value,) = loss(output(scores), torch.zeros(len(labels), 1, 1, 1), labels, 0.4).values()
+    return value
+
+
+@pytest.mark.parametrize("name", WEIGHING)
+def test_repeating_all_samples_of_a_class_leaves_a_balanced_loss_as_it_is(name):
+    scores, labels = torch.rand(9, 4, dtype=torch.float64), torch.tensor([0, 0, 0, 0, 0, 1, 1, 2, 2])  # none of class 3
+    again = torch.cat([torch.arange(9), *[torch.arange(5, 7)] * 3])
+    once = value_of(weighed(name, labels), scores, labels)
+    repeated = value_of(weighed(name, labels[again]), scores[again], labels[again])
+    torch.testing.assert_close(repeated, once)
+    plain = losses(name).build()
+    each = [value_of(plain, scores[labels == label], labels[labels == label]) for label in range(3)]
+    torch.testing.assert_close(once, torch.stack(each).mean())
+
+
+@pytest.mark.parametrize("name", WEIGHING)
+def test_class_weights_change_no_bit_where_classes_have_one_size_or_none_are_asked_for(name):
+    scores, labels = torch.rand(8, 4), torch.tensor([0, 1, 2, 3, 0, 1, 2, 3])
+    plain = losses(name).build()
+    assert value_of(weighed(name, labels), scores, labels) == value_of(plain, scores, labels)
+    assert plain.weighed(torch.tensor([5, 1, 1, 1])) is plain
+
+
+def test_every_loss_of_the_classes_can_weigh_them():
+    assert sorted(set(losses) - {"none", "reconstruction"}) == WEIGHING
+
+
 def test_no_loss_has_no_terms():
     assert losses("none").build()(output(torch.zeros(2, 3)), torch.zeros(2, 1, 1, 1), torch.tensor([0, 1]), 0.0) == {}
 

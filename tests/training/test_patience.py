@@ -33,9 +33,15 @@ def train_while_better(run, killed_in=None):
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("patience") / "run"
-    run_ranks(1, train_while_better, replace(RUN, run_dir=folder))
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("patience") / "run"
+
+
+@pytest.fixture
+def ended(folder):
+    """The folder of the run left alone; made by the first test that asks, in which runs draw nothing."""
+    if not folder.exists():
+        run_ranks(1, train_while_better, replace(RUN, run_dir=folder))
     return folder
 
 

@@ -77,11 +77,11 @@ def test_plugins_know_neither_training_nor_the_command_line():
 FLOORS = [
     "commands",
     "train",
-    "training bench",
+    "training bench reproduction",
     "record testing importing",
     "analysis",
     "processes saved figures model",
-    "routing layer stem loss optim data run",
+    "routing layer stem loss optim data run reference",
     "plugins config",
     "registry votes images",
     "signature",

@@ -14,7 +14,19 @@ from capsnet_dist.screen.console import any_text, notices
 from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.version import VERSION
 
-COMMANDS = ("predict", "evaluate", "show", "import", "data", "prepare", "plugins", "check", "compare", "bench")
+COMMANDS = (
+    "predict",
+    "evaluate",
+    "show",
+    "import",
+    "data",
+    "prepare",
+    "plugins",
+    "check",
+    "compare",
+    "reproduce",
+    "bench",
+)
 """Each is a function in a module of its own, which is imported when it is named; `import` is `import_` in both."""
 
 

@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules. Importing this package registers them."""
 
 from capsnet_dist.optim.optimizers import adam, sgd
-from capsnet_dist.optim.schedules import Constant, Exponential
+from capsnet_dist.optim.schedules import Constant, Cosine, Exponential, Geometric, OneCycle, Stepwise, Warmup
 
-__all__ = ["Constant", "Exponential", "adam", "sgd"]
+__all__ = ["Constant", "Cosine", "Exponential", "Geometric", "OneCycle", "Stepwise", "Warmup", "adam", "sgd"]

@@ -1,0 +1,124 @@
+"""`capsnet-dist reproduce`: the experiments of papers, a few seeds of each, beside what the papers report."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from capsnet_dist.files import read_json
+from capsnet_dist.ranges import Count, Positive
+from capsnet_dist.reproduction.page import COLUMNS, page, rows
+from capsnet_dist.reproduction.recipes import Recipe, all_in, named
+from capsnet_dist.reproduction.results import Result, is_done, load, refuse_others, save, settings, trial
+from capsnet_dist.run import Run
+from capsnet_dist.screen.console import print_table, say
+from capsnet_dist.train import train
+from capsnet_dist.world import speaks
+
+OUT_OF_TIME = 143  # 128 + SIGTERM: what a training that is out of time ends with
+
+
+def reproduce(
+    recipe: tuple[str, ...] = (),
+    /,
+    *,
+    seeds: Count = 3,
+    epochs: Count | None = None,
+    root: Path | None = None,
+    folder: Path = Path("reproduced"),
+    results: Path | None = None,
+    max_time: Positive | None = None,
+    imports: tuple[str, ...] = (),
+) -> None:
+    """Repeat published experiments, and write what was published and what was measured into a table.
+
+    Each seed has a run folder of its own. What is done is not done again, and what was interrupted or killed goes on:
+    give the same command once more. Without a recipe nothing is trained, and the table is written anew.
+
+    Args:
+        recipe: Files such as recipes/hvc_mnist.py, or their names without folder and ending.
+        seeds: Runs of each: seeds 0, 1, and so on.
+        epochs: Passes over the training images; the paper's if not given. Schedules that follow the length of the
+            training are shortened with it.
+        root: Folder of the data sets, in place of ./data.
+        folder: Where the runs go.
+        results: Where a small JSON file of each recipe goes; the page is written beside it, as RESULTS.md. A folder
+            "results" in that of the runs, if not given.
+        max_time: Minutes after which to save and end, as if interrupted.
+
+    Raises:
+        UserError: a recipe is not there or names no published result, or a run cannot work.
+        SystemExit: interrupted, or the time is up; what was trained so far is saved, to go on from.
+    """
+    chosen = named(recipe)
+    kept = folder / "results" if results is None else results
+    end = None if max_time is None else time.monotonic() + 60 * max_time
+    try:
+        for one in chosen:
+            run = one.shortened(epochs, root)
+            for seed in range(run.seed, run.seed + seeds):
+                place = folder / f"{one.name}-{run.epochs}" / f"seed-{seed}"
+                _finish(replace(run, seed=seed, run_dir=place), end)
+                _keep(one, run, place, seed, kept)
+    finally:
+        if speaks():
+            _show(_beside(recipe), kept)
+
+
+def _finish(run: Run, end: float | None) -> None:
+    """Train to the end what is not done, and add up how long it took."""
+    assert run.run_dir is not None
+    refuse_others(run.run_dir, run)
+    if is_done(run.run_dir):
+        return
+    begin = time.monotonic()
+    if end is not None and begin >= end:
+        sys.exit(OUT_OF_TIME)
+    if speaks():
+        say(f"{run.run_dir}: {run.epochs} epochs, seed {run.seed}")
+    before = _minutes(run.run_dir)
+    try:
+        train(replace(run, resume="auto", max_time=None if end is None else (end - begin) / 60))
+    finally:
+        if speaks():
+            file = _clock(run.run_dir)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{before + (time.monotonic() - begin) / 60:.3f}\n", encoding="ascii")
+
+
+def _clock(folder: Path) -> Path:
+    """The file beside a run folder that holds the minutes that its trainings took."""
+    return folder.with_name(f"{folder.name}.minutes.json")
+
+
+def _minutes(folder: Path) -> float:
+    file = _clock(folder)
+    return read_json(file) if file.exists() else 0.0
+
+
+def _keep(recipe: Recipe, run: Run, folder: Path, seed: int, kept: Path) -> None:
+    """Write what a seed came to beside the other seeds of the same settings."""
+    if not speaks():
+        return
+    own = Result(recipe.name, run.epochs, settings(run))
+    same = [old for old in load(kept) if (old.recipe, old.epochs, old.run) == (own.recipe, own.epochs, own.run)]
+    others = [old for old in (same[0].trials if same else []) if old.seed != seed]
+    trials = [*others, trial(folder, seed, _minutes(folder))]
+    save(replace(own, trials=sorted(trials, key=lambda one: one.seed)), kept)
+
+
+def _beside(words: Sequence[str]) -> list[Recipe]:
+    """All recipes in the folders of those that were named, so that the page says which nobody ran."""
+    folders = dict.fromkeys(Path(word).parent if word.endswith(".py") else Path("recipes") for word in words)
+    return [recipe for folder in folders or [Path("recipes")] for recipe in all_in(folder)]
+
+
+def _show(recipes: Sequence[Recipe], kept: Path) -> None:
+    """Print the rows that somebody ran, and write the page beside the folder of results."""
+    found = load(kept)
+    ran = [recipe for recipe in recipes if recipe.name in {result.recipe for result in found}]
+    if ran:
+        print_table(list(COLUMNS), rows(ran, found))
+    kept.mkdir(parents=True, exist_ok=True)
+    kept.with_suffix(".md").write_text(page(recipes, found), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Published results beside ours: recipes with their references, what their runs came to, and the page of both."""

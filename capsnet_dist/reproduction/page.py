@@ -1,0 +1,96 @@
+"""The page of published and measured results, made from recipes and what their runs came to."""
+
+import statistics
+from collections.abc import Sequence
+
+from capsnet_dist.reference import Reference
+from capsnet_dist.reproduction.recipes import Recipe
+from capsnet_dist.reproduction.results import Result, Trial, spread
+from capsnet_dist.text import markdown
+
+COLUMNS = ("recipe", "published", "ours", "within", "epochs", "hardware", "minutes", "commit")
+NOT_RUN = "not run"
+HEAD = """# Reproduced results
+
+What the papers report, and what the recipes of this package came to. `capsnet-dist reproduce` has written this page
+from the files in `docs/results/`, one for each row that somebody ran; no number is typed.
+
+- *ours* is mean ± standard deviation of a sample (number of seeds), of the weights that were selected on a tenth of the
+  training images, which were held out; the test split was read once a run.
+- *within*: whether the ranges of ours and of the paper, mean ± standard deviation, overlap. It is empty where the
+  epochs are not the paper's, or one of the deviations is unknown: such a row shows only how far so many epochs lead.
+- *epochs*: ours, of those of the paper. The schedule of the learning rate is the paper's, shortened as they are.
+- *minutes* are those of one seed, on a machine that may have done other work beside.
+
+A row is made, or made better, from the root of the repository, with the data sets in `./data` or a network connection:
+
+<!-- not run: trains for hours -->
+```console
+capsnet-dist reproduce efficient_mnist --seeds 3 --epochs 10 --results docs/results
+```
+
+Each seed has a run folder of its own. The same command once more goes on with what was interrupted or killed, and
+trains nothing that is done; `--max-time 60` saves and ends after an hour. Without `--epochs` it is the paper's epochs.
+Under a launcher, `accelerate launch -m capsnet_dist.commands.main reproduce efficient_mnist`, all processes train each
+seed.
+
+"""
+
+
+def rows(recipes: Sequence[Recipe], results: Sequence[Result]) -> list[tuple[str, ...]]:
+    """A row for each result, and for each recipe that nobody ran."""
+    found: list[tuple[str, ...]] = []
+    for recipe in recipes:
+        own = [result for result in results if result.recipe == recipe.name and result.trials]
+        published, epochs = _published(recipe.reference), recipe.run.epochs
+        found += [(recipe.name, published, *_cells(recipe, result)) for result in own]
+        if not own:
+            found.append((recipe.name, published, NOT_RUN, "", f"0 of {epochs}", "", "", ""))
+    return found
+
+
+def page(recipes: Sequence[Recipe], results: Sequence[Result]) -> str:
+    """The page: the table, and where each published number is found."""
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *(tuple(map(markdown, row)) for row in rows(recipes, results))]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    sources = "".join(f"- `{one.name}`: {one.reference.source}, {one.reference.table}\n" for one in recipes)
+    return f"{HEAD}{table}\n## Where the published numbers are found\n\n{sources}"
+
+
+def _published(reference: Reference) -> str:
+    if reference.value is None:
+        return f"– ({reference.unit})"
+    known = "" if reference.spread is None else f" ± {reference.spread:g}"
+    return f"{reference.value:g}{known} ({reference.unit})"
+
+
+def _cells(recipe: Recipe, result: Result) -> tuple[str, ...]:
+    """What a row says of the runs: all columns but the first two."""
+    values, trials = result.measured(recipe.reference), result.trials
+    deviation = spread(values)
+    ours = f"{statistics.fmean(values):.2f}" + ("" if deviation is None else f" ± {deviation:.2f}")
+    minutes = statistics.fmean(trial.minutes for trial in trials)
+    return (
+        f"{ours} ({len(values)})",
+        _within(recipe, result) if result.epochs == recipe.run.epochs else "",
+        f"{result.epochs} of {recipe.run.epochs}",
+        ", ".join(sorted({_hardware(trial) for trial in trials})),
+        f"{minutes:.0f}",
+        ", ".join(sorted({trial.commit or "unknown" for trial in trials})),
+    )
+
+
+def _within(recipe: Recipe, result: Result) -> str:
+    """Whether the ranges of the paper and of ours overlap; empty where one of them is unknown."""
+    values, reference = result.measured(recipe.reference), recipe.reference
+    deviation = spread(values)
+    if deviation is None or reference.value is None or reference.spread is None:
+        return ""
+    return "yes" if abs(statistics.fmean(values) - reference.value) <= deviation + reference.spread else "no"
+
+
+def _hardware(trial: Trial) -> str:
+    kind, _, name = trial.device.partition(": ")
+    each = f"{trial.threads} thread{'s' * (trial.threads != 1)} of " if kind == "cpu" else ""
+    precision = "" if trial.mixed_precision == "no" else f", {trial.mixed_precision}"
+    return f"{trial.processes} x {each}{name}{precision}" if trial.processes > 1 else f"{each}{name}{precision}"

@@ -1,0 +1,62 @@
+"""Recipes as files: the run that each describes, and the published result that it repeats."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from capsnet_dist.config import import_plugins
+from capsnet_dist.errors import UserError
+from capsnet_dist.reference import Reference
+from capsnet_dist.run import Run
+
+
+class Recipe(NamedTuple):
+    """An experiment of a paper."""
+
+    name: str
+    """That of its file."""
+    run: Run
+    """Its settings; the epochs are the paper's."""
+    reference: Reference
+    """What the paper reports."""
+
+    def shortened(self, epochs: int | None, root: Path | None) -> Run:
+        """The run with other epochs, and its data in another folder; None leaves them."""
+        run = self.run if epochs is None else replace(self.run, epochs=epochs)
+        if root is None or "root" not in run.data.options:
+            return run
+        return replace(run, data=run.data.replace(root=root))
+
+
+def read(file: Path) -> Recipe | None:
+    """The recipe in a file; None if it names no reference, as recipes that repeat no paper do not.
+
+    Raises:
+        UserError: the file is not there, fails to import, or describes no run.
+    """
+    module = import_plugins(str(file))
+    run, reference = getattr(module, "run", None), getattr(module, "reference", None)
+    if not isinstance(run, Run):
+        raise UserError(f"{file} is no recipe: it must have `run = Run(...)` at module level.")
+    return Recipe(file.stem, run, reference) if isinstance(reference, Reference) else None
+
+
+def named(words: Sequence[str]) -> list[Recipe]:
+    """Recipes by their files.
+
+    Raises:
+        UserError: one is not there, or names no published result.
+    """
+    found: list[Recipe] = []
+    for word in dict.fromkeys(words):
+        recipe = read(Path(word) if word.endswith(".py") else Path("recipes", f"{word}.py"))
+        if recipe is None:
+            raise UserError(f"{word} names no published result: it needs `reference = Reference(...)` beside its run.")
+        found.append(recipe)
+    return found
+
+
+def all_in(folder: Path) -> list[Recipe]:
+    """The recipes of a folder that repeat a paper, by name."""
+    return [recipe for file in sorted(folder.glob("*.py")) if (recipe := read(file)) is not None]

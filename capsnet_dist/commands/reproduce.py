@@ -10,7 +10,7 @@ from capsnet_dist.files import read_json
 from capsnet_dist.ranges import Count, Positive
 from capsnet_dist.reproduction.page import COLUMNS, page, rows
 from capsnet_dist.reproduction.recipes import Recipe, all_in, named
-from capsnet_dist.reproduction.results import Result, is_done, load, refuse_others, save, settings, trial
+from capsnet_dist.reproduction.results import Result, changes, is_done, load, refuse_others, save, settings, trial
 from capsnet_dist.run import Run
 from capsnet_dist.screen.console import print_table, say
 from capsnet_dist.train import train
@@ -102,8 +102,8 @@ def _keep(recipe: Recipe, run: Run, folder: Path, seed: int, kept: Path) -> None
     if not speaks():
         return
     own = Result(recipe.name, run.epochs, settings(run))
-    same = [old for old in load(kept) if (old.recipe, old.epochs, old.run) == (own.recipe, own.epochs, own.run)]
-    others = [old for old in (same[0].trials if same else []) if old.seed != seed]
+    olds = [old for old in load(kept) if (old.recipe, old.epochs) == (own.recipe, own.epochs)]
+    others = [one for old in olds if not changes(old.run, own.run) for one in old.trials if one.seed != seed]
     trials = [*others, trial(folder, seed, _minutes(folder))]
     save(replace(own, trials=sorted(trials, key=lambda one: one.seed)), kept)
 

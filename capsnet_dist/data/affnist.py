@@ -1,12 +1,14 @@
 """affNIST (Tieleman, 2013): MNIST's digits, turned, sheared, stretched and moved."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from capsnet_dist.data.download import download, unpack
 from capsnet_dist.data.matlab import read_struct
+from capsnet_dist.data.mnist import MNIST
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Split, datasets
 from capsnet_dist.ranges import Count
@@ -25,6 +27,8 @@ class AffNIST:
     Args:
         root: Folder that holds affNIST/test.mat and affNIST/training_batches; what is missing there is downloaded.
         batches: How many of the 32 files to train on, of 50,000 images each.
+        training: "affine": those files. "moved": MNIST in the middle of 40x40 pixels, to be shifted by up to 6 pixels,
+            as in Sabour et al. (2017, section 5.2); root then holds MNIST/raw, too.
 
     Raises:
         UserError: more files than there are.
@@ -33,10 +37,12 @@ class AffNIST:
     is_light_on_dark = True
     classes = tuple("0123456789")
 
-    def __init__(self, *, root: Path = Path("data"), batches: Count = 1) -> None:
+    def __init__(
+        self, *, root: Path = Path("data"), batches: Count = 1, training: Literal["affine", "moved"] = "affine"
+    ) -> None:
         if batches > NUM_BATCHES:
             raise UserError(f"--data.batches {batches}: must be at most {NUM_BATCHES}, as many as affNIST has.")
-        self.root, self.batches = root, batches
+        self.root, self.batches, self.training = root, batches, training
 
     def split(self, name: str) -> Split:
         """The split called "train" or "test".
@@ -47,6 +53,8 @@ class AffNIST:
         folder = self.root / "affNIST"
         if name == "test":
             return _read(_fetched(folder, folder / "test.mat", "test.mat.zip"))
+        if self.training == "moved":
+            return MNIST(root=self.root, padding=6).split("train")
         files = [folder / "training_batches" / f"{number + 1}.mat" for number in range(self.batches)]
         parts = [_read(_fetched(folder, file, "training_batches.zip")) for file in files]
         return Split(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))

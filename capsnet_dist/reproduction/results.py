@@ -1,5 +1,6 @@
 """What the runs of a recipe came to: read from their folders, and kept as a small JSON file."""
 
+import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -55,8 +56,8 @@ class Result:
 
 
 def settings(run: Run) -> dict[str, Any]:
-    """What a number follows from, whatever the seed, the place of the data and how often the state is saved."""
-    return _lasting(repeatable(run))
+    """What a number follows from, as JSON: not the seed, the place of the data, or how often the state is saved."""
+    return _lasting(json.loads(to_json(repeatable(run))))
 
 
 def _lasting(values: dict[str, Any]) -> dict[str, Any]:
@@ -78,12 +79,20 @@ def refuse_others(folder: Path, run: Run) -> None:
         UserError: the folder holds a run with other settings.
     """
     file = folder / "config.json"
-    if not file.exists():
-        return
-    before, now = _lasting(read_json(file).get("run", {})), settings(run)
-    changes = [f"{key}: {before.get(key)!r} there, {now[key]!r} now" for key in now if before.get(key) != now[key]]
-    if changes:
-        raise UserError(f"{folder} holds a run with other settings: {'; '.join(changes)}. Name another --folder.")
+    if file.exists() and (found := changes(_lasting(read_json(file).get("run", {})), settings(run))):
+        raise UserError(f"{folder} holds a run with other settings: {'; '.join(found)}. Name another --folder.")
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any], place: str = "") -> list[str]:
+    """Which settings are not as they were; those that there were not yet then have their defaults, and do not count."""
+    found: list[str] = []
+    for key in before:
+        old, new = before[key], now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += changes(cast(dict[str, Any], old), cast(dict[str, Any], new), f"{place}{key}.")
+        elif old != new:
+            found.append(f"{place}{key}: {old!r} there, {new!r} now")
+    return found
 
 
 def trial(folder: Path, seed: int, minutes: float) -> Trial:

@@ -15,7 +15,7 @@ from capsnet_dist.processes.signals import Interruption
 from capsnet_dist.reference import Reference
 from capsnet_dist.reproduction.page import NOT_RUN, page, rows
 from capsnet_dist.reproduction.recipes import Recipe, all_in
-from capsnet_dist.reproduction.results import Result, Trial, load, save, settings
+from capsnet_dist.reproduction.results import Result, Trial, changes, load, save, settings
 
 RECIPE = """
 from capsnet_dist import datasets, decoders, losses, models, schedules
@@ -135,6 +135,13 @@ def test_a_row_compares_only_where_epochs_and_both_deviations_allow_it(accuracie
     assert (hardware, minutes, commit) == ("H200, bf16", "2", "abc")
 
 
+def test_settings_that_there_were_not_yet_do_not_count_as_changed():
+    before = {"lr": 1.0, "model": {"name": "capsnet", "dim": 8}}
+    assert not changes(before, {"lr": 1.0, "model": {"name": "capsnet", "dim": 8, "new": 3}, "other": 1})
+    found = changes(before, {"lr": 1.0, "model": {"name": "capsnet", "dim": 16}})
+    assert found == ["model.dim: 8 there, 16 now"]
+
+
 def test_a_recipe_that_nobody_ran_says_so():
     recipe, result = made([0.99])
     ((_, published, ours, *_),) = rows([recipe], [replace(result, recipe="another")])
@@ -162,12 +169,4 @@ def test_the_page_in_the_documentation_is_what_recipes_and_results_say():
 @pytest.mark.parametrize("result", load(ROOT / "docs/results"), ids=lambda result: f"{result.recipe}-{result.epochs}")
 def test_results_in_the_documentation_were_made_with_the_recipes_as_they_are(result):
     (recipe,) = [one for one in RECIPES if one.name == result.recipe]
-    now = json.loads(json.dumps(settings(recipe.shortened(result.epochs, None)), default=str))
-    assert holds(now, result.run)
-
-
-def holds(now, then):
-    """Whether settings are those of before, but for options that there were not."""
-    if isinstance(then, dict):
-        return all(key in now and holds(now[key], value) for key, value in then.items())
-    return now == then
+    assert not changes(result.run, settings(recipe.shortened(result.epochs, None)))

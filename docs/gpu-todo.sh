@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # What docs/gpu-todo.md lists, from the root of the repository:
 #   docs/gpu-todo.sh DATA OUT [PART ...]      DATA holds MNIST (MNIST/raw); results and logs go to OUT
-# Parts: tests bench table1 profile; all of them if none is named, in at most ten minutes. Each has its own time and log,
+# Parts: tests bench reproduce profile; all of them if none is named, in at most ten minutes. Each has its own time and log,
 # and the next one runs whatever became of it. Wheels of what is not installed may lie in wheels/: nothing is fetched.
+# reproduce alone takes nine minutes, and goes on where it was when it is called again with the same OUT.
 set -u
 data=$(realpath "$1") && mkdir -p "$2" && out=$(realpath "$2")
 shift 2
-[ $# -gt 0 ] || set -- tests bench table1 profile
+[ $# -gt 0 ] || set -- tests bench reproduce profile
+parts=$#
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 rounds=${ROUNDS:-10}
-epochs=${EPOCHS:-20}
+table1="capsnet_mnist_3_reconstruction capsnet_mnist_1_reconstruction capsnet_mnist_3 capsnet_mnist_1 cnn_mnist"
 [ -d wheels ] && pip install --quiet --no-index --find-links wheels --no-deps wheels/*.whl
 nvidia-smi --query-gpu=name,memory.total --format=csv || true
 
@@ -40,11 +42,13 @@ print(Path('$out/bench-$batch/bench.md').read_text())"
   done
 }
 
-table1() { # three iterations with reconstruction: the cell of the best result
-  for seed in ${SEEDS:-0 1 2}; do
-    part "mnist-$seed" 100 python recipes/mnist.py --epochs "$epochs" --seed "$seed" --data.root "$data" \
-      --run-dir "$out/mnist-$seed" --mixed-precision bf16 --progress plain
-  done
+reproduce() { # as many seeds of RECIPES as fit, with the paper's epochs or EPOCHS of them; results in OUT/results
+  local minutes=${MINUTES:-$([ "$parts" -eq 1 ] && echo 8.5 || echo 2.5)}
+  export ACCELERATE_MIXED_PRECISION=${PRECISION:-bf16}
+  # shellcheck disable=SC2086
+  part reproduce 540 python -m capsnet_dist.commands.main reproduce ${RECIPES:-$table1} --root "$data" \
+    --folder "$out/reproduced" --results "$out/results" --max-time "$minutes" ${EPOCHS:+--epochs "$EPOCHS"}
+  unset ACCELERATE_MIXED_PRECISION
 }
 
 profile() {

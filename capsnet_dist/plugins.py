@@ -19,6 +19,7 @@ from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.images.given import checked
+from capsnet_dist.images.normalization import Normalization, make_normalization
 from capsnet_dist.images.stored import Stored
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.votes import Votes
@@ -142,6 +143,9 @@ class Prediction(NamedTuple):
 class Model(nn.Module, ABC):
     """Images to class capsules. Built as `Model(image, classes, *, options)`: the image's shape, how many classes."""
 
+    published_normalization: ClassVar[Normalization] = "none"
+    """What its authors do to pixels first: what is done where nobody chooses."""
+
     image: Image
     """Channels, height and width of the images it takes."""
     classes: tuple[str, ...]
@@ -151,16 +155,33 @@ class Model(nn.Module, ABC):
     fit: Fit | None
     """How its pictures became pixels; None where the data set did not say, or had no pictures."""
 
+    normalization: Normalization
+    """What is done to pixels before `forward` sees them."""
+    pixel_normalization: nn.Module | None
+    """The module that does it; None where they stay as they are."""
+
     def __init__(self, image: Image, classes: int) -> None:
         super().__init__()
         self.choice = None
         self.fit = None
         self.image = image
         self.classes = tuple(str(label) for label in range(classes))
+        self.normalize_pixels("network")
+
+    def __call__(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+        """What `forward` says of images with pixels in [0, 1], which are normalized first, here and nowhere else."""
+        if self.pixel_normalization is not None:
+            images = self.pixel_normalization(images)
+        return super().__call__(images, labels)
+
+    def normalize_pixels(self, kind: Normalization) -> None:
+        """Choose what is done to pixels first; numbers that follow from training images are yet to be measured."""
+        self.normalization = self.published_normalization if kind == "network" else kind
+        self.pixel_normalization = make_normalization(self.normalization, self.image[0])
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
-        """Scores, class capsules and reconstruction of images with pixels in [0, 1].
+        """Scores, class capsules and reconstruction of images whose pixels were in [0, 1] and are now normalized.
 
         Labels name the capsule to reconstruct from; without them it is the one with the largest score.
         """

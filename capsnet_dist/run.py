@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from capsnet_dist.config import check_ranges
 from capsnet_dist.errors import UserError
+from capsnet_dist.images.normalization import Normalization
 from capsnet_dist.plugins import (
     Augmentation,
     Dataset,
@@ -54,6 +55,10 @@ class Run:
     """A further loss, added to the first."""
     augmentation: Choice[Augmentation] = augmentations("none")
     """Random changes to the training images."""
+    normalization: Normalization = "network"
+    """What the network does to pixels first. "none": nothing. "image": each image less its mean, over its deviation.
+    "channels": each channel less the mean of the training pixels, over their deviation. "symmetric": pixels in [-1, 1].
+    "network": what its authors did, which is nothing but for hvc: symmetric."""
     sampling: Literal["uniform", "balanced"] = "uniform"
     """Whether an epoch takes each training image once, or as many of each class: those of rare ones several times."""
     optimizer: Choice[Optimizer] = optimizers("adam")

@@ -106,7 +106,7 @@ class Trainer:
         augmentation = run.augmentation.build()
         order = make_order(run.sampling, training.labels.cpu(), run.batch_size, run.seed)
         self.batches = Batches(training, augmentation, order, getattr(torch, run.dtype))
-        self.model = build_network(run, self.batches.image, classes, fit, accelerator)
+        self.model = build_network(run, self.batches, classes, fit, accelerator)
         self.criteria = [run.loss.build(), run.regularizer.build()]
         self.minimised = weigh(self.criteria, training.labels, len(classes))
         rehearse(self.model, self.minimised, self.batches)

@@ -45,7 +45,7 @@ def look(model: Model, images: Tensor, true: Int64[Tensor, " b"] | None) -> Seen
     parameter = next(model.parameters())
     unit = to_unit(images.to(parameter.device), parameter.dtype)
     outputs = [model(part) for part in unit.split(BATCH)]
-    scores, poses = (torch.cat([output[index] for output in outputs]) for index in (0, 1))
+    scores, poses = torch.cat([said.scores for said in outputs]), torch.cat([said.poses for said in outputs])
     return Seen(unit, scores, poses, None if true is None else true.to(parameter.device))
 
 

@@ -1,6 +1,6 @@
 """Homogeneous vector capsules in branches (Byerly et al., 2021: No routing needed between capsules)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import einsum, rearrange
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from capsnet_dist.capsules import Capsules, Grid, lengths
 from capsnet_dist.errors import UserError
 from capsnet_dist.geometry import require_maps
+from capsnet_dist.images.normalization import Normalization
 from capsnet_dist.layer.homogeneous import HomogeneousCapsules, ShiftedNormalization
 from capsnet_dist.plugins import Decoder, Image, Model, Output, decoders, models
 from capsnet_dist.ranges import Count, Counts, Share
@@ -40,6 +41,8 @@ class HVC(Model):
     Raises:
         UserError: the image is too small, or the branches are not in order.
     """
+
+    published_normalization: ClassVar[Normalization] = "symmetric"
 
     def __init__(
         self,
@@ -74,8 +77,7 @@ class HVC(Model):
 
     def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
         """Scores are logits; the poses are those of the last branch."""
-        maps = 2 * images - 1  # pixels in [-1, 1], as in the authors' code
-        poses, logits = maps.new_zeros(0), list[Tensor]()
+        maps, poses, logits = images, images.new_zeros(0), list[Tensor]()
         for number, convolution in enumerate(self.convolutions, start=1):
             maps = convolution(maps)
             if str(number) in self.branches:

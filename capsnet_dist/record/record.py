@@ -89,9 +89,7 @@ class MainRecord(Record):
         self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
     ) -> Checkpoint | None:
         run, path, self._classes = self.run, self.path, model.classes
-        described = weights.describe(run.model, model.image, model.classes, model.fit) | {
-            "run": resumed.repeatable(run)
-        }
+        described = weights.describe(model, run.model, model.fit) | {"run": resumed.repeatable(run)}
         self._place = environment(device) | dict(place)
         self._saver = Saver(self.folder, run.checkpoint.keep, device.type, self.say)
         config_text = weights.config_json(described)

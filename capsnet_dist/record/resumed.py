@@ -1,5 +1,6 @@
 """Going on in the folder of a run: what is found there, and what is no longer as it was."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def compare(run: Run, place: Mapping[str, Any], found: Checkpoint) -> None:
     now = {"run": repeatable(run), "environment": place}
     before = {kind: found.state.get(kind, {}) for kind in now}
     unknown = {"pixels"} - before["environment"].keys()  # older checkpoints do not tell
+    before["run"] = _defaults() | before["run"]  # nor of options that came later, which then had no effect
     changes = [
         f"{kind}.{key}: {before[kind].get(key)!r} before, {value!r} now"
         for kind, values in now.items()
@@ -56,6 +58,14 @@ def compare(run: Run, place: Mapping[str, Any], found: Checkpoint) -> None:
         raise UserError(f"--strict-resume: {'; '.join(changes)}.")
     for change in changes:
         say(f"Warning: the run goes on with other values than before: {change}.")
+
+
+def _defaults() -> dict[str, Any]:
+    """What options are that nobody gave, as far as they have a default."""
+    given = [
+        (field.name, field.default) for field in dataclasses.fields(Run) if field.default is not dataclasses.MISSING
+    ]
+    return {name: config.to_dict(value) for name, value in given}
 
 
 def repeatable(run: Run) -> dict[str, Any]:

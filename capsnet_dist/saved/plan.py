@@ -13,6 +13,7 @@ from capsnet_dist.config import from_dict, to_dict
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import MAX_JSON, read_json
 from capsnet_dist.images.fit import MODES, POLICIES, Fit
+from capsnet_dist.images.normalization import KINDS, Normalization
 from capsnet_dist.plugins import REGISTRIES, Image, Model, augmentations, models
 from capsnet_dist.registry import Choice
 from capsnet_dist.text import to_json
@@ -36,6 +37,8 @@ class Plan(NamedTuple):
     """Checksum of the weights saved with it; None before there are any."""
     fit: Fit | None = None
     """How pictures become pixels; None in a file that does not say."""
+    normalization: Normalization = "network"
+    """What is done to pixels first; "network" in a file that does not say."""
 
 
 def class_names(classes: Sequence[object], owner: str) -> tuple[str, ...]:
@@ -61,20 +64,25 @@ def class_names(classes: Sequence[object], owner: str) -> tuple[str, ...]:
     return tuple(cast(Sequence[str], classes))
 
 
-def describe(choice: Choice[Model], image: Image, classes: tuple[str, ...], fit: Fit | None = None) -> dict[str, Any]:
+def describe(model: Model, choice: Choice[Model], fit: Fit | None) -> dict[str, Any]:
     """What config.json says of a network: enough to build it again, and to give it pictures.
+
+    Args:
+        model: The network.
+        choice: What it was built from.
+        fit: How pictures become pixels, where that is known.
 
     Raises:
         UserError: the classes have names that cannot be saved.
     """
-    classes = class_names(classes, "The network")
     preprocessing = {} if fit is None else {"preprocessing": fit._asdict()}
     return {
         "format": FORMAT,
         "model": to_dict(choice),
-        "image": list(image),
-        "classes": list(classes),
+        "image": list(model.image),
+        "classes": list(class_names(model.classes, "The network")),
         "plugins": {f"{c.registry.kind} {c.name}": c.registry.owner(c.name) for c in _choices(choice)},
+        "normalization": model.normalization,
     } | preprocessing
 
 
@@ -90,21 +98,35 @@ def config_json(described: Mapping[str, Any]) -> str:
     return text
 
 
-def build(choice: Choice[Model], image: Image, classes: tuple[str, ...], fit: Fit | None = None) -> Model:
+def build(
+    choice: Choice[Model],
+    image: Image,
+    classes: tuple[str, ...],
+    fit: Fit | None = None,
+    normalization: Normalization = "network",
+) -> Model:
     """A new network with random weights, which knows the names of its classes, and how pictures become its images.
+
+    Args:
+        choice: The network and its options.
+        image: Channels, height and width of its images.
+        classes: Name of each class.
+        fit: How pictures become pixels, if they do.
+        normalization: What is done to pixels first; "channels" leaves them as they are until training images are
+            measured, or weights loaded.
 
     Raises:
         UserError: the classes have names that cannot be saved.
     """
-    return assemble(choice, image, class_names(classes, "A network"), fit)
+    return assemble(Plan(choice, image, class_names(classes, "A network"), torch.float32, None, fit, normalization))
 
 
-def assemble(choice: Choice[Model], image: Image, classes: tuple[str, ...], fit: Fit | None) -> Model:
-    """A network like that of `build`, whatever its classes are called."""
-    model = choice.build(image, len(classes))
-    model.classes = classes
-    model.choice = choice
-    model.fit = fit
+def assemble(plan: Plan) -> Model:
+    """The network of a plan with random weights, whatever its classes are called."""
+    model = plan.choice.build(plan.image, len(plan.classes))
+    model.classes, model.choice, model.fit = plan.classes, plan.choice, plan.fit
+    if plan.normalization != "network":
+        model.normalize_pixels(plan.normalization)
     return model
 
 
@@ -116,7 +138,7 @@ def draft(plan: Plan) -> Model:
     """
     try:
         with torch.device("meta"), _bounded():
-            return assemble(plan.choice, plan.image, plan.classes, plan.fit).to(plan.dtype)
+            return assemble(plan).to(plan.dtype)
     except Exception as error:  # whatever the constructor of a plugin makes of its options
         reason = str(error) if isinstance(error, UserError) else repr(error)
         raise UserError(f"The network cannot be built: {reason:.2000}") from error
@@ -164,7 +186,8 @@ def read_plan(file: Path) -> Plan:
     choice = _choose(config, file)
     shape = cast(Image, tuple(image))
     fit = _fit(config, shape, file) if "preprocessing" in config else None
-    return Plan(choice, shape, tuple(cast(list[str], classes)), DTYPES[dtype], config.get("weights"), fit)
+    names, normalization = tuple(cast(list[str], classes)), _normalization(config, file)
+    return Plan(choice, shape, names, DTYPES[dtype], config.get("weights"), fit, normalization)
 
 
 def read_config(file: Path) -> dict[str, Any]:
@@ -177,6 +200,14 @@ def read_config(file: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or cast(dict[str, Any], config).get("format") != FORMAT:
         raise UserError(f"{file} is not a configuration of format {FORMAT}.")
     return cast(dict[str, Any], config)
+
+
+def _normalization(config: dict[str, Any], file: Path) -> Normalization:
+    """What is done to pixels first, if config.json says it."""
+    kind = config.get("normalization", "network")
+    if kind not in (*KINDS, "network"):
+        raise UserError(f"{file}: normalization must be one of {', '.join(KINDS)}; got {_brief(kind)}.")
+    return cast(Normalization, kind)
 
 
 def _fit(config: dict[str, Any], image: Image, file: Path) -> Fit:

@@ -42,7 +42,7 @@ def save(model: Model, folder: Path | str, **further: Any) -> None:
     sha256 = digest(state)
     dtypes = [parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()]
     fits = model.fit is not None and (model.fit.image == model.image or "run" in further)
-    described = describe(model.choice, model.image, model.classes, model.fit if fits else None)
+    described = describe(model, model.choice, model.fit if fits else None)
     described |= {"dtype": str((dtypes or [torch.float32])[0]).removeprefix("torch."), "weights": sha256} | further
     config, folder = config_json(described), Path(folder)
     try:
@@ -86,7 +86,7 @@ def load(source: Path | str, revision: str | None = None) -> Model:
     if wrong := [n for n, t in state.items() if not (~t.isnan() if n in buffers else t.isfinite()).all()]:
         raise UserError(f"{file} holds values that are infinite or no numbers, in {listed(wrong)}.")
     with torch.random.fork_rng(devices=[]):  # loading uses up no random numbers
-        model = assemble(plan.choice, plan.image, plan.classes, plan.fit).to(plan.dtype)
+        model = assemble(plan).to(plan.dtype)
     model.load_state_dict(state)
     return model.eval()
 

@@ -6,20 +6,24 @@ import torch
 from accelerate import Accelerator
 
 from capsnet_dist.config import to_dict
+from capsnet_dist.data.batches import Batches
 from capsnet_dist.data.order import derive
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
-from capsnet_dist.plugins import Image, Model
+from capsnet_dist.plugins import Model
 from capsnet_dist.run import Run
 from capsnet_dist.saved.weights import build, load
+from capsnet_dist.training.normalization import measure_pixels
 
 
-def build_network(run: Run, image: Image, classes: tuple[str, ...], fit: Fit | None, accelerator: Accelerator) -> Model:
+def build_network(
+    run: Run, batches: Batches, classes: tuple[str, ...], fit: Fit | None, accelerator: Accelerator
+) -> Model:
     """The network with its first weights, on the device of this process.
 
     Args:
         run: The configuration; weights follow from its seed.
-        image: Channels, height and width.
+        batches: The training images.
         classes: Names of the classes.
         fit: How pictures became the images, if the data set says it.
         accelerator: The processes. Several on GPUs share the statistics of batch normalisation.
@@ -28,10 +32,12 @@ def build_network(run: Run, image: Image, classes: tuple[str, ...], fit: Fit | N
         UserError: the weights to start from cannot be loaded, or are those of another network.
     """
     torch.manual_seed(derive(run.seed, "weights"))
-    model = build(run.model, image, classes, fit)
+    model = build(run.model, batches.image, classes, fit, run.normalization)
     if run.start is not None:
         model.load_state_dict(_start(run.start, model).state_dict())
     model = model.to(accelerator.device, getattr(torch, run.dtype))
+    if run.start is None:
+        measure_pixels(model, batches.training, accelerator)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # PyTorch has it for GPUs only
         return cast(Model, torch.nn.SyncBatchNorm.convert_sync_batchnorm(model))
     return model
@@ -40,7 +46,10 @@ def build_network(run: Run, image: Image, classes: tuple[str, ...], fit: Fit | N
 def _start(source: str, wanted: Model) -> Model:
     """The network to start from; with other options, the same weights would be another network."""
     found = load(source)
-    held, own = ((to_dict(model.choice), model.image, len(model.classes)) for model in (found, wanted))
+    held, own = (
+        (to_dict(model.choice), model.image, len(model.classes), f"normalization {model.normalization}")
+        for model in (found, wanted)
+    )
     if held != own:
         raise UserError(
             f"--start {source} is another network than that of this run: {held!s:.1000}, and here {own!s:.1000}. "

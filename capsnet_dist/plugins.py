@@ -6,7 +6,7 @@ Axes: `b` batch, `i` part, `j` whole, `p` pose size of a part, `d` pose size of 
 import copy
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -332,6 +332,15 @@ class FittedDataset(Protocol):
 
     fit: Fit
     """How a picture becomes the pixels of an image; saved with the network. Its fields are options of the data set."""
+
+
+@runtime_checkable
+class NamedDataset(Protocol):
+    """A data set that knows where its images come from."""
+
+    def names(self, name: str) -> Sequence[str]:
+        """The file of each image of the split called "train" or "test", in its order."""
+        ...
 
 
 class Augmentation(ABC):

@@ -1,7 +1,12 @@
 """`capsnet-dist evaluate`: what a saved network achieves, measured as its training did."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import expanded, read_json
@@ -14,8 +19,10 @@ from capsnet_dist.registry import Choice
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import print_json, print_table, say
+from capsnet_dist.screen.rows import Csv, output
 from capsnet_dist.training import evaluation
 from capsnet_dist.training.isolation import isolated
+from capsnet_dist.training.step_metrics import sum_over_processes
 
 
 def evaluate(
@@ -25,6 +32,7 @@ def evaluate(
     data: Choice[Any],
     split: Literal["test", "validation", "train"] = "test",
     json: bool = False,
+    csv: Path | None = None,
     imports: tuple[str, ...] = (),
 ) -> None:
     """Evaluate a trained network as its training did; the test accuracy is that of "selected" on the model card.
@@ -36,6 +44,8 @@ def evaluate(
         data: Data set; the default is that of the training, whose options RUN --help shows.
         split: "validation" is the part of "train" that was held out.
         json: Print JSON.
+        csv: Write the class, prediction and scores of each image to this file, by which mistakes are found; - is
+            standard output, in place of the table.
 
     Raises:
         UserError: the network does not take these images, or was not left by a training.
@@ -46,10 +56,24 @@ def evaluate(
         follow_precision(accelerator.mixed_precision)
         part = trained.part(model, data, split).to(accelerator.device)
         network, criteria = model.to(accelerator.device), trained.criteria()
-        result = evaluation.evaluate(network, part, criteria, accelerator, still=trained.still)
+        scores = torch.zeros(len(part.labels) if csv else 0, len(model.classes), dtype=torch.float64)
+
+        def keep(indices: Tensor, found: Tensor) -> None:
+            if csv is not None:
+                scores[indices.cpu()] = found.double().cpu()
+
+        result = evaluation.evaluate(network, part, criteria, accelerator, still=trained.still, told=keep)
+        if csv is not None:
+            scores = sum_over_processes(scores.to(accelerator.device), accelerator).cpu()
         part_at_exit()
-        if accelerator.is_main_process:
+        if not accelerator.is_main_process:
+            return
+        if csv is not None:
+            _write(csv, trained.names(model, data, split), part.labels.tolist(), scores, model.classes)
+        if json or str(csv) != "-":
             _print_evaluation(result, split, model.classes, json)
+        if csv is None and not json and result.accuracy < 1:
+            print("\nWhich images went wrong: --csv FILE has each with its class, prediction and scores.")  # noqa: T201
 
 
 def _precision(trained: TrainedRun) -> str:
@@ -63,6 +87,23 @@ def _precision(trained: TrainedRun) -> str:
         say("trained in fp16, which needs a GPU; evaluated without mixed precision.")
         return "no"
     return wanted if wanted in ("bf16", "fp16") else "no"
+
+
+def _write(
+    file: Path, names: Sequence[str], labels: Sequence[int], scores: Float[Tensor, "n j"], classes: Sequence[str]
+) -> None:
+    """A line for each image, in the order of the data set."""
+
+    def cells(index: int) -> list[str]:
+        true, predicted = labels[index], int(scores[index].argmax())
+        right = "yes" if true == predicted else "no"
+        return [names[index], classes[true], classes[predicted], right, *map(str, scores[index].tolist())]
+
+    with output("--csv", file) as stream:
+        rows = Csv(["image", "class", "predicted", "right", *(f"score:{name}" for name in classes)], cells, stream)
+        for index in range(len(names)):
+            rows.write(index)
+        rows.close()
 
 
 def _print_evaluation(result: Evaluation, split: str, classes: Sequence[str], json: bool) -> None:

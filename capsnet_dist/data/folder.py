@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from capsnet_dist.data.image_files import images_below, opened
 from capsnet_dist.data.order import hold_out
-from capsnet_dist.data.store import report, resident, stored
+from capsnet_dist.data.store import Store, report, resident, stored
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit, Policy
 from capsnet_dist.plugins import Split, datasets
@@ -73,18 +75,36 @@ class Folder:
 
     def split(self, name: str) -> Split:
         """The split called "train" or "test"."""
+        files, (whole, skipped) = self._read(name)
+        if skipped:
+            say(f"Warning: {report([files.name(index) for index in skipped], files)} They are left out.")
+        return resident(whole if self.is_split else whole.part(self._part(name, whole.labels)))
+
+    def names(self, name: str) -> list[str]:
+        """The file of each image of a split."""
+        files, (whole, skipped) = self._read(name)
+        broken = set(skipped)
+        read = [file for index, file in enumerate(files.files) if index not in broken]
+        return read if self.is_split else [read[index] for index in self._part(name, whole.labels).tolist()]
+
+    @property
+    def is_split(self) -> bool:
+        """Whether there is a folder for each split."""
+        return self.folders["train"] != self.folders["test"]
+
+    def _part(self, name: str, labels: Int64[Tensor, " n"]) -> Int64[Tensor, " m"]:
+        """Which images of a folder that is not split belong to a split."""
+        kept, held = hold_out(labels, self.share)
+        return {"train": kept, "test": held}[name]
+
+    def _read(self, name: str) -> "tuple[_Files, Store]":
+        """The files of a folder, and their decoded images."""
         place = self.folders[name]
         if extra := sorted(set(_subfolders(place)) - set(self.classes)):
             raise UserError(f"{place} has classes that train has not: {listed(extra)}. Known: {listed(self.classes)}.")
         files = _Files(place, self.classes, self.limit)
         label = place.resolve().name if place == self.root else f"{self.root.resolve().name}-{place.name}"
-        whole, skipped = stored(self.cache, label, files, self.fit, self.classes, self.skip_broken)
-        if skipped:
-            say(f"Warning: {report([files.name(index) for index in skipped], files)} They are left out.")
-        if self.folders["train"] != self.folders["test"]:
-            return resident(whole)
-        kept, held = hold_out(whole.labels, self.share)
-        return resident(whole.part({"train": kept, "test": held}[name]))
+        return files, stored(self.cache, label, files, self.fit, self.classes, self.skip_broken)
 
 
 class _Files:

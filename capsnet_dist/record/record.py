@@ -18,7 +18,7 @@ from capsnet_dist.record.card import model_card
 from capsnet_dist.record.environment import environment
 from capsnet_dist.record.folder import RunFolder, resumed_step
 from capsnet_dist.record.pictures import Pictures
-from capsnet_dist.record.remarks import class_rates
+from capsnet_dist.record.remarks import advice, class_rates, remarks
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.record.saver import Saver
 from capsnet_dist.record.trackers import Tracker
@@ -51,6 +51,7 @@ class MainRecord(Record):
         self._saver: Saver | None = None
         self._pictures: Pictures | None = None
         self._steps = 0
+        self._accuracy = 0.0
         self._classes: Sequence[str] = ()
         self._interruption = self._ended = ""
         self._is_full = False
@@ -133,6 +134,7 @@ class MainRecord(Record):
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
         assert self._progress is not None and self._tracker is not None
         self._steps = step
+        self._accuracy += 0.1 * (metrics["accuracy"] - self._accuracy)
         self._log(step=step, epoch=epoch, split="train", lr=lr, **metrics)
         self._progress.step(step, metrics)
         self._tracker.log({f"train/{name}": value for name, value in metrics.items()} | {"train/lr": lr}, step)
@@ -171,6 +173,7 @@ class MainRecord(Record):
     @override
     def finish(self, model: Model, source: str, results: Mapping[str, Evaluation], shown: Split) -> None:
         self._write_card(model, source, results, self._done)
+        self._advise(results.get("selected"))
         self._illustrate(model, results.get("selected"), shown)
         assert self._saver is not None
         self._saver.wait()
@@ -184,6 +187,15 @@ class MainRecord(Record):
         card = model_card(self.run, model, source, results, self._place["command"], self.path, is_done=is_done)
         self.folder.write("README.md", card)
         self.folder.keep_metrics()
+
+    def _advise(self, result: Evaluation | None) -> None:
+        """What stands out in the classes, and what to try where nothing was learned."""
+        if result is None or self.run.dry_run:
+            return
+        for remark in remarks(result, self._classes):
+            self.say(f"Test images: {remark}")
+        if advised := advice(result, self._accuracy):
+            self.say(advised)
 
     def _illustrate(self, model: Model, result: Evaluation | None, shown: Split) -> None:
         assert self._pictures is not None

@@ -55,13 +55,36 @@ def rate_name(name: str) -> str:
 
 
 def remarks(result: Evaluation, names: Sequence[str]) -> list[str]:
-    """Classes that are never predicted, in a sentence; nothing where there are none."""
+    """Accuracy that is chance, and classes that are never predicted, a sentence each; nothing where all is well."""
     pairs = list(zip(names, result.classes, strict=True))
     predicted = [name for name, found in pairs if found.predicted]
     never = [name for name, found in pairs if found.images and not found.predicted]
     if never and len(predicted) == 1:
         return [f"Every image is taken for {predicted[0]}."]
-    return [f"Never predicted: {listed(never)} ({len(never)} of {len(names)} classes)."] if never else []
+    said = [f"Never predicted: {listed(never)} ({len(never)} of {len(names)} classes)."] if never else []
+    if result.is_near_chance:
+        _, largest = max((found.images, name) for name, found in pairs)
+        chance = f"always answering {largest} has {100 * result.chance:.2f} %"
+        said.append(f"This is no better than chance, as far as {result.num_samples:,} images can tell: {chance}.")
+    return said
+
+
+def advice(result: Evaluation, training: float) -> str:
+    """What to try where accuracy is near chance; nothing where it is not.
+
+    Args:
+        result: What the network achieves on the test split.
+        training: Its accuracy on the last training images.
+    """
+    if not result.is_near_chance:
+        return ""
+    told = f"Training accuracy is {100 * training:.2f} %"
+    if training > (1 + result.chance) / 2:
+        return f"{told}: it is learned by heart. Try more images, an --augmentation, or test images of the same kind."
+    return (
+        f"{told}. Try more --epochs, a lower --lr, and larger images (--data.size) if a person could not tell the "
+        "classes apart in what capsnet-dist data shows."
+    )
 
 
 def _mistaken(result: Evaluation, index: int, names: Sequence[str]) -> str:

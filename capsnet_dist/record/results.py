@@ -91,6 +91,13 @@ class Evaluation:
         return max(found.images for found in self.classes) / self.num_samples
 
     @property
+    def is_near_chance(self) -> bool:
+        """Whether it is not better than `chance` by two standard errors, which is how far luck goes."""
+        several = sum(found.images > 0 for found in self.classes) > 1
+        error = math.sqrt(self.chance * (1 - self.chance) / self.num_samples)
+        return several and self.accuracy < 1 and self.accuracy <= self.chance + 2 * error
+
+    @property
     def rates(self) -> dict[str, float]:
         """All shares that sum it up, by name; of two or three classes without the one among the highest scores."""
         k = top_k(len(self.classes))

@@ -12,7 +12,7 @@ from capsnet_dist.data.checks import check_split
 from capsnet_dist.data.order import hold_out
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
-from capsnet_dist.plugins import Augmentation, Loss, Model, Split, augmentations, datasets, losses
+from capsnet_dist.plugins import Augmentation, Loss, Model, NamedDataset, Split, augmentations, datasets, losses
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.saved import weights
 from capsnet_dist.saved.plan import class_names, read_config
@@ -76,6 +76,29 @@ class TrainedRun:
         classes = class_names(dataset.classes, f"Data set {data.name}")
         return _matched(self._part(dataset, split), classes, model, self.still, f"Data set {data.name}, split {split}")
 
+    def names(self, model: Model, data: Choice[Any], split: str) -> list[str]:
+        """What the images of `part` are called: their files, or their numbers in "test" or "train" of the data set."""
+        dataset, place = _prepared(data, model.fit).build(), "test" if split == "test" else "train"
+        labels: Tensor = dataset.split(place).labels
+        rows = torch.arange(len(labels))
+        if split != "test":
+            kept, held = hold_out(labels, self._share)
+            rows = kept if split == "train" else held
+        numbers = cast(list[int], rows.tolist())
+        if not isinstance(dataset, NamedDataset):
+            return [str(number) for number in numbers]
+        files = dataset.names(place)
+        return [files[number] for number in numbers]
+
+    @property
+    def _share(self) -> float:
+        """Which share of the training images was held out."""
+        share: Any = self.entry.get("validation", 0)
+        if not isinstance(share, int | float) or not 0 <= share < 1:
+            place = f"{self.source}/config.json: run.validation"
+            raise UserError(f"{place} must be at least 0 and less than 1; got {share!r:.200}.")
+        return float(share)
+
     @cached_property
     def _augmentation(self) -> Augmentation:
         named = "augmentation" in self.entry
@@ -87,12 +110,8 @@ class TrainedRun:
             if not len(test.labels):
                 raise UserError("--split test: the data set has no images for it.")
             return test
-        share: Any = self.entry.get("validation", 0)
-        if not isinstance(share, int | float) or not 0 <= share < 1:
-            place = f"{self.source}/config.json: run.validation"
-            raise UserError(f"{place} must be at least 0 and less than 1; got {share!r:.200}.")
-        whole = dataset.split("train")
-        kept, held = hold_out(whole.labels, float(share))
+        share, whole = self._share, dataset.split("train")
+        kept, held = hold_out(whole.labels, share)
         part = whole.part(kept if name == "train" else held)
         if not len(part.labels):
             raise UserError(f"--split {name}: the run held out no images for it.")

@@ -27,6 +27,7 @@ def evaluate(
     batch_size: int | None = None,
     still: Callable[[Tensor], Tensor] = lambda images: images,
     given_up: Callable[[], bool] = lambda: False,
+    told: Callable[[Tensor, Tensor], object] = lambda indices, scores: None,
 ) -> Evaluation:
     """Evaluate the raw network (not its DDP wrapper), each process on its own share of the samples.
 
@@ -41,6 +42,7 @@ def evaluate(
         batch_size: Samples in one forward pass of one process; None: 256, or 1024 on a GPU, which small ones keep idle.
         still: What the network sees of images: the augmentation's, where one cuts them.
         given_up: Asked before each batch whether to leave the rest out.
+        told: Given the indices and the scores of each batch of this process.
 
     Raises:
         GivenUp: any process was asked to leave the rest out.
@@ -68,6 +70,8 @@ def evaluate(
             weight = len(indices) if len(own) else 0
             flat = batch.labels * num_classes + output.scores.argmax(dim=-1)
             confusion += flat.bincount(minlength=num_classes**2) * bool(weight)
+            if weight:
+                told(indices, output.scores)
             near += _is_near(output.scores, batch.labels).sum() * bool(weight)
             for criterion in criteria:
                 for name, term in criterion(output, images, batch.labels, 1.0).items():

@@ -21,6 +21,7 @@ from test_train import RUN, trained
 from capsnet_dist import build, load, models, routings, save
 from capsnet_dist.commands import main as cli
 from capsnet_dist.data import image_files as pictures
+from capsnet_dist.data.order import hold_out
 from capsnet_dist.plugins import REGISTRIES
 
 
@@ -81,6 +82,16 @@ def test_the_parts_that_evaluate_knows_are_those_of_the_training(run):
     assert sizes[1] == pytest.approx(0.1 * sum(sizes), abs=5) and sum(sizes) == 1438
     code, out, _ = run_ranks(1, said, "evaluate", run)
     assert code == 0 and "test accuracy" in out and "of 359 images" in out and "margin" in out
+
+
+def test_evaluate_numbers_images_that_have_no_files(run):
+    code, out, _ = run_ranks(1, said, "evaluate", run, "--csv", "-", "--split", "validation")
+    header, *rows = out.splitlines()
+    assert code == 0 and header == "image,class,predicted,right," + ",".join(f"score:{name}" for name in "0123456789")
+    _, held = hold_out(RUN.data.build().split("train").labels, RUN.validation)
+    assert [int(row.split(",")[0]) for row in rows] == held.tolist()
+    plain = run_ranks(1, said, "evaluate", run)[1]
+    assert plain.splitlines()[-1].startswith("Which images went wrong: --csv FILE")
 
 
 def test_evaluate_takes_another_data_set_and_its_options(run):

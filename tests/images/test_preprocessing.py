@@ -1,5 +1,6 @@
 """Training, evaluation and prediction see the same pixels; what a data set must be is checked before the first step."""
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +94,21 @@ def test_evaluate_prepares_other_pictures_as_the_training_did_and_matches_classe
     assert sum(found["confusion"][0]) == 0 and sum(found["confusion"][1]) == 3
     fitted = torch.stack([Reading(FIT.image, FIT)(Path(f"other/right/{number}.png")).pixels for number in range(3)])
     assert found["confusion"][1] == load(run).predict(fitted).labels.bincount(minlength=2).tolist()
+
+
+@pytest.mark.parametrize(("split", "processes"), [("test", 2), ("validation", 1)])
+def test_evaluate_names_the_file_of_each_image_with_what_the_network_makes_of_it(run, root, split, processes):
+    found = evaluated(run, "--split", split, "--csv", "images.csv", processes=processes)
+    with open("images.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == found["images"] == len({row["image"] for row in rows})
+    assert [row["right"] for row in rows].count("yes") == found["confusion"][0][0] + found["confusion"][1][1]
+    files = [Path(row["image"]) for row in rows]
+    assert [file.parent for file in files] == [root / row["class"] for row in rows]
+    answers = load(run).predict(torch.stack([Reading(FIT.image, FIT)(file).pixels for file in files]))
+    assert answers.names == [row["predicted"] for row in rows]
+    scores = [[float(row["score:left"]), float(row["score:right"])] for row in rows]
+    torch.testing.assert_close(torch.tensor(scores), answers.scores)
 
 
 def test_evaluate_refuses_unknown_classes_and_another_preprocessing(run):

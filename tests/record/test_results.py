@@ -10,7 +10,7 @@ from sklearn import metrics
 from torch import nn
 
 from capsnet_dist import Model, Output, Split
-from capsnet_dist.record.remarks import MAX_CLASSES, class_rates, class_rows, class_values, remarks
+from capsnet_dist.record.remarks import MAX_CLASSES, advice, class_rates, class_rows, class_values, remarks
 from capsnet_dist.record.results import Evaluation, top_k
 from capsnet_dist.training.evaluation import evaluate
 
@@ -94,12 +94,41 @@ def test_among_equal_scores_the_first_is_higher_as_in_the_prediction():
 
 
 def test_a_class_that_is_never_predicted_is_said_in_one_sentence():
-    assert remarks(counted([3, 0], [1, 2]), "ab") == []
-    assert remarks(counted([3, 0, 0], [1, 2, 0], [1, 1, 0]), "abc") == ["Never predicted: c (1 of 3 classes)."]
+    assert remarks(counted([9, 0], [1, 9]), "ab") == []
+    assert remarks(counted([9, 0, 0], [1, 9, 0], [1, 1, 0]), "abc") == ["Never predicted: c (1 of 3 classes)."]
     assert remarks(counted([3, 0], [2, 0]), "ab") == ["Every image is taken for a."]
     assert remarks(counted([3, 0], [0, 0]), "ab") == []  # there is nothing else that could be predicted
     many = counted(*([1, 1] + [0] * 98 for _ in range(100)))
     assert "and 78 more (98 of 100 classes)" in remarks(many, [f"c{index}" for index in range(100)])[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_near"),
+    [
+        (([17, 0], [23, 0]), True),  # always the larger class, or less
+        (([0, 17], [0, 23]), True),
+        (([9, 8], [13, 10]), True),
+        (([12, 5], [9, 14]), True),  # 65 %, where 40 images tell no less than 73 % from 57 %
+        (([16, 1], [2, 21]), False),
+        (([1600, 800], [700, 1600]), False),
+        (([2, 0], [0, 1]), False),  # nothing wrong
+        (([3, 1], [0, 0]), False),  # there is one class alone
+    ],
+)
+def test_accuracy_that_luck_explains_is_said_with_what_to_try(rows, is_near):
+    result = counted(*rows)
+    assert result.is_near_chance == is_near == bool(advice(result, 0.6))
+    said = " ".join(remarks(result, "ab"))
+    assert ("no better than chance" in said or "Every image" in said) == is_near
+
+
+def test_advice_depends_on_whether_the_training_images_were_learned():
+    result = counted([9, 8], [13, 10])
+    assert "This is no better than chance, as far as 40 images can tell: always answering b has 57.50 %." in remarks(
+        result, "ab"
+    )
+    assert advice(result, 0.99).startswith("Training accuracy is 99.00 %: it is learned by heart.")
+    assert "--epochs" in advice(result, 0.6) and "--lr" in advice(result, 0.6)
 
 
 def test_of_few_classes_all_are_shown_and_of_many_the_weakest():

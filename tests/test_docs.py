@@ -27,6 +27,7 @@ from test_train import RUN
 import capsnet_dist
 from capsnet_dist import build
 from capsnet_dist import train as trainer
+from capsnet_dist.demo.server import Server
 from capsnet_dist.run import check
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +115,8 @@ def test_python_in_the_documentation_runs(file, reader):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_in_the_documentation_work(command, reader):
+def test_commands_in_the_documentation_work(command, reader, monkeypatch):
+    monkeypatch.setattr(Server, "serve_forever", lambda one: None)  # until Ctrl-C
     words = shlex.split(reader(command), comments=True)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)

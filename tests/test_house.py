@@ -78,7 +78,7 @@ FLOORS = [
     "commands",
     "train",
     "training bench reproduction",
-    "record testing importing",
+    "record testing importing demo",
     "analysis",
     "processes saved figures model",
     "routing layer stem loss optim data run reference",

@@ -11,6 +11,7 @@ from torch import Tensor
 from capsnet_dist.plugins import Model, to_unit
 
 BATCH = 128  # images at a time: a CPU keeps their maps in its cache
+ENOUGH = 10  # images of a class, to say how they differ
 
 
 class Seen(NamedTuple):
@@ -88,12 +89,22 @@ def _varied(seen: Seen, indices: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:
 
 
 @torch.no_grad()
-def perturb(model: Model, seen: Seen, offsets: Float[Tensor, " m"]) -> Float[Tensor, "d m c h w"] | None:
-    """The first image, rebuilt from its predicted class with each number of the pose moved; None without a decoder."""
+def perturb(
+    model: Model, seen: Seen, offsets: Float[Tensor, " m"], of: int | None = None
+) -> Float[Tensor, "d m c h w"] | None:
+    """The first image, rebuilt with each number of the pose of a class moved; None without a decoder.
+
+    Args:
+        model: The network.
+        seen: What it says about images.
+        offsets: How far a number is moved.
+        of: The class; the predicted one if not given.
+    """
     poses, dim = seen.poses[:1], seen.poses.shape[-1]
     moves = einsum(torch.eye(dim).to(poses), offsets.to(poses), "r d, m -> r m d")
     moved = poses + rearrange(moves, "r m d -> (r m) 1 d")
-    rebuilt = model.rebuild(moved, seen.predicted[:1].expand(len(moved)))
+    label = seen.predicted[:1] if of is None else torch.full_like(seen.predicted[:1], of)
+    rebuilt = model.rebuild(moved, label.expand(len(moved)))
     return None if rebuilt is None else rearrange(rebuilt, "(r m) c h w -> r m c h w", r=dim)
 
 
@@ -105,10 +116,12 @@ def usual(seen: Seen) -> Float[Tensor, "2 d"] | None:
     """
     first = int(seen.predicted[0])
     poses = seen.poses[seen.predicted == first][:, first]
-    if len(poses) < 10:
-        return None
-    ends = torch.quantile(poses.double(), torch.tensor([0.02, 0.98]).to(poses).double(), dim=0)
-    return ends - seen.poses[0, first]
+    return None if len(poses) < ENOUGH else ends(poses) - seen.poses[0, first]
+
+
+def ends(poses: Float[Tensor, "b d"]) -> Float[Tensor, "2 d"]:
+    """The 2nd and the 98th percentile of each number of some poses."""
+    return torch.quantile(poses.double(), torch.tensor([0.02, 0.98]).to(poses).double(), dim=0)
 
 
 def array(tensor: Tensor) -> np.ndarray:

@@ -18,6 +18,7 @@ COMMANDS = (
     "predict",
     "evaluate",
     "show",
+    "demo",
     "import",
     "data",
     "prepare",
@@ -47,16 +48,20 @@ def _function(command: str) -> Callable[..., None]:
 
 
 def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
-    """The plugins that a command starts from: `evaluate RUN` and `show RUN` from the data set of the run."""
+    """The plugins that a command starts from: `evaluate RUN` and the like from the data set of the run."""
     own = {"compare": "digits", "data": "digits", "prepare": "folder"}
-    if words[:1] not in (["evaluate"], ["show"]):
+    if words[:1] not in (["evaluate"], ["show"], ["demo"]):
         chosen: dict[str, Choice[Any]] = {"data": datasets(own[words[0]])} if words and words[0] in own else {}
         return chosen | ({"augmentation": augmentations("none")} if words[:1] == ["data"] else {})
     from capsnet_dist.saved.trained_run import TrainedRun  # with all data sets, which other commands need not wait for
 
-    switches = ("--json", "--no-json")  # the flags that take no value
+    switches = ("--json", "--no-json", "--open", "--no-open")  # the flags that take no value
     pairs = itertools.pairwise(words)
     runs = [word for before, word in pairs if word[:1] != "-" and (before in switches or before[:1] != "-")]
+    if words[0] == "demo":
+        from capsnet_dist.commands.demo import data_of
+
+        return {"data": data_of(runs[0]) if runs else datasets("digits")}
     is_named = any(word.partition("=")[0] == "--data" for word in words)
     return {"data": TrainedRun(runs[0]).data(is_named=is_named) if runs else datasets("digits")}
 

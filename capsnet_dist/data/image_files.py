@@ -1,6 +1,7 @@
 """Image files as the pixels that a network takes."""
 
 import glob
+import io
 import os
 import stat
 import threading
@@ -36,24 +37,30 @@ def opened(file: Path) -> Generator[Any]:
         UserError: it is no ordinary file, no image of a known format, or has too many pixels.
         OSError: it cannot be opened.
     """
-    from PIL import Image as Pillow
-    from PIL import UnidentifiedImageError
-
     kind = os.stat(file).st_mode
     if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe, which would be waited for
         raise UserError(f"{file} cannot be read as an image: it is no ordinary file.")
+    with _decoded(file, str(file)) as picture:
+        yield picture
+
+
+@contextmanager
+def _decoded(source: Path | io.BytesIO, name: str) -> Generator[Any]:
+    from PIL import Image as Pillow
+    from PIL import UnidentifiedImageError
+
     with _limit:
         limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # ours comes below, and theirs may only warn
         try:
-            picture = Pillow.open(file, formats=FORMATS)
+            picture = Pillow.open(source, formats=FORMATS)
         except UnidentifiedImageError as error:
-            raise UserError(f"{file} is no image, or of another kind than {', '.join(FORMATS)}.") from error
+            raise UserError(f"{name} is no image, or of another kind than {', '.join(FORMATS)}.") from error
         finally:
             Pillow.MAX_IMAGE_PIXELS = limit
     with picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
-            raise UserError(f"{file} has {height}x{width} pixels, more than {MAX_PIXELS:,}: make it smaller first.")
+            raise UserError(f"{name} has {height}x{width} pixels, more than {MAX_PIXELS:,}: make it smaller first.")
         yield picture
 
 
@@ -92,17 +99,33 @@ class Reading:
         Raises:
             UserError: the file is missing, broken, too large or, without a `fit`, of more than 8 bits.
         """
+        with _one_error(str(file)), opened(file) as picture:
+            return self._read(picture, str(file))
+
+    def sent(self, data: bytes, name: str) -> "Read":
+        """The pixels of an image file that is in memory.
+
+        Args:
+            data: What the file holds.
+            name: What messages call it.
+
+        Raises:
+            UserError: the file is broken, too large or, without a `fit`, of more than 8 bits.
+        """
+        with _one_error(name), _decoded(io.BytesIO(data), name) as picture:
+            return self._read(picture, name)
+
+    def _read(self, picture: Any, name: str) -> "Read":
         from PIL import ImageOps
 
-        with _one_error(file), opened(file) as picture:
-            seen = picture.size[::-1], is_transparent(picture), getattr(picture, "is_animated", False)
-            if self.fit is None and picture.mode[0] in "IF":
-                raise UserError(f"{file} has more than 8 bits a pixel (mode {picture.mode}): convert it to 8 first.")
-            if self.fit is not None:
-                self.fit.draft(picture)
-            flat = opaque(of_8_bits(ImageOps.exif_transpose(picture)), self.background).convert(MODES[self.image[0]])
-            flat = ImageOps.invert(flat) if self.is_inverted else flat
-            return Read(torch.from_numpy(self._pixels(flat)), *seen)
+        seen = picture.size[::-1], is_transparent(picture), getattr(picture, "is_animated", False)
+        if self.fit is None and picture.mode[0] in "IF":
+            raise UserError(f"{name} has more than 8 bits a pixel (mode {picture.mode}): convert it to 8 first.")
+        if self.fit is not None:
+            self.fit.draft(picture)
+        flat = opaque(of_8_bits(ImageOps.exif_transpose(picture)), self.background).convert(MODES[self.image[0]])
+        flat = ImageOps.invert(flat) if self.is_inverted else flat
+        return Read(torch.from_numpy(self._pixels(flat)), *seen)
 
     def _pixels(self, picture: Any) -> UInt8[np.ndarray, "c h w"]:
         """The pixels of an upright picture with the channels of the network."""
@@ -166,10 +189,10 @@ def _is_image(name: str) -> bool:
 
 
 @contextmanager
-def _one_error(file: Path) -> Generator[None]:
+def _one_error(name: str) -> Generator[None]:
     try:
         yield
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"{file} cannot be read as an image: {reason(error)}.") from error
+        raise UserError(f"{name} cannot be read as an image: {reason(error)}.") from error

@@ -1,17 +1,26 @@
-"""What is fuzzed: each target reads bytes where a file of ours would be; only a UserError may come of bad ones."""
+"""What is fuzzed: each target reads bytes where a file or a request would be; only a UserError may come of bad ones."""
 
+import base64
 import hashlib
 import json
 import os
+import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import torch
 
 from capsnet_dist import UserError, build, config, datasets, decoders, losses, models, save
 from capsnet_dist.data.idx import Published, read_idx
 from capsnet_dist.data.image_files import Reading
+from capsnet_dist.demo.answers import ANSWERS, about
+from capsnet_dist.demo.handler import Handler
+from capsnet_dist.demo.page import assemble
+from capsnet_dist.demo.stage import Stage
 from capsnet_dist.files import read_json
 from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.run import Run, check
@@ -87,9 +96,25 @@ def picture(data: bytes) -> None:
     assert Reading((1, 8, 8))(_written("picture", data)).pixels.shape == (1, 8, 8)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {
-    target.__name__: target for target in (header, plan, run, state, metrics, idx, picture)
-}
+def asked(name: str, data: bytes) -> dict[str, Any]:
+    """A request of the page of `capsnet-dist demo`: its body."""
+    read, answered = ANSWERS[name]
+    return answered(read(data, STAGES), STAGES)
+
+
+def http(data: bytes) -> None:
+    """All that a client of that page sends."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(data)
+        theirs.shutdown(socket.SHUT_WR)
+        server = SimpleNamespace(page=PAGE, about=lambda: about(STAGES), knows=ANSWERS.__contains__, answer=asked)
+        Handler(ours, ("127.0.0.1", 0), server)  # pyright: ignore
+
+
+TARGETS: dict[str, Callable[[bytes], object]] = {
+    target.__name__: target for target in (header, plan, run, state, metrics, idx, picture, http)
+} | {name: partial(asked, name) for name in ANSWERS}
 
 
 def answer(target: str, data: bytes) -> str:
@@ -110,6 +135,9 @@ def seeds(target: str) -> list[bytes]:
     described, weights = (Path("seed", name).read_bytes() for name in ("config.json", "model.safetensors"))
     lines = "".join(json.dumps(line | {"step": step}) + "\n" for step in (1, 2, 3)).encode()
     parts = sorted(SAVED)
+    body = {"run": 0, "pixels": base64.b64encode(bytes(64)).decode(), "class": 1}
+    moved = json.dumps(body | {"offsets": [[0.5] * 16]}).encode()
+    head = b"POST /rebuild HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     images = [file.read_bytes() for file in sorted(Path("seed").glob("*.image"))]
     return {
         "header": [weights],
@@ -121,6 +149,11 @@ def seeds(target: str) -> list[bytes]:
         "metrics": [lines],
         "idx": [bytes([0, 0, 8, 3]) + struct.pack(">3I", 2, 3, 4) + bytes(range(24))],
         "picture": images,
+        "http": [head % len(moved) + moved, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+        "look": [json.dumps({"run": 0, "picture": base64.b64encode(image).decode()}).encode() for image in images],
+        "rebuild": [moved],
+        "effects": [json.dumps(body).encode()],
+        "routing": [json.dumps(body | {"classes": [0, 1]}).encode()],
     }[target]
 
 
@@ -151,6 +184,8 @@ def begin(folder: Path) -> None:
     """Work in a folder of its own."""
     global SAVED, WANTED
     os.chdir(folder)
+    model = build(SMALL, (1, 8, 8), CLASSES).eval()
+    STAGES.append(Stage("fuzz", model, None, "none", lambda images: images))
     WANTED = wanted_tensors(build(SMALL, (1, 8, 8), CLASSES), torch.optim.Adam, averaged=False)
     SAVED = _checkpoint()
     from PIL import Image
@@ -160,5 +195,7 @@ def begin(folder: Path) -> None:
         Image.linear_gradient("L").resize((20, 12)).save(f"seed/{kind}.image", kind)
 
 
+PAGE = assemble()
+STAGES: list[Stage] = []
 SAVED: dict[str, bytes] = {}
 WANTED: checkpoint.Wanted = {}

@@ -1,0 +1,104 @@
+"""`capsnet-dist demo`: a page where one draws, and sees what the capsules make of it."""
+
+import webbrowser
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+from torch import Tensor
+
+from capsnet_dist.demo.page import assemble
+from capsnet_dist.demo.server import ADDRESS, Server
+from capsnet_dist.demo.stage import Stage
+from capsnet_dist.errors import UserError
+from capsnet_dist.kernels import fast_paths
+from capsnet_dist.plugins import Model, Split, datasets
+from capsnet_dist.ranges import Range
+from capsnet_dist.registry import Choice
+from capsnet_dist.saved.trained_run import TrainedRun, is_light_on_dark
+from capsnet_dist.saved.weights import load
+from capsnet_dist.screen.console import say
+
+PORT = 8000
+Port = Annotated[int, Range("from 0 to 65535", lambda number: 0 <= number <= 65535)]
+
+
+def demo(
+    runs: tuple[str, ...],
+    /,
+    *,
+    data: Choice[Any],
+    port: Port = PORT,
+    open: bool = False,
+    imports: tuple[str, ...] = (),
+) -> None:
+    """Open a page on this machine: draw, see which capsules are long, turn their poses, watch the routing.
+
+    Nothing is fetched from elsewhere, and only programs on this machine reach the page. Ctrl-C ends it.
+
+    Args:
+        runs: Run folder, or owner/name on the Hugging Face Hub; a second one is shown beside the first.
+        data: Data set of the test images; the default is that of the training.
+        port: Where the page is; another port is taken, and named, where this one is in use.
+        open: Open the page in a browser.
+
+    Raises:
+        UserError: a network cannot be loaded, or does not take the images of the data set that is named.
+    """
+    if not 1 <= len(runs) <= 2:
+        raise UserError(f"demo takes one run, or two to compare; got {len(runs)}: capsnet-dist demo RUN [RUN].")
+    with fast_paths(allowed=True):
+        stages = [_stage(run, data, needs_images=number == 0) for number, run in enumerate(runs)]
+        with Server(stages, assemble(), port) as server:
+            _serve(server, port, open)
+
+
+def data_of(run: str) -> Choice[Any]:
+    """The data set of a run; of a network that does not say what it was trained on, any one."""
+    try:
+        return TrainedRun(run).data(is_named=True)
+    except UserError:  # where there is no such run, loading it says so
+        return datasets("digits")
+
+
+def _stage(run: str, data: Choice[Any], *, needs_images: bool) -> Stage:
+    """A network, and test images for it, without which the page can do."""
+    model = load(run)
+    try:
+        trained = TrainedRun(run)
+    except UserError:
+        trained = None
+    own = data_of(run)
+    split, missing = _images(trained, model, data if needs_images else own, is_own=not needs_images or data == own)
+    name = Path(run).resolve().name if Path(run).is_dir() else run
+    still = _unchanged if trained is None else trained.still
+    return Stage(name, model, split, missing, still, is_light_on_dark=is_light_on_dark(run))
+
+
+def _images(trained: TrainedRun | None, model: Model, data: Choice[Any], *, is_own: bool) -> tuple[Split | None, str]:
+    """The test images, or why there are none; an error where the user asked for them."""
+    if trained is None:
+        return None, "the network does not say what it was trained on"
+    try:
+        return trained.part(model, data, "test"), ""
+    except UserError as error:
+        if not is_own:
+            raise
+        say(f"no test images: {error}")
+        return None, str(error)
+
+
+def _unchanged(images: Tensor) -> Tensor:
+    return images
+
+
+def _serve(server: Server, wanted: int, open: bool) -> None:
+    """Until Ctrl-C."""
+    if wanted not in (0, server.port):
+        say(f"port {wanted} is in use: {server.port} was taken.")
+    address = f"http://{ADDRESS}:{server.port}"
+    print(f"Draw at {address} (Ctrl-C ends it)", flush=True)  # noqa: T201
+    if open and not webbrowser.open(address):
+        say(f"no browser could be opened: open {address} yourself.")
+    with suppress(KeyboardInterrupt):  # it is how this ends
+        server.serve_forever()

@@ -1,0 +1,32 @@
+// Small helpers, and how numbers are written.
+
+const find = (selector, within = document) => within.querySelector(selector);
+
+const make = (tag, properties = {}, ...children) => {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+};
+
+const signed = (value) => {
+  const text = Math.abs(value).toFixed(2);
+  return text === "0.00" ? "0" : (value < 0 ? "−" : "+") + text;
+};
+
+const count = (number, word, many = `${word}s`) => `${number.toLocaleString("en")} ${number === 1 ? word : many}`;
+
+const say = (text, wrong = false) => {
+  find("#status").textContent = text;
+  find("#status").classList.toggle("wrong", wrong);
+};
+
+// Read to those who do not see the page, once the drawing has come to rest.
+const announce = (() => {
+  const texts = new Map();
+  let timer = 0;
+  return (from, text) => {
+    texts.set(from, text);
+    clearTimeout(timer);
+    timer = setTimeout(() => (find("#announcer").textContent = [...texts.values()].join(" ")), 900);
+  };
+})();

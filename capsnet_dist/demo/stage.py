@@ -1,0 +1,144 @@
+"""A network on the page, and what is known about the images that it was trained with."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cached_property
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from capsnet_dist.analysis import iterations, views
+from capsnet_dist.analysis.receptive import Extent, extent
+from capsnet_dist.images.ground import Frame, Ground, frame, ground
+from capsnet_dist.plugins import Model, Split
+
+SECONDS = 2.0
+"""How long test images are classified before the page is there: enough for some hundred with the paper's network."""
+CHUNK, LOOKED = 32, 512  # test images at a time, and in all
+KEPT = 32  # images whose poses are kept, so that a slider does not ask the whole network again
+REACH = 0.25  # how far a number of a pose is moved, at least (Sabour et al., 2017, figure 4)
+
+Kind = Literal["length", "activation", "score"]
+
+
+class Stage:
+    """A network that answers, and what is known about its images.
+
+    Args:
+        name: What the page calls it.
+        model: The network, in evaluation mode.
+        tests: Test images with the labels that the network has for them, where there are any.
+        missing: Why there are none.
+        still: What the network sees of images, where its training cut them.
+        is_light_on_dark: Whether it is known to have been trained with such images.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Model,
+        tests: Split | None,
+        missing: str,
+        still: Callable[[Tensor], Tensor],
+        *,
+        is_light_on_dark: bool = False,
+    ) -> None:
+        self.name, self.model, self.tests, self.missing, self.still = name, model, tests, missing, still
+        self.is_light_on_dark = is_light_on_dark
+        self.known = _classified(model, tests, still)
+        self._kept: OrderedDict[bytes, views.Seen] = OrderedDict()
+
+    def see(self, pixels: UInt8[np.ndarray, "c h w"]) -> views.Seen:
+        """What the network says about one image; the last ones are remembered."""
+        key = pixels.tobytes()
+        seen = self._kept.pop(key, None)
+        if seen is None:
+            seen = views.look(self.model, torch.from_numpy(pixels)[None], None)
+        self._kept[key] = seen
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return seen
+
+    @cached_property
+    def kind(self) -> Kind:
+        """What its scores are: lengths of its class capsules, other numbers in [0, 1], or any numbers."""
+        scores, lengths = self.known.scores, self.known.poses.norm(dim=-1)
+        if bool(((lengths - scores).abs() < 1e-3).all()):
+            return "length"
+        return "activation" if bool(((scores >= 0) & (scores <= 1)).all()) else "score"
+
+    @cached_property
+    def rebuilds(self) -> bool:
+        """Whether it has a decoder."""
+        return self.rebuild(self.known.poses[:1], 0) is not None
+
+    @torch.no_grad()
+    def rebuild(self, poses: Float[Tensor, "m j d"], of: int) -> Float[Tensor, "m c h w"] | None:
+        """Images from the capsule of one class; None without a decoder."""
+        return self.model.rebuild(poses, torch.full((len(poses),), of))
+
+    @cached_property
+    def usual(self) -> dict[int, Float[Tensor, "2 d"]]:
+        """Between which values the numbers of a class's pose lie in 96 % of its images, where there are ten."""
+        predicted, poses = self.known.predicted, self.known.poses
+        own = {label: poses[predicted == label][:, label] for label in predicted.unique().tolist()}
+        return {label: views.ends(found) for label, found in own.items() if len(found) >= views.ENOUGH}
+
+    @cached_property
+    def reach(self) -> float:
+        """How far a slider goes: as the paper's, or further where poses differ more than that."""
+        spreads = [float((high - low).max()) for low, high in self.usual.values()]
+        return float(f"{max([REACH, *spreads]):.1g}") if spreads and max(spreads) > 1 else REACH
+
+    @cached_property
+    def extent(self) -> Extent:
+        """Where the map of the parts that vote for the classes lies on the image."""
+        layer = iterations.class_layer(self.model)
+        assert layer is not None
+        return extent(self.model, layer)
+
+    @cached_property
+    def ground(self) -> Ground | None:
+        """Whether all its images are light on dark, or dark on light."""
+        seen = None if self.tests is None else ground(self._pixels)
+        return "dark" if seen is None and self.is_light_on_dark else seen
+
+    @cached_property
+    def frame(self) -> Frame | None:
+        """Where objects lie on its images, if these have a ground."""
+        return None if self.ground is None or self.tests is None else frame(self._pixels, self.ground)
+
+    @property
+    def _pixels(self) -> UInt8[np.ndarray, "n c h w"]:
+        return (255 * self.known.images).round().byte().numpy()
+
+
+def _classified(model: Model, tests: Split | None, still: Callable[[Tensor], Tensor]) -> views.Seen:
+    """What the network says about the first test images, for a while; about noise where there are none."""
+    if tests is None:
+        noise = torch.rand(8, *model.image, generator=torch.Generator().manual_seed(0))
+        return views.look(model, noise, None)
+    deadline, found = time.monotonic() + SECONDS, list[views.Seen]()
+    for indices in torch.arange(min(LOOKED, len(tests.labels))).split(CHUNK):
+        found.append(views.look(model, still(tests.select(indices).pixels), None))
+        if time.monotonic() > deadline:
+            break
+    return views.Seen(*(torch.cat(parts) for parts in zip(*(seen[:3] for seen in found), strict=True)), true=None)
+
+
+class Sample(NamedTuple):
+    """A test image, and the classes of what is on it."""
+
+    pixels: UInt8[np.ndarray, "c h w"]
+    labels: list[int]
+
+
+def sample(stage: Stage, index: int) -> Sample:
+    """One of the test images of a stage that has some; after the last comes the first again."""
+    assert stage.tests is not None
+    some = stage.tests.select(torch.tensor([index % len(stage.tests.labels)]))
+    return Sample(stage.still(some.pixels)[0].numpy(), some.labels.flatten().tolist())

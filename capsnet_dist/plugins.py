@@ -247,6 +247,16 @@ def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
     return images.to(dtype) / 255 if images.dtype is torch.uint8 else images.to(dtype)
 
 
+def overlaid(objects: Float[Tensor, "b m c h w"]) -> Float[Tensor, "b c h w"]:
+    """Several objects laid one upon another, clipped at 1.
+
+    The gradient is that of the sum: a clipped one would be zero where the sum exceeds 1, and a pixel that is too bright
+    in all images would stay so.
+    """
+    whole = objects.sum(dim=1)
+    return whole.detach().clamp(max=1) + (whole - whole.detach())
+
+
 @runtime_checkable
 class Loss(Protocol):
     """What training minimises. Built as `Loss(*, options)`; the sum of its named terms is the loss."""

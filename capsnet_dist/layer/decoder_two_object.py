@@ -7,7 +7,7 @@ from torch import Tensor
 
 from capsnet_dist.capsules import squared_length
 from capsnet_dist.errors import UserError
-from capsnet_dist.plugins import Decoder, Image, decoders
+from capsnet_dist.plugins import Decoder, Image, decoders, overlaid
 from capsnet_dist.registry import Choice
 
 
@@ -16,7 +16,7 @@ class TwoObjectDecoder(Decoder):
     """Two classes rebuilt one by one and laid upon another, as MultiMNIST was made (Sabour et al., 2017, section 6).
 
     The classes are that of the label and, of the others, the one with the longest pose: with the predicted label, the
-    two most active ones. The sum of both images is clipped at 1, as the data's is at 255.
+    two most active ones. The sum of both images is clipped at 1, as the data's is at 255; its gradient is not.
 
     Args:
         image: Channels, height and width of an image.
@@ -38,7 +38,7 @@ class TwoObjectDecoder(Decoder):
 
     def forward(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """Rebuild each image from two capsules."""
-        return self.objects(poses, labels).sum(dim=1).clamp(max=1)
+        return overlaid(self.objects(poses, labels))
 
     def objects(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b o c h w"]:
         """The two objects apart: that of the label first."""

@@ -14,6 +14,7 @@ from torchvision.datasets import MNIST
 from capsnet_dist import (
     Capsules,
     Grid,
+    Output,
     UserError,
     config,
     decoders,
@@ -387,6 +388,37 @@ def test_two_objects_are_the_label_and_the_most_active_other(single):
     torch.testing.assert_close(decoder(poses, torch.tensor([3, 0])), (alone[0] + alone[1]).clamp(max=1))
     with pytest.raises(UserError, match="only one"):
         decoders("two_object").build((1, 12, 12), 1, 6)
+
+
+@EVERY_DECODER
+def test_no_pixel_whose_target_is_below_1_is_left_without_a_gradient(name):
+    torch.manual_seed(0)
+    decoder = decoders(name).build((1, 12, 12), 3, 6)
+    poses, labels = torch.randn(8, 3, 6), torch.arange(8) % 3
+    moved = torch.zeros(8, 1, 12, 12)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter += 0.2  # sums of two objects now exceed 1 nearly everywhere
+    single = decoder.single if name == "two_object" else decoder
+    single.register_forward_hook(lambda module, given, image: image + moved)
+    moved.requires_grad_()
+    images = torch.rand(8, 1, 12, 12).clamp(max=0.99)
+    images[:, :, 0] = 1
+    output = Output(torch.zeros(8, 3), poses, decoder(poses, labels))
+    losses("reconstruction").build()(output, images, labels, 0.0)["reconstruction"].backward()
+    assert (moved.grad[images < 1] != 0).all()
+
+
+def test_two_objects_that_are_too_bright_everywhere_grow_darker_and_are_shown_clipped():
+    decoder = decoders("two_object", single=decoders("masked", hidden=(8,))).build((1, 12, 12), 3, 6)
+    last = decoder.single.layers[-2]
+    torch.nn.init.constant_(last.bias, 3.0)
+    poses, labels = torch.randn(8, 3, 6), torch.arange(8) % 3
+    rebuilt = decoder(poses, labels)
+    assert decoder.objects(poses, labels).sum(1).min() > 1 and torch.equal(rebuilt, torch.ones(8, 1, 12, 12))
+    output = Output(torch.zeros(8, 3), poses, rebuilt)
+    losses("reconstruction").build()(output, torch.full((8, 1, 12, 12), 0.5), labels, 0.0)["reconstruction"].backward()
+    assert (last.bias.grad > 0).all()
 
 
 # Stacks ------------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from capsnet_dist.capsules import Capsules, Grid
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.images.given import checked
+from capsnet_dist.images.made import Made
 from capsnet_dist.images.normalization import Normalization, make_normalization
 from capsnet_dist.images.stored import Stored
 from capsnet_dist.registry import Choice, Registry
@@ -111,7 +112,21 @@ class Layer(nn.Module, ABC):
 
 
 class Decoder(nn.Module, ABC):
-    """Class capsules to images. Built as `Decoder(image, classes, dim, *, options)`."""
+    """Class capsules to images. Built as `Decoder(image, classes, dim, *, options)`.
+
+    Called with several labels for each sample, b x m, it rebuilds each object alone, b x m x c x h x w.
+    """
+
+    def __call__(
+        self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, "b *m"]
+    ) -> Float[Tensor, "b *m c h w"] | None:
+        """One image of each sample, or one for each of its labels."""
+        return super().__call__(poses, labels) if labels.ndim == 1 else self.objects(poses, labels)
+
+    def objects(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, "b m"]) -> Float[Tensor, "b m c h w"] | None:
+        """Each object alone: rebuilt from the capsule of one label after another."""
+        found = [image for label in labels.unbind(dim=1) if (image := self(poses, label)) is not None]
+        return torch.stack(found, dim=1) if found else None
 
     @abstractmethod
     def forward(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
@@ -125,8 +140,8 @@ class Output(NamedTuple):
     """One score a class; the largest is the prediction."""
     poses: Float[Tensor, "b j d"]
     """Poses of the class capsules."""
-    reconstruction: Float[Tensor, "b c h w"] | None
-    """The input rebuilt from one class capsule, or None without a decoder."""
+    reconstruction: Float[Tensor, "b *m c h w"] | None
+    """The input rebuilt from one class capsule, or None without a decoder; each object alone where it has several."""
 
 
 class Prediction(NamedTuple):
@@ -168,7 +183,7 @@ class Model(nn.Module, ABC):
         self.classes = tuple(str(label) for label in range(classes))
         self.normalize_pixels("network")
 
-    def __call__(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def __call__(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """What `forward` says of images with pixels in [0, 1], which are normalized first, here and nowhere else."""
         if self.pixel_normalization is not None:
             images = self.pixel_normalization(images)
@@ -180,15 +195,19 @@ class Model(nn.Module, ABC):
         self.pixel_normalization = make_normalization(self.normalization, self.image[0])
 
     @abstractmethod
-    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """Scores, class capsules and reconstruction of images whose pixels were in [0, 1] and are now normalized.
 
-        Labels name the capsule to reconstruct from; without them it is the one with the largest score.
+        Labels name the capsule to reconstruct from, or several to reconstruct an object from each; without them it is
+        the one with the largest score.
         """
 
-    def rebuild(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
+    def rebuild(
+        self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, "b *m"]
+    ) -> Float[Tensor, "b *m c h w"] | None:
         """Images from given class capsules; None where the network has no decoder."""
-        return None
+        decoder = getattr(self, "decoder", None)
+        return decoder(poses, labels) if isinstance(decoder, Decoder) else None
 
     @contextmanager
     def evaluating(self) -> Generator[None]:
@@ -247,22 +266,16 @@ def to_unit(images: Tensor, dtype: torch.dtype) -> Tensor:
     return images.to(dtype) / 255 if images.dtype is torch.uint8 else images.to(dtype)
 
 
-def overlaid(objects: Float[Tensor, "b m c h w"]) -> Float[Tensor, "b c h w"]:
-    """Several objects laid one upon another, clipped at 1.
-
-    The gradient is that of the sum: a clipped one would be zero where the sum exceeds 1, and a pixel that is too bright
-    in all images would stay so.
-    """
-    whole = objects.sum(dim=1)
-    return whole.detach().clamp(max=1) + (whole - whole.detach())
-
-
 @runtime_checkable
 class Loss(Protocol):
-    """What training minimises. Built as `Loss(*, options)`; the sum of its named terms is the loss."""
+    """What training minimises. Built as `Loss(*, options)`; the sum of its named terms is the loss.
+
+    Images may have several objects each, with a label for each, if its class says so: `takes_several = True`. Where it
+    is known what each object looks like alone, `images` are these, b x m x c x h x w.
+    """
 
     def __call__(
-        self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
+        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """Named terms, each a mean over the samples; `progress` goes from 0 to 1 in the course of the training."""
         ...
@@ -283,14 +296,14 @@ class WeighingLoss(Protocol):
 class Split(NamedTuple):
     """Images and labels of one part of a data set."""
 
-    images: UInt8[Tensor, "n c h w"] | Stored
-    """Their pixels, in memory or in a file."""
-    labels: Int64[Tensor, " n"]
-    """The class of each, by its position in the data set's `classes`."""
+    images: UInt8[Tensor, "n c h w"] | Stored | Made
+    """Their pixels, in memory or in a file, or what makes them when they are needed."""
+    labels: Int64[Tensor, "n *m"]
+    """The class of each, or of each of m objects, by its position in the data set's `classes`."""
 
     @property
     def is_resident(self) -> bool:
-        """Whether the images are in memory, on the device."""
+        """Whether the images are in memory, on the device, or made there."""
         return not isinstance(self.images, Stored)
 
     @property
@@ -303,9 +316,14 @@ class Split(NamedTuple):
         """The samples with these indices, in memory, on the device."""
         return Split(self.images[indices], self.labels[indices.to(self.labels.device)])
 
+    def apart(self, indices: Int64[Tensor, " b"]) -> tuple[UInt8[Tensor, "b c h w"], UInt8[Tensor, "b m c h w"] | None]:
+        """The images of some samples, in memory, and each of their objects alone; None where that is not known."""
+        images = self.images
+        return images.apart(indices) if isinstance(images, Made) else (images[indices], None)
+
     def part(self, indices: Int64[Tensor, " m"]) -> "Split":
         """The samples with these indices, where they are."""
-        images = self.images.part(indices) if isinstance(self.images, Stored) else self.images[indices]
+        images = self.images[indices] if isinstance(self.images, Tensor) else self.images.part(indices)
         return Split(images, self.labels[indices])
 
     def to(self, device: torch.device) -> "Split":

@@ -15,6 +15,7 @@ from capsnet_dist.data.batches import Batches
 from capsnet_dist.data.order import make_order
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import fast_paths, follow_precision
+from capsnet_dist.objects import is_right
 from capsnet_dist.plugins import Model, Output, Split
 from capsnet_dist.processes.launching import make_accelerator, part_at_exit
 from capsnet_dist.processes.memory import keep_freed_memory
@@ -261,18 +262,19 @@ class Trainer:
         """One forward and backward pass; with the last micro-batch of a step also the optimizer's."""
         beat(inputs.step)
         limit = self.run.clip_norm
-        images, labels = self.batches.make_fetched(inputs.indices, micro, inputs.key)
-        norm = skipped = torch.zeros((), device=images.device, dtype=images.dtype)
+        batch = self.batches.make_fetched(inputs.indices, micro, inputs.key)
+        dtype = batch.images.dtype
+        norm = skipped = torch.zeros((), device=batch.images.device, dtype=dtype)
         with self.accelerator.accumulate(self.replica):
-            output: Output = self.replica(images, labels)
-            terms = loss_terms(self.minimised, output, images, labels, progress)
+            output: Output = self.replica(batch.images, batch.labels)
+            terms = loss_terms(self.minimised, output, batch, progress)
             self.accelerator.backward(terms["loss"])
             if self.accelerator.sync_gradients:
                 found: Any = self.accelerator.clip_grad_norm_(self.model.parameters(), limit or math.inf)
-                norm = torch.as_tensor(found, dtype=images.dtype)
-                skipped = step_if_finite(self.optimizer, norm).to(images.dtype)
+                norm = torch.as_tensor(found, dtype=dtype)
+                skipped = step_if_finite(self.optimizer, norm).to(dtype)
             self.optimizer.zero_grad()
-        accuracy = (output.scores.argmax(dim=-1) == labels).to(images.dtype).mean()
+        accuracy = is_right(output.scores, batch.labels).to(dtype).mean()
         measured = {"accuracy": accuracy, "gradient_norm": norm, "skipped": skipped}
         return {name: term.detach() for name, term in terms.items()} | measured
 

@@ -40,9 +40,10 @@ class Unwatched(Trainer):
     """Neither beats for the watchdog nor looks whether the gradient is finite."""
 
     def _micro_batch(self, inputs: StepInputs, micro: int, progress: float) -> dict[str, Tensor]:
-        images, labels = self.batches.make(inputs.indices[micro], inputs.key)
+        batch = self.batches.make(inputs.indices[micro], inputs.key)
+        images, labels = batch.images, batch.labels
         output = self.replica(images, labels)
-        terms = loss_terms(self.criteria, output, images, labels, progress)
+        terms = loss_terms(self.criteria, output, batch, progress)
         self.accelerator.backward(terms["loss"])
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -86,7 +86,7 @@ FLOORS = [
     "registry votes images",
     "signature",
     "kernels geometry ranges files",
-    "screen capsules",
+    "screen capsules objects",
     "world",
     "errors",
     "text version",

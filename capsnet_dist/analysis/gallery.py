@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float
 
 from capsnet_dist.analysis import iterations, views
@@ -31,6 +32,8 @@ def pose_effects(subject: Subject) -> Float[np.ndarray, " d"]:
 
 def _reconstructions(subject: Subject) -> Figure:
     seen = subject.seen
+    if seen.true is not None and seen.true.ndim > 1:
+        raise NotShown("the images have several objects each, which `overlaps` shows")
     many = UNKNOWN if seen.true is None else RIGHT
     with subject.model.evaluating():
         found = views.rebuild(subject.model, seen, many, WRONG)
@@ -57,7 +60,7 @@ def _confusion(subject: Subject) -> Figure:
     counts = subject.counts
     if counts is None:
         number = len(subject.model.classes)
-        flat = subject.labels * number + subject.seen.predicted
+        flat = (subject.labels * number + subject.predicted).flatten()
         counts = flat.bincount(minlength=number**2).reshape(number, number)
     return confusion(views.array(counts), subject.model.classes)
 
@@ -122,18 +125,19 @@ def _watched(subject: Subject, seen: views.Seen) -> iterations.Iterations:
 
 
 def _lengths(subject: Subject) -> Figure:
-    longest = subject.seen.scores.max(dim=1).values
+    scores, predicted = subject.seen.scores, rearrange(subject.predicted, "n ... -> n (...)")
+    longest = scores.gather(1, predicted).flatten()
     if not bool(((longest >= 0) & (longest <= 1)).all()):
         raise NotShown("the scores of the network are no lengths between 0 and 1")
-    return lengths(views.array(longest), views.array(subject.seen.predicted == subject.labels))
+    return lengths(views.array(longest), views.array((subject.predicted == subject.labels).flatten()))
 
 
 def _pose_space(subject: Subject) -> Figure:
-    seen = subject.seen
-    own = seen.poses[torch.arange(len(seen.poses)).to(seen.predicted), seen.predicted]
+    seen, predicted = subject.seen, rearrange(subject.predicted, "n ... -> n (...)")
+    own = seen.poses[torch.arange(len(seen.poses)).to(predicted)[:, None], predicted].flatten(0, 1)
     if len(own) < 3:
         raise NotShown("a plane of poses needs at least three images")
-    return pose_space(views.array(own), views.array(subject.labels), subject.model.classes)
+    return pose_space(views.array(own), views.array(subject.labels.flatten()), subject.model.classes)
 
 
 FIGURES: dict[str, Callable[[Subject], Figure]] = {

@@ -5,13 +5,17 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from einops import rearrange
 from jaxtyping import Float64
 from torch import Tensor
 
 from capsnet_dist.data.order import draws, key
+from capsnet_dist.images.made import Made
 from capsnet_dist.plugins import Augmentation, Split, to_unit
 
 CHUNK = 1024  # images looked at together
+LOOKED_AT = 20_000
+"""Images, evenly from all, of which means are taken and the first shown, where images are made when needed."""
 
 
 class Twice(NamedTuple):
@@ -32,8 +36,17 @@ def count(split: Split, num_classes: int) -> list[int]:
     return split.labels.flatten().bincount(minlength=num_classes).tolist()
 
 
-def find_twice(train: Split, test: Split) -> Twice:
-    """Images that are there more than once."""
+def few(split: Split) -> Split:
+    """A split that can be looked at whole: some of the images, where there is no limit to how many can be made."""
+    if not isinstance(split.images, Made) or len(split.labels) <= LOOKED_AT:
+        return split
+    return split.part(torch.linspace(0, len(split.labels) - 1, LOOKED_AT, dtype=torch.float64).long())
+
+
+def find_twice(train: Split, test: Split) -> Twice | None:
+    """Images that are there more than once; None where images are made when needed, each otherwise."""
+    if isinstance(train.images, Made) or isinstance(test.images, Made):
+        return None
     known = {name: list(_digests(split)) for name, split in (("train", train), ("test", test))}
     labels = dict(zip(reversed(known["train"]), reversed(train.labels.tolist()), strict=True))
     again = [label != labels[d] for d, label in zip(known["test"], test.labels.tolist(), strict=True) if d in labels]
@@ -46,8 +59,10 @@ def means(split: Split, num_classes: int) -> Float64[Tensor, "j c h w"]:
     first = split.select(torch.zeros(1, dtype=torch.int64)).images
     sums = torch.zeros(num_classes, *first.shape[1:], dtype=torch.float64)
     for part in _chunks(split):
-        sums.index_add_(0, part.labels, to_unit(part.pixels, torch.float64))
-    counts = split.labels.bincount(minlength=num_classes).clamp(min=1)
+        pixels = to_unit(part.pixels, torch.float64)
+        for labels in rearrange(part.labels, "n ... -> (...) n"):  # an image of several objects counts for each
+            sums.index_add_(0, labels, pixels)
+    counts = split.labels.flatten().bincount(minlength=num_classes).clamp(min=1)
     return sums / counts[:, None, None, None]
 
 
@@ -66,7 +81,7 @@ def sheet(
     rows: list[Float64[Tensor, "m c y x"]] = []
     average = to_unit(augmentation.still((255 * means(split, num_classes)).round().byte()), torch.float64)
     for label in range(num_classes):
-        members = (split.labels == label).nonzero()[:, 0]
+        members = (rearrange(split.labels, "n ... -> n (...)") == label).any(dim=1).nonzero()[:, 0]
         row = average[label : label + 1]
         if len(members):
             indices = members[torch.arange(number) % len(members)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from capsnet_dist.analysis import views
 from capsnet_dist.errors import UserError
+from capsnet_dist.objects import aligned
 from capsnet_dist.plugins import Model
 
 
@@ -35,7 +36,7 @@ class Subject:
 
     model: Model
     images: UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"]
-    true: Int64[Tensor, " n"] | None
+    true: Int64[Tensor, "n *m"] | None
     lines: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]] = field(default_factory=dict)
     reach: float = 0.25
     rows: int = 16
@@ -62,8 +63,8 @@ class Subject:
         return views.array(rebuilt), views.array(offsets)
 
     @property
-    def labels(self) -> Int64[Tensor, " n"]:
-        """The true classes.
+    def labels(self) -> Int64[Tensor, "n *m"]:
+        """The true classes, one for each image or several.
 
         Raises:
             NotShown: they are not known.
@@ -71,3 +72,8 @@ class Subject:
         if self.seen.true is None:
             raise NotShown("the true classes of the images are not known")
         return self.seen.true
+
+    @property
+    def predicted(self) -> Int64[Tensor, "n *m"]:
+        """The predicted classes, in the order of the true ones."""
+        return aligned(self.seen.scores, self.labels)

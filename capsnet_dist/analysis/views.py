@@ -8,6 +8,7 @@ from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from capsnet_dist.objects import is_right
 from capsnet_dist.plugins import Model, to_unit
 
 BATCH = 128  # images at a time: a CPU keeps their maps in its cache
@@ -21,7 +22,7 @@ class Seen(NamedTuple):
     """Pixels in [0, 1], on the network's device."""
     scores: Float[Tensor, "b j"]
     poses: Float[Tensor, "b j d"]
-    true: Int64[Tensor, " b"] | None
+    true: Int64[Tensor, "b *m"] | None
     """Their classes, where they are known."""
 
     @property
@@ -32,7 +33,7 @@ class Seen(NamedTuple):
     @property
     def right(self) -> Bool[Tensor, " b"]:
         """Whether the prediction is true, or nobody knows better."""
-        return self.predicted == (self.predicted if self.true is None else self.true)
+        return is_right(self.scores, self.predicted if self.true is None else self.true)
 
     def select(self, indices: Int64[Tensor, " m"]) -> "Seen":
         """Some of them."""
@@ -41,7 +42,7 @@ class Seen(NamedTuple):
 
 
 @torch.no_grad()
-def look(model: Model, images: Tensor, true: Int64[Tensor, " b"] | None) -> Seen:
+def look(model: Model, images: Tensor, true: Int64[Tensor, "b *m"] | None) -> Seen:
     """Classify images, uint8 or with pixels in [0, 1]."""
     parameter = next(model.parameters())
     unit = to_unit(images.to(parameter.device), parameter.dtype)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from capsnet_dist.analysis.pictures import count, find_twice, sheet
+from capsnet_dist.analysis.pictures import count, few, find_twice, sheet
 from capsnet_dist.errors import UserError
 from capsnet_dist.figures.canvas import theme
 from capsnet_dist.figures.examples import examples
@@ -39,18 +39,22 @@ def data(
     if show is not None:
         try:
             with theme("light"):
-                rows = sheet(train, len(dataset.classes), changes, seed)
+                rows = sheet(few(train), len(dataset.classes), changes, seed)
                 examples(rows.numpy(), dataset.classes).savefig(show)
         except (OSError, ValueError) as error:  # ValueError: an ending that Pillow does not know
             raise UserError(f"--show {show}: the picture cannot be written: {error}") from error
     rows = [(name, *pair) for name, *pair in zip(dataset.classes, *counts, strict=True)]
     if json:
         named = {name: {"train": trained, "test": tested} for name, trained, tested in rows}
-        print_json({"image": list(train.images.shape[1:]), "classes": named, "twice": twice._asdict()})
+        print_json({"image": list(train.images.shape[1:]), "classes": named, "twice": twice and twice._asdict()})
         return
     shape = "x".join(map(str, train.images.shape[1:]))
+    shape += f", {train.labels.shape[1]} objects each" if train.labels.ndim > 1 else ""
     print(f"{len(train.labels):,} training and {len(test.labels):,} test images, {shape}\n")  # noqa: T201
     print_table(["class", "train", "test"], [[name, f"{trained:,}", f"{tested:,}"] for name, trained, tested in rows])
+    if twice is None:
+        say("Images are made when they are needed: it was not looked for any that are there twice.")
+        return
     if twice.both:
         say(f"{twice.both:,} test images are among the training images, {twice.contradicted:,} as another class.")
     if twice.train or twice.test:

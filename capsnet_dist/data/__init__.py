@@ -13,6 +13,7 @@ from capsnet_dist.data.fashion_mnist import FashionMNIST
 from capsnet_dist.data.folder import Folder
 from capsnet_dist.data.kmnist import KMNIST
 from capsnet_dist.data.mnist import MNIST, TranslatedMNIST
+from capsnet_dist.data.multimnist import MultiMNIST
 from capsnet_dist.data.npz import Npz
 from capsnet_dist.data.smallnorb import SmallNORB
 from capsnet_dist.data.svhn import SVHN
@@ -37,6 +38,7 @@ __all__ = [
     "Flip",
     "Folder",
     "HVCAugmentation",
+    "MultiMNIST",
     "NoAugmentation",
     "Npz",
     "Place",

@@ -1,14 +1,27 @@
-"""Training batches: cut, augmented and scaled on the device, the same for any number of processes."""
+"""Batches of training images: a pure function of the seed and the step, however many processes there are."""
 
-from typing import cast
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from capsnet_dist.data.order import Order, draws, key
 from capsnet_dist.images.stored import Stored
 from capsnet_dist.plugins import Augmentation, Image, Split, to_unit
+
+
+class Batch(NamedTuple):
+    """Samples as a network and its losses get them."""
+
+    images: Float[Tensor, "b c y x"]
+    """Pixels in [0, 1]."""
+    labels: Int64[Tensor, "b *m"]
+    """Their classes."""
+    pictures: Float[Tensor, "b *m c y x"]
+    """What reconstructions are compared with: the images, or each of their objects alone."""
 
 
 class Batches:
@@ -50,27 +63,45 @@ class Batches:
             self.window = torch.empty((*indices.shape, *images.image), dtype=torch.uint8, device=images.device)
         images.read(self.order.samples(indices.flatten()), self.window.flatten(0, 1))
 
-    def make_fetched(
-        self, indices: Int64[Tensor, "m b"], micro: int, key: Int64[Tensor, ""]
-    ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
-        """Images in [0, 1] and labels of a micro-batch of the step whose images were fetched; waits for nothing."""
+    def make_fetched(self, indices: Int64[Tensor, "m b"], micro: int, key: Int64[Tensor, ""]) -> Batch:
+        """A micro-batch of the step whose images were fetched; waits for nothing."""
         if self.training.is_resident:
             return self.make(indices[micro], key)
-        return self._scaled(self.window[micro], indices[micro], key)
+        return self._batch(self.window[micro], None, indices[micro], key)
 
-    def make(
-        self, indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
-    ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
-        """Images in [0, 1] and labels of some samples, all on the device; waits for nothing but a file."""
-        return self._scaled(self.training.select(self.order.samples(indices)).pixels, indices, key)
+    def make(self, indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]) -> Batch:
+        """Some samples, all on the device; waits for nothing but a file."""
+        images, objects = self.training.apart(self.order.samples(indices))
+        return self._batch(images, objects, indices, key)
 
-    def shard(self, step: int, part: int, parts: int) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
-        """Images and labels of the part-th of equal parts of a step's global batch."""
+    def shard(self, step: int, part: int, parts: int) -> Batch:
+        """The part-th of equal parts of a step's global batch."""
         device = self.training.labels.device
         return self.make(self.order.shard(step, part, parts).to(device), self.key(step).to(device))
 
-    def _scaled(
-        self, images: UInt8[Tensor, "b c h w"], indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]
-    ) -> tuple[Float[Tensor, "b c y x"], Int64[Tensor, " b"]]:
-        augmented = self.augmentation(images, draws(key, indices, self.augmentation.num_draws))
-        return to_unit(augmented, self.dtype), self.training.labels[self.order.samples(indices)]
+    def _batch(
+        self,
+        images: UInt8[Tensor, "b c h w"],
+        objects: UInt8[Tensor, "b m c h w"] | None,
+        indices: Int64[Tensor, " b"],
+        key: Int64[Tensor, ""],
+    ) -> Batch:
+        drawn = draws(key, indices, self.augmentation.num_draws)
+        seen, apart = together(lambda some: self.augmentation(some, drawn), images, objects)
+        unit = to_unit(seen, self.dtype)
+        pictures = unit if apart is None else to_unit(apart, self.dtype)
+        return Batch(unit, self.training.labels[self.order.samples(indices)], pictures)
+
+
+def together(
+    change: Callable[[UInt8[Tensor, "b k h w"]], UInt8[Tensor, "b k y x"]],
+    images: UInt8[Tensor, "b c h w"],
+    objects: UInt8[Tensor, "b m c h w"] | None,
+) -> tuple[UInt8[Tensor, "b c y x"], UInt8[Tensor, "b m c y x"] | None]:
+    """Change images, and their objects in the same way: as further channels of one image."""
+    if objects is None:
+        return change(images), None
+    channels = images.shape[1]
+    whole = torch.cat([images, rearrange(objects, "b m c h w -> b (m c) h w")], dim=1)
+    layers = rearrange(change(whole), "b (m c) y x -> b m c y x", c=channels)
+    return layers[:, 0], layers[:, 1:]

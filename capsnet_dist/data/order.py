@@ -19,8 +19,12 @@ from capsnet_dist.errors import UserError
 _DRAW_BITS = 24  # as many as a float32 holds exactly
 
 
-def hold_out(labels: Int64[Tensor, " n"], share: float) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held"]]:
-    """Indices to keep and indices to hold out: the same share of every class, always the same samples."""
+def hold_out(labels: Int64[Tensor, "n *m"], share: float) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held"]]:
+    """Indices to keep and indices to hold out: the same share of every class, always the same samples.
+
+    Samples with several labels count as those of the first.
+    """
+    labels = labels if labels.ndim == 1 else labels[:, 0]
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
     held = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique():
@@ -112,7 +116,7 @@ class BalancedOrder(Order):
 
 def make_order(
     sampling: Literal["uniform", "balanced"],
-    labels: Int64[Tensor, " n"] | Int64[Tensor, "n m"],
+    labels: Int64[Tensor, "n *m"],
     batch_size: int,
     seed: int,
 ) -> Order:
@@ -156,17 +160,17 @@ def draws(key: Int64[Tensor, ""], indices: Int64[Tensor, " b"], num_draws: int) 
         num_draws: Numbers for each of them.
     """
     counter = rearrange(indices, "b -> b 1") * num_draws + torch.arange(num_draws, device=indices.device)
-    bits = _mix(_mix(key + counter) + key)
-    return _shift_right(bits, 64 - _DRAW_BITS).float() / 2**_DRAW_BITS
+    bits = mix(mix(key + counter) + key)
+    return shift_right(bits, 64 - _DRAW_BITS).float() / 2**_DRAW_BITS
 
 
-def _mix(bits: Int64[Tensor, "*n"]) -> Int64[Tensor, "*n"]:
+def mix(bits: Int64[Tensor, "*n"]) -> Int64[Tensor, "*n"]:
     """The finalizer of SplitMix64; integers wrap around."""
-    bits = (bits ^ _shift_right(bits, 30)) * -0x40A7B892E31B1A47
-    bits = (bits ^ _shift_right(bits, 27)) * -0x6B2FB644ECCEEE15
-    return bits ^ _shift_right(bits, 31)
+    bits = (bits ^ shift_right(bits, 30)) * -0x40A7B892E31B1A47
+    bits = (bits ^ shift_right(bits, 27)) * -0x6B2FB644ECCEEE15
+    return bits ^ shift_right(bits, 31)
 
 
-def _shift_right(bits: Int64[Tensor, "*n"], places: int) -> Int64[Tensor, "*n"]:
+def shift_right(bits: Int64[Tensor, "*n"], places: int) -> Int64[Tensor, "*n"]:
     """Shift as an unsigned number would: zeros come in from the left."""
     return (bits >> places) & ((1 << (64 - places)) - 1)

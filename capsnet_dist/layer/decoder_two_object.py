@@ -7,7 +7,8 @@ from torch import Tensor
 
 from capsnet_dist.capsules import squared_length
 from capsnet_dist.errors import UserError
-from capsnet_dist.plugins import Decoder, Image, decoders, overlaid
+from capsnet_dist.objects import overlaid
+from capsnet_dist.plugins import Decoder, Image, decoders
 from capsnet_dist.registry import Choice
 
 
@@ -16,7 +17,8 @@ class TwoObjectDecoder(Decoder):
     """Two classes rebuilt one by one and laid upon another, as MultiMNIST was made (Sabour et al., 2017, section 6).
 
     The classes are that of the label and, of the others, the one with the longest pose: with the predicted label, the
-    two most active ones. The sum of both images is clipped at 1, as the data's is at 255; its gradient is not.
+    two most active ones. The sum of both images is clipped at 1, as the data's is at 255; its gradient is not. Where
+    images have two labels, as those of `multimnist`, each object is rebuilt, and compared, alone.
 
     Args:
         image: Channels, height and width of an image.
@@ -40,7 +42,11 @@ class TwoObjectDecoder(Decoder):
         """Rebuild each image from two capsules."""
         return overlaid(self.objects(poses, labels))
 
-    def objects(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b o c h w"]:
-        """The two objects apart: that of the label first."""
-        others = squared_length(poses).scatter(1, rearrange(labels, "b -> b 1"), -torch.inf).argmax(dim=1)
-        return torch.stack([self.single(poses, labels), self.single(poses, others)], dim=1)
+    def objects(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, "b *m"]) -> Float[Tensor, "b o c h w"]:
+        """The objects apart: those of the labels, or that of the only label and the most active other."""
+        if labels.ndim == 1:
+            others = squared_length(poses).scatter(1, rearrange(labels, "b -> b 1"), -torch.inf).argmax(dim=1)
+            labels = torch.stack([labels, others], dim=1)
+        found = self.single.objects(poses, labels)
+        assert found is not None, "a decoder that rebuilds nothing was refused"
+        return found

@@ -4,17 +4,17 @@ from typing import Literal
 
 from jaxtyping import Float, Int64
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.loss.weights import ClassWeights, Weighing
+from capsnet_dist.objects import present
 from capsnet_dist.plugins import Output, losses
 from capsnet_dist.ranges import Amount, Share
 
 
 @losses.register("margin")
 class Margin(Weighing):
-    """Margin loss (Sabour et al., 2017, eq. 4).
+    """Margin loss (Sabour et al., 2017, eq. 4), for one object in an image or several of different classes.
 
     The code of DeepCaps (Rajasegaran et al., 2019) ends with a phase of harder margins: `hard_after=0.5` makes it the
     second half of the training.
@@ -35,6 +35,8 @@ class Margin(Weighing):
     Raises:
         UserError: margins that are no lengths or cross, a negative weight, or a share outside [0, 1].
     """
+
+    takes_several = True
 
     def __init__(
         self,
@@ -61,13 +63,13 @@ class Margin(Weighing):
         self.scale, self.hard_after = scale, hard_after
 
     def __call__(
-        self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
+        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """The term "margin"."""
         positive, negative, absent = self.hard if progress > self.hard_after else self.soft
         classes = output.scores.shape[1]
-        present = one_hot(labels, classes).to(output.scores.dtype)
+        there = present(labels, output.scores)
         too_short = (positive - output.scores).relu().square()
         too_long = (output.scores - negative).relu().square()
-        loss = self.mean((present * too_short + absent * (1 - present) * too_long).sum(dim=-1), labels)
+        loss = self.mean((there * too_short + absent * (1 - there) * too_long).sum(dim=-1), labels)
         return {"margin": loss if self.scale == "paper" else loss / (2 * classes)}

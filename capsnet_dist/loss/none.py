@@ -10,8 +10,10 @@ from capsnet_dist.plugins import Output, losses
 class NoLoss:
     """No terms: `--regularizer none`."""
 
+    takes_several = True
+
     def __call__(
-        self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
+        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """Nothing."""
         return {}

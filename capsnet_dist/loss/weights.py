@@ -4,6 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from typing import Literal
 
+from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -44,10 +45,13 @@ class Weighing(ABC):
 
     @abstractmethod
     def __call__(
-        self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
+        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """Named terms, each made by `mean`."""
 
-    def mean(self, losses: Float[Tensor, " b"], labels: Int64[Tensor, " b"]) -> Float[Tensor, ""]:
-        """The mean over the samples, each with the weight of its class."""
-        return losses.mean() if self.weights is None else (self.weights.to(losses.dtype)[labels] * losses).mean()
+    def mean(self, losses: Float[Tensor, " b"], labels: Int64[Tensor, "b *m"]) -> Float[Tensor, ""]:
+        """The mean over the samples, each with the weight of its class, or the mean of those of its objects."""
+        if self.weights is None:
+            return losses.mean()
+        weights = self.weights.to(losses.dtype)[rearrange(labels, "b ... -> b (...)")]
+        return (weights.mean(dim=1) * losses).mean()

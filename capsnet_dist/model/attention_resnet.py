@@ -101,13 +101,13 @@ class AttentionResNet(Model):
         self.decoder = decoder.build(image, classes, dim)
         self._initialize(layers)
 
-    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """Scores are logits, from the pose of each class capsule by one classifier for all."""
         primary = self.primary(self.stem(images))
         classes = self.layers(primary) if self.schedule == "sequential" else self._route_at_once(primary)
         scores = rearrange(self.classifier(classes.poses), "b j 1 -> b j")
         kept = scores.argmax(dim=-1) if labels is None else labels
-        return Output(scores, classes.poses, self.decoder(classes.poses, kept))
+        return Output(scores, classes.poses, self.rebuild(classes.poses, kept))
 
     def _route_at_once(self, primary: Capsules) -> Capsules:
         """Concurrent routing (procedure 2), without the updates that no longer reach the classes."""

@@ -89,15 +89,11 @@ class CapsNet(Model):
         if initialization == "authors":
             self._initialize_as_authors()
 
-    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """Scores are the lengths of the class capsules."""
         poses, scores = self.class_capsules(self.primary(self.conv(images)))
         kept = scores.argmax(dim=-1) if labels is None else labels
         return Output(scores, poses, self.rebuild(poses, kept))
-
-    def rebuild(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
-        """Images from given class capsules."""
-        return self.decoder(poses, labels)
 
     def _initialize_as_authors(self) -> None:
         """Truncated normals, and biases of 0.1: the function that the code of the authors starts from.

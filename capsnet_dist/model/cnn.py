@@ -62,7 +62,7 @@ class CNN(Model):
         dense = [step for a, b in itertools.pairwise(widths) for step in (nn.Linear(a, b), nn.ReLU())]
         self.dense = nn.Sequential(*dense, nn.Dropout(dropout), nn.Linear(widths[-1], classes))
 
-    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """Scores are logits; there are no capsules, so the logit of a class stands for its pose."""
         maps = self.convolutions(images)
         scores = self.dense(rearrange(maps, "b c h w -> b (c h w)"))

@@ -75,7 +75,7 @@ class DeepCaps(Model):
         require_activations(self.class_capsules, routing)
         self.decoder = decoder.build(image, classes, dim)
 
-    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """Scores are the activations of the class capsules: their lengths."""
         maps = self.norm(self.conv(images).relu())
         levels = [_one_type(maps)]
@@ -84,10 +84,6 @@ class DeepCaps(Model):
         poses, scores = self.class_capsules(_together(levels[-1], levels[-2]))
         kept = scores.argmax(dim=-1) if labels is None else labels
         return Output(scores, poses, self.rebuild(poses, kept))
-
-    def rebuild(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
-        """Images from given class capsules."""
-        return self.decoder(poses, labels)
 
 
 def _one_type(maps: Float[Tensor, "b c h w"]) -> Capsules:

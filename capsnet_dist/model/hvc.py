@@ -75,7 +75,7 @@ class HVC(Model):
         self.norm = ShiftedNormalization(len(branches), momentum)
         self.decoder = decoder.build(image, classes, widths[-1])
 
-    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """Scores are logits; the poses are those of the last branch."""
         maps, poses, logits = images, images.new_zeros(0), list[Tensor]()
         for number, convolution in enumerate(self.convolutions, start=1):
@@ -91,10 +91,6 @@ class HVC(Model):
         """The weighted sum of the branches' logits, each normalized over samples and classes."""
         weighted = einsum(logits, self.weights, "b s j, s -> b s j")
         return self.norm(rearrange(weighted, "b s j -> b s j 1")).sum(dim=(1, 3))
-
-    def rebuild(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
-        """Images from given capsules of the last branch."""
-        return self.decoder(poses, labels)
 
 
 def _convolution(inputs: int, outputs: int, momentum: float) -> nn.Module:

@@ -74,7 +74,7 @@ class Stack(Model):
             raise UserError(f"The last layer, {name!r}, makes {made} capsules; there are {classes} classes.")
         self.decoder = decoder.build(image, classes, self.outputs.dim)
 
-    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """Scores are the activations of the class capsules, or their lengths where they have no activations."""
         capsules = self.primary(self.stem(images))
         for layer in self.layers:
@@ -83,10 +83,6 @@ class Stack(Model):
         scores = activations if self.outputs.activations else lengths(poses)
         kept = scores.argmax(dim=-1) if labels is None else labels
         return Output(scores, poses, self.rebuild(poses, kept))
-
-    def rebuild(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"] | None:
-        """Images from given class capsules."""
-        return self.decoder(poses, labels)
 
 
 def _with_wholes(layer: Choice[Layer], classes: int) -> Choice[Layer]:

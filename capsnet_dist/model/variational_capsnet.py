@@ -77,13 +77,13 @@ class VariationalCapsNet(Model):
         self.decoder = decoder.build(image, classes, dim)
         self._initialize()
 
-    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"] | None = None) -> Output:
+    def forward(self, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, "b *m"] | None = None) -> Output:
         """Scores are the activations of the class capsules."""
         maps = self.norm(self.conv(images)).relu()
         capsules = self.layers(self.primary(maps))
         poses, scores = self.class_capsules(capsules)
         kept = scores.argmax(dim=-1) if labels is None else labels
-        return Output(scores, poses, self.decoder(poses, kept))
+        return Output(scores, poses, self.rebuild(poses, kept))
 
     def _initialize(self) -> None:
         """As the authors' code: uniform distributions of He for the convolution, of Glorot for capsules."""

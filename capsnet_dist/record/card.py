@@ -65,8 +65,12 @@ def _table(results: Mapping[str, Evaluation]) -> str:
     """A line for each of the weights, and the empty one that ends a table."""
     if not results:
         return ""
-    rows = [f"| {name} | {100 * r.accuracy:.2f} % | {r.num_samples} |" for name, r in results.items()]
-    return "\n".join(["| weights | test accuracy | images |", "| --- | --- | --- |", *rows, "", ""])
+    columns = {"weights": [*results], "test accuracy": [f"{100 * r.accuracy:.2f} %" for r in results.values()]}
+    if any(r.objects > 1 for r in results.values()):  # an image is right with all its objects
+        columns["right objects"] = [f"{100 * r.right_objects:.2f} %" for r in results.values()]
+    columns["images"] = [str(r.num_samples) for r in results.values()]
+    lines = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", ""])
 
 
 def _classes(results: Mapping[str, Evaluation], names: Sequence[str]) -> str:

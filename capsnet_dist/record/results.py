@@ -47,21 +47,30 @@ class Evaluation:
     """What a network achieves on a split."""
 
     confusion: Int64[Tensor, "true predicted"]
-    """How often each true class was predicted as each class."""
+    """How often each true class was predicted as each class; of images with several objects each object counts."""
     terms: dict[str, float]
     """Mean of each term of the loss."""
     num_near: int
-    """How many images have their class among the `top_k` highest scores."""
+    """How many images, or objects, have their class among the `top_k` highest scores."""
+    objects: int = 1
+    """How many objects each image has."""
+    num_whole: int = 0
+    """How many images are predicted right with all their objects; for where each has several."""
 
     @property
     def num_samples(self) -> int:
         """Size of the split."""
-        return int(self.confusion.sum())
+        return int(self.confusion.sum()) // self.objects
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions, in [0, 1]."""
-        return int(self.confusion.trace()) / self.num_samples
+        """Share of right predictions, in [0, 1]; of images with several objects all must be right."""
+        return (self.num_whole if self.objects > 1 else int(self.confusion.trace())) / self.num_samples
+
+    @property
+    def right_objects(self) -> float:
+        """Share of objects that are predicted right, in [0, 1]."""
+        return int(self.confusion.trace()) / int(self.confusion.sum())
 
     @property
     def loss(self) -> float:
@@ -88,7 +97,7 @@ class Evaluation:
     @property
     def chance(self) -> float:
         """Share of the largest class: the accuracy of answering with it always."""
-        return max(found.images for found in self.classes) / self.num_samples
+        return max(found.images for found in self.classes) / int(self.confusion.sum())
 
     @property
     def is_near_chance(self) -> bool:
@@ -101,9 +110,10 @@ class Evaluation:
     def rates(self) -> dict[str, float]:
         """All shares that sum it up, by name; of two or three classes without the one among the highest scores."""
         k = top_k(len(self.classes))
-        near = {f"top_{k}_accuracy": self.num_near / self.num_samples} if k > 1 else {}
+        near = {f"top_{k}_accuracy": self.num_near / int(self.confusion.sum())} if k > 1 else {}
         whole = {"balanced_accuracy": self.balanced_accuracy, "macro_f1": self.macro_f1}
-        return {"accuracy": self.accuracy, **whole, **near}
+        several = {"right_objects": self.right_objects} if self.objects > 1 else {}
+        return {"accuracy": self.accuracy, **several, **whole, **near}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -8,6 +8,8 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from capsnet_dist.data.batches import together
+from capsnet_dist.objects import aligned, is_right, likeliest
 from capsnet_dist.plugins import Loss, Model, Split, to_unit
 from capsnet_dist.processes.watchdog import beat
 from capsnet_dist.record.results import Evaluation, top_k
@@ -31,8 +33,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate the raw network (not its DDP wrapper), each process on its own share of the samples.
 
-    Reconstructions are those of the predicted class. Counts are integers and sums float64, so the result does not
-    depend on the number of processes beyond the rounding of one forward pass.
+    Reconstructions are those of the predicted class, or of as many as an image has labels. Counts are integers and sums
+    float64, so the result does not depend on the number of processes beyond the rounding of one forward pass.
 
     Args:
         model: The network.
@@ -50,7 +52,7 @@ def evaluate(
     device = split.labels.device
     num_classes = len(model.classes)
     confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
-    near = torch.zeros(1, dtype=torch.int64, device=device)
+    near, whole = torch.zeros(2, 1, dtype=torch.int64, device=device)
     sums: dict[str, Tensor] = {}
     size = batch_size or (1024 if device.type == "cuda" else 256)
     where = device if split.is_resident else torch.device("cpu")  # or each batch would wait for the GPU
@@ -63,29 +65,36 @@ def evaluate(
             beat()
             if is_left := given_up():
                 break
-            batch = split.select(indices)
-            images = to_unit(still(batch.pixels), dtype)
+            labels = split.labels[indices.to(device)]
+            seen, apart = together(still, *split.apart(indices))
+            images = to_unit(seen, dtype)
+            pictures = images if apart is None else to_unit(apart, dtype)
             with accelerator.autocast():
                 output = model(images)
+                predicted = aligned(output.scores, labels)
+                if labels.ndim > 1 and output.reconstruction is not None:
+                    output = output._replace(reconstruction=model.rebuild(output.poses, predicted))
             weight = len(indices) if len(own) else 0
-            flat = batch.labels * num_classes + output.scores.argmax(dim=-1)
+            flat = (labels * num_classes + predicted).flatten()
             confusion += flat.bincount(minlength=num_classes**2) * bool(weight)
             if weight:
                 told(indices, output.scores)
-            near += _is_near(output.scores, batch.labels).sum() * bool(weight)
+            near += _is_near(output.scores, labels).sum() * bool(weight)
+            whole += is_right(output.scores, labels).sum() * bool(weight)
             for criterion in criteria:
-                for name, term in criterion(output, images, batch.labels, 1.0).items():
+                for name, term in criterion(output, pictures, labels, 1.0).items():
                     sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64, device=device)) + term * weight
     if sum_over_processes(torch.tensor(is_left, dtype=torch.int64, device=device), accelerator):
         raise GivenUp
-    counts = sum_over_processes(torch.cat([confusion, near]), accelerator).cpu()
+    counts = sum_over_processes(torch.cat([confusion, near, whole]), accelerator).cpu()
     totals = sum_over_processes(torch.stack(list(sums.values())), accelerator) if sums else torch.zeros(0)
     means = (totals / len(split.labels)).tolist()
-    confusion = rearrange(counts[:-1], "(true predicted) -> true predicted", true=num_classes)
-    return Evaluation(confusion, dict(zip(sums, means, strict=True)), int(counts[-1]))
+    confusion = rearrange(counts[:-2], "(true predicted) -> true predicted", true=num_classes)
+    terms, objects = dict(zip(sums, means, strict=True)), split.labels[:1].numel()
+    return Evaluation(confusion, terms, int(counts[-2]), objects, int(counts[-1]))
 
 
-def _is_near(scores: Float[Tensor, "b j"], labels: Int64[Tensor, " b"]) -> Bool[Tensor, " b"]:
-    """Whether the class is among the highest scores; of equal ones the first, as in `argmax`."""
-    highest = scores.argsort(dim=-1, descending=True, stable=True)[:, : top_k(scores.shape[1])]
-    return (highest == rearrange(labels, "b -> b 1")).any(dim=-1)
+def _is_near(scores: Float[Tensor, "b j"], labels: Int64[Tensor, "b *m"]) -> Bool[Tensor, "b m"]:
+    """Whether the class of each object is among the highest scores; of equal ones the first, as in `argmax`."""
+    highest = rearrange(likeliest(scores, top_k(scores.shape[1])), "b k -> b 1 k")
+    return (highest == rearrange(labels, "b ... -> b (...) 1")).any(dim=-1)

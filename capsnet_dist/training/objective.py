@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from jaxtyping import Int64
 from torch import Tensor
 
-from capsnet_dist.data.batches import Batches
+from capsnet_dist.data.batches import Batch, Batches
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Loss, Model, Output, WeighingLoss
 
@@ -21,27 +22,39 @@ def weigh(criteria: Sequence[Loss], labels: Tensor, num_classes: int) -> list[Lo
         labels: Those of the training images, on the device.
         num_classes: How many classes there are.
     """
-    counts = labels.bincount(minlength=num_classes)
+    counts = labels.flatten().bincount(minlength=num_classes)
     return [criterion.weighed(counts) if isinstance(criterion, WeighingLoss) else criterion for criterion in criteria]
 
 
-def loss_terms(
-    criteria: Sequence[Loss], output: Output, images: Tensor, labels: Tensor, progress: float
-) -> dict[str, Tensor]:
+def loss_terms(criteria: Sequence[Loss], output: Output, batch: Batch, progress: float) -> dict[str, Tensor]:
     """Each term of the losses, and their sum as "loss"."""
-    terms = {name: term for c in criteria for name, term in c(output, images, labels, progress).items()}
+    terms = {name: term for c in criteria for name, term in c(output, batch.pictures, batch.labels, progress).items()}
     return terms | {"loss": torch.stack(list(terms.values())).sum()}
+
+
+def require_losses(criteria: Sequence[Loss], labels: Int64[Tensor, "b *m"]) -> None:
+    """Refuse losses that do not take so many labels.
+
+    Raises:
+        UserError: with the loss, the rule and the mend.
+    """
+    if labels.ndim > 1 and (unable := [c for c in criteria if not getattr(c, "takes_several", False)]):
+        raise UserError(
+            f"The loss {type(unable[0]).__name__} takes one label an image, and these images have {labels.shape[1]}: "
+            "--loss margin takes several."
+        )
 
 
 def rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:
     """One backward pass of a copy, before DDP would fail at the second step.
 
     Raises:
-        UserError: weights that no loss reaches.
+        UserError: weights that no loss reaches, or a loss that does not take labels like these.
     """
+    batch = Batch(*(part[:2] for part in batches.shard(0, 0, 1)))
+    require_losses(criteria, batch.labels)
     model = copy.deepcopy(model)
-    images, labels = (part[:2] for part in batches.shard(0, 0, 1))
-    loss_terms(criteria, model(images, labels), images, labels, 0.0)["loss"].backward()
+    loss_terms(criteria, model(batch.images, batch.labels), batch, 0.0)["loss"].backward()
     idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     if idle:
         raise UserError(f"No loss reaches {', '.join(idle)}. Leave that part out, or add a loss that uses it.")
@@ -63,8 +76,8 @@ def warm_up(
     """
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
     for _ in range(2):
-        images, labels = batches.shard(0, accelerator.process_index, accelerator.num_processes)
-        accelerator.backward(loss_terms(criteria, replica(images, labels), images, labels, 0.0)["loss"])
+        batch = batches.shard(0, accelerator.process_index, accelerator.num_processes)
+        accelerator.backward(loss_terms(criteria, replica(batch.images, batch.labels), batch, 0.0)["loss"])
         model.zero_grad()
     for name, buffer in model.named_buffers():
         buffer.copy_(buffers[name])

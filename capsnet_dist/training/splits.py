@@ -107,7 +107,7 @@ def _left_out(training: Split, validation: Split, classes: tuple[str, ...], shar
         (training, "no training images"),
         (validation, f"no images held out by --validation {share:g}"),
     ):
-        counts = split.labels.bincount(minlength=len(classes)).tolist()
+        counts = split.labels.flatten().bincount(minlength=len(classes)).tolist()
         absent = [name for name, count in zip(classes, counts, strict=True) if not count]
         if absent and len(split.labels):
             said.append(f"{rule} of {len(absent)} of {len(classes)} classes: {listed(absent)}.")

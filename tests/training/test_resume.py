@@ -546,9 +546,9 @@ def images_without_numbers(run, rank):
         make, is_bad = self.batches.make, given.step == 3 and self.accelerator.process_index == rank
 
         def bad(*arguments):
-            images, labels = make(*arguments)
-            images[0, 0, 0, 0] = torch.nan
-            return images, labels
+            batch = make(*arguments)
+            batch.images[0, 0, 0, 0] = torch.nan
+            return batch
 
         self.batches.make = bad if is_bad else make
         measured = original(self, given, micro, progress)

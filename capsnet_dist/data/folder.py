@@ -117,9 +117,10 @@ class _Files:
 
     def identity(self) -> Iterator[str]:
         """Path, size and time of the last change: what a file holds would have to be read whole."""
+        above = os.path.join(self.root, "")
         for file in self.files:
             found = os.stat(file)
-            yield f"{os.path.relpath(file, self.root)} {found.st_size} {found.st_mtime_ns}"
+            yield f"{file.removeprefix(above)} {found.st_size} {found.st_mtime_ns}"
 
     def name(self, index: int) -> str:
         """Its path."""
@@ -127,7 +128,7 @@ class _Files:
 
     def open(self, index: int) -> AbstractContextManager[Any]:
         """The picture."""
-        return opened(Path(self.files[index]))
+        return opened(self.files[index])
 
 
 def _splits(root: Path) -> dict[str, Path]:

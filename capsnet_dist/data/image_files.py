@@ -1,5 +1,6 @@
 """Image files as the pixels that a network takes."""
 
+import errno
 import glob
 import io
 import os
@@ -26,26 +27,24 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not those for 
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """Of the files that count as images in a folder."""
 
+SMALL = 2**18  # bytes of a file that is read whole: decoders ask for a few bytes at a time
 _limit = threading.Lock()  # Pillow's own limit is a global
 
 
 @contextmanager
-def opened(file: Path) -> Generator[Any]:
+def opened(file: Path | str) -> Generator[Any]:
     """An image file, opened by Pillow; what its first bytes announce is checked before its pixels take memory.
 
     Raises:
         UserError: it is no ordinary file, no image of a known format, or has too many pixels.
         OSError: it cannot be opened.
     """
-    kind = os.stat(file).st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # a pipe, which would be waited for
-        raise UserError(f"{file} cannot be read as an image: it is no ordinary file.")
-    with _decoded(file, str(file)) as picture:
+    with _contents(file) as data, _recognized(data, file) as picture:
         yield picture
 
 
-@contextmanager
-def _decoded(source: Path | io.BytesIO, name: str) -> Generator[Any]:
+def _recognized(source: io.BytesIO | io.BufferedReader, name: Path | str) -> Any:
+    """A picture whose pixels are not decoded yet, and that can be."""
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
@@ -57,11 +56,34 @@ def _decoded(source: Path | io.BytesIO, name: str) -> Generator[Any]:
             raise UserError(f"{name} is no image, or of another kind than {', '.join(FORMATS)}.") from error
         finally:
             Pillow.MAX_IMAGE_PIXELS = limit
-    with picture:
-        width, height = picture.size
-        if width * height > MAX_PIXELS:
-            raise UserError(f"{name} has {height}x{width} pixels, more than {MAX_PIXELS:,}: make it smaller first.")
-        yield picture
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise UserError(f"{name} has {height}x{width} pixels, more than {MAX_PIXELS:,}: make it smaller first.")
+    return picture
+
+
+def _contents(file: Path | str) -> io.BytesIO | io.BufferedReader:
+    """A file, opened; a small one is read already.
+
+    Raises:
+        UserError: it is no ordinary file.
+        OSError: it cannot be opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)  # waits for no pipe's other end
+    descriptor = os.open(file, flags)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
+        if not stat.S_ISREG(found.st_mode):
+            raise UserError(f"{file} cannot be read as an image: it is no ordinary file.")
+        content = os.read(descriptor, SMALL)
+        if len(content) == found.st_size:
+            return io.BytesIO(content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.fdopen(os.dup(descriptor), "rb")
+    finally:
+        os.close(descriptor)
 
 
 def reason(error: Exception) -> str:
@@ -112,7 +134,7 @@ class Reading:
         Raises:
             UserError: the file is broken, too large or, without a `fit`, of more than 8 bits.
         """
-        with _one_error(name), _decoded(io.BytesIO(data), name) as picture:
+        with _one_error(name), _recognized(io.BytesIO(data), name) as picture:
             return self._read(picture, name)
 
     def _read(self, picture: Any, name: str) -> "Read":

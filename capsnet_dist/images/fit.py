@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 Policy = Literal["crop", "stretch", "pad"]
 POLICIES: tuple[str, ...] = get_args(Policy)
 MODES = {1: "L", 3: "RGB"}
+TURNED = 0x0112  # the tag of EXIF that says how a camera was held
 REDUCING_GAP = 3.0  # Pillow averages whole pixels down to three times the size wanted, then interpolates
 
 
@@ -43,9 +44,12 @@ class Fit(NamedTuple):
         from PIL import ImageOps
 
         self.draft(picture)
-        upright = of_8_bits(ImageOps.exif_transpose(picture))
-        pixels = np.asarray(self._scaled(opaque(upright, self.background).convert(MODES[self.channels])))
-        return np.array(pixels.transpose(2, 0, 1) if pixels.ndim == 3 else pixels[np.newaxis], order="C")
+        picture.load()  # some formats say after the pixels how they are turned
+        upright = ImageOps.exif_transpose(picture) if picture.getexif().get(TURNED, 1) != 1 else picture
+        plain, mode = opaque(of_8_bits(upright), self.background), MODES[self.channels]
+        scaled = self._scaled(plain if plain.mode == mode else plain.convert(mode))
+        pixels = np.frombuffer(scaled.tobytes(), np.uint8).reshape(self.size, self.size, self.channels)
+        return np.array(pixels.transpose(2, 0, 1), order="C")
 
     def draft(self, picture: Any) -> None:
         """Let a JPEG much larger than the image be decoded at a part of its size."""

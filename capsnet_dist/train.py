@@ -194,8 +194,8 @@ class Trainer:
         self._record(self.metrics.flush())
         best, candidates = self.state.best, self.state.candidates
         if not self.stopped and self.state.done < self.num_steps:
-            why = f"{self.run.patience} evaluations found no better weights than step {best.step}"
-            self.record.ended(f"Ended after step {self.state.done} of {self.num_steps}: {why} (--patience)")
+            why = f"no evaluation after step {best.step} found better weights (--patience {self.run.patience})"
+            self.record.ended(f"Ended after step {self.state.done} of {self.num_steps}: {why}")
         source = f"{best.name} weights of step {best.step or self.state.done}"
         if best.step and len(self.validation.labels):
             source += f", chosen on {len(self.validation.labels):,} training images that were held out"

@@ -53,7 +53,7 @@ def test_a_training_ends_after_as_many_evaluations_without_better_weights_as_it_
     end = LAST_BETTER + RUN.patience * EPOCH
     assert steps_of(ended, "train") == list(range(1, end + 1)) and max(steps_of(ended, "validation")) == end
     assert {*steps_of(ended, "test")} == {end}
-    why = "Ended after step 8 of 12: 2 evaluations found no better weights than step 4 (--patience)"
+    why = "Ended after step 8 of 12: no evaluation after step 4 found better weights (--patience 2)"
     assert json.loads((ended / "STATUS.json").read_text()) == {"state": "done", "reason": why}
     assert f"held out. {why}. The test split took no part" in (ended / "README.md").read_text()
 

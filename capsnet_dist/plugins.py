@@ -371,6 +371,15 @@ class NamedDataset(Protocol):
         ...
 
 
+@runtime_checkable
+class GroupedDataset(Protocol):
+    """A data set whose images may belong together, such as those of one person: no division separates them."""
+
+    def groups(self, name: str) -> Int64[Tensor, " n"] | None:
+        """The number of the group of each image of a split; None where each stands for itself."""
+        ...
+
+
 class Augmentation(ABC):
     """Random changes to training images, whole batches at once. Built as `Augmentation(*, options)`.
 

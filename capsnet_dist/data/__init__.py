@@ -7,6 +7,7 @@ from capsnet_dist.data.augment_crop import Crop, Erase, Flip, ResizedCrop
 from capsnet_dist.data.augment_hvc import HVCAugmentation
 from capsnet_dist.data.augment_tone import BrightnessContrast
 from capsnet_dist.data.cifar import CIFAR10, CIFAR100
+from capsnet_dist.data.csv_table import Csv
 from capsnet_dist.data.digits import Digits
 from capsnet_dist.data.emnist import EMNIST
 from capsnet_dist.data.fashion_mnist import FashionMNIST
@@ -32,6 +33,7 @@ __all__ = [
     "BrightnessContrast",
     "Chain",
     "Crop",
+    "Csv",
     "Digits",
     "Erase",
     "FashionMNIST",

@@ -3,7 +3,7 @@
 import torch
 from einops import rearrange
 
-from capsnet_dist.data.order import hold_out
+from capsnet_dist.data.division import hold_out
 from capsnet_dist.plugins import Split, datasets
 
 

@@ -19,20 +19,6 @@ from capsnet_dist.errors import UserError
 _DRAW_BITS = 24  # as many as a float32 holds exactly
 
 
-def hold_out(labels: Int64[Tensor, "n *m"], share: float) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held"]]:
-    """Indices to keep and indices to hold out: the same share of every class, always the same samples.
-
-    Samples with several labels count as those of the first.
-    """
-    labels = labels if labels.ndim == 1 else labels[:, 0]
-    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
-    held = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        members = shuffled[labels[shuffled] == label]
-        held[members[: round(share * len(members))]] = True
-    return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
-
-
 class Order:
     """Which samples make up each global batch.
 

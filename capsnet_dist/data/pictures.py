@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from itertools import islice
+from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
 
-from capsnet_dist.data.image_files import reason
+from capsnet_dist.data.image_files import opened, reason
 from capsnet_dist.images.fit import Fit
 
 CHUNK = 32  # pictures that a thread decodes in one go: one by one takes a fifth longer where they are small
@@ -40,6 +41,34 @@ class Pictures(Protocol):
     def open(self, index: int) -> AbstractContextManager[Any]:
         """A picture opened by Pillow; several threads call it."""
         ...
+
+
+class PictureFiles:
+    """Image files.
+
+    Args:
+        root: The folder that their paths are told from; it may be moved.
+        files: Their paths.
+        labels: Class of each.
+    """
+
+    def __init__(self, root: Path, files: Sequence[str], labels: Sequence[int]) -> None:
+        self.root, self.files, self.labels = root, files, labels
+
+    def identity(self) -> Iterator[str]:
+        """Path, size and time of the last change: what a file holds would have to be read whole."""
+        above = os.path.join(self.root, "")
+        for file in self.files:
+            found = os.stat(file)
+            yield f"{file.removeprefix(above)} {found.st_size} {found.st_mtime_ns}"
+
+    def name(self, index: int) -> str:
+        """Its path."""
+        return self.files[index]
+
+    def open(self, index: int) -> AbstractContextManager[Any]:
+        """The picture."""
+        return opened(self.files[index])
 
 
 def decoded(pictures: Pictures, fit: Fit) -> Iterator[UInt8[np.ndarray, "c h w"] | str]:

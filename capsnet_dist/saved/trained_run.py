@@ -9,7 +9,7 @@ from torch import Tensor
 
 from capsnet_dist import config
 from capsnet_dist.data.checks import check_split
-from capsnet_dist.data.order import hold_out
+from capsnet_dist.data.division import groups_of, hold_out
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.plugins import Augmentation, Loss, Model, NamedDataset, Split, augmentations, datasets, losses
@@ -111,7 +111,7 @@ class TrainedRun:
                 raise UserError("--split test: the data set has no images for it.")
             return test
         share, whole = self._share, dataset.split("train")
-        kept, held = hold_out(whole.labels, share)
+        kept, held = hold_out(whole.labels, share, groups_of(dataset))
         part = whole.part(kept if name == "train" else held)
         if not len(part.labels):
             raise UserError(f"--split {name}: the run held out no images for it.")

@@ -5,9 +5,11 @@ from typing import NamedTuple, cast
 
 import torch
 from accelerate import Accelerator
+from jaxtyping import Int64
+from torch import Tensor
 
 from capsnet_dist.data.checks import check_splits, digest
-from capsnet_dist.data.order import hold_out
+from capsnet_dist.data.division import groups_of, hold_out
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.plugins import FittedDataset, Split
@@ -52,7 +54,7 @@ def load_splits(run: Run, accelerator: Accelerator) -> Splits:
     check_splits(found, len(classes), name)
     pixels = digest(found.values())
     _require_agreement(pixels, name, accelerator)
-    parts = separate(found["train"], found["test"], run)
+    parts = separate(found["train"], found["test"], run, groups_of(data))
     for missing in _left_out(parts[0], parts[1], classes, run.validation):
         say(f"Warning: {missing}")
     return Splits(classes, fit, pixels, *(part.to(accelerator.device) for part in parts))
@@ -61,7 +63,7 @@ def load_splits(run: Run, accelerator: Accelerator) -> Splits:
 def _require_agreement(digest: str, data: str, accelerator: Accelerator) -> None:
     """Refuse to train where processes have decoded, or downloaded, other pixels."""
     number = torch.tensor([int(digest[:15], 16)], device=accelerator.device)  # as many digits as an int64 holds
-    numbers = cast(torch.Tensor, accelerator.gather(number)).tolist()
+    numbers = cast(Tensor, accelerator.gather(number)).tolist()
     if other := [rank for rank, found in enumerate(numbers) if found != numbers[0]]:
         raise UserError(
             f"Data set {data}: processes {listed(list(map(str, other)))} have other pixels or labels than process 0. "
@@ -69,13 +71,16 @@ def _require_agreement(digest: str, data: str, accelerator: Accelerator) -> None
         )
 
 
-def separate(whole: Split, test: Split, run: Run) -> tuple[Split, Split, Split]:
+def separate(
+    whole: Split, test: Split, run: Run, groups: Int64[Tensor, " n"] | None = None
+) -> tuple[Split, Split, Split]:
     """Training, validation and test images.
 
     Args:
         whole: The training split of the data set.
         test: Its test split.
         run: How much to hold out for validation; in a dry run 256 images are enough to evaluate.
+        groups: Group of each training image, none of which is divided.
 
     Raises:
         UserError: the training images do not fill a batch, there are no test images, or the end of the training
@@ -83,7 +88,7 @@ def separate(whole: Split, test: Split, run: Run) -> tuple[Split, Split, Split]:
     """
     if not len(test.labels):
         raise UserError(f"Data set {run.data.name} has no test images, by which the training is judged in the end.")
-    kept, held = hold_out(whole.labels, run.validation)
+    kept, held = hold_out(whole.labels, run.validation, groups)
     if run.batch_size > len(kept):
         raise UserError(f"--batch-size {run.batch_size}: there are only {len(kept)} training images.")
     if run.patience and not len(held):

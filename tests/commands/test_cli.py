@@ -21,7 +21,7 @@ from test_train import RUN, trained
 from capsnet_dist import build, load, models, routings, save
 from capsnet_dist.commands import main as cli
 from capsnet_dist.data import image_files as pictures
-from capsnet_dist.data.order import hold_out
+from capsnet_dist.data.division import hold_out
 from capsnet_dist.plugins import REGISTRIES
 
 

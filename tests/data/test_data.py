@@ -5,7 +5,7 @@ import torch
 
 from capsnet_dist import Split, UserError, augmentations, datasets
 from capsnet_dist.data.batches import Batches
-from capsnet_dist.data.order import BalancedOrder, Order, draws, hold_out, key, make_order
+from capsnet_dist.data.order import BalancedOrder, Order, draws, key, make_order
 
 
 def test_an_epoch_visits_every_sample_at_most_once_and_shards_make_up_the_batch():
@@ -71,13 +71,6 @@ def test_shift_moves_whole_images_and_brings_in_zeros():
     torch.testing.assert_close(moved[1, :, :, 1:], images[1, :, :, :-1])
     torch.testing.assert_close(moved[2], images[2])
     torch.testing.assert_close(moved[3, :, :-1, :-1], images[3, :, 1:, 1:])
-
-
-def test_hold_out_takes_the_same_share_of_every_class():
-    labels = torch.arange(10).repeat(30)
-    kept, held = hold_out(labels, 0.1)
-    assert labels[held].bincount().tolist() == [3] * 10
-    assert len(torch.cat([kept, held]).unique()) == 300
 
 
 def test_digits_splits_share_no_sample_and_lose_none():

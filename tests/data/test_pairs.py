@@ -17,7 +17,8 @@ from capsnet_dist.analysis.pictures import count, few, find_twice, means, sheet
 from capsnet_dist.data.batches import Batches
 from capsnet_dist.data.checks import check_split, check_splits
 from capsnet_dist.data.digits import Digits
-from capsnet_dist.data.order import hold_out, key, make_order
+from capsnet_dist.data.division import hold_out
+from capsnet_dist.data.order import key, make_order
 from capsnet_dist.data.pairs import PADDING, pair_up, shuffled
 from capsnet_dist.objects import aligned, is_right, overlaid, present
 

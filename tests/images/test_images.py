@@ -236,3 +236,46 @@ def test_a_folder_laid_out_otherwise_is_refused_with_the_rule(message):
 def test_a_cache_among_the_images_is_refused(pictures):
     with pytest.raises(UserError, match="--data.cache pictures/decoded is in --data.root pictures, among the images"):
         datasets("folder", root=pictures, cache=pictures / "decoded").build()
+
+
+def persons():
+    """Two classes of pictures of six persons, each of a shade of its own."""
+    for number in range(6):
+        for name in ("ant", "cat"):
+            for more in range(2):
+                paint(f"pictures/{name}/p{number}_{more}.png", (10 * number, 0, 0))
+
+
+def sides(data):
+    return [{*data.split(name).images[:, 0, 0, 0].tolist()} for name in ("train", "test")]
+
+
+@pytest.mark.parametrize("pattern", ["^[^_]+", r"p(\d)_\d.png$"])
+def test_a_pattern_keeps_pictures_of_one_person_on_one_side(pattern):
+    persons()
+    data = folder(group=pattern, share=0.35)
+    train, test = sides(data)
+    assert len(train) == 4 and len(test) == 2 and not train & test
+    assert len(data.groups("train").unique()) == 4 and len(data.groups("train")) == 16
+    tested = [sides(folder(group=pattern, folds=3, fold=fold))[1] for fold in range(3)]
+    assert sorted(shade for shades in tested for shade in shades) == [0, 10, 20, 30, 40, 50]
+    assert folder().groups("train") is None
+
+
+def test_what_a_pattern_does_not_find_is_named():
+    persons()
+    paint("pictures/cat/other.png")
+    with pytest.raises(UserError, match=r"--data.group '\^p' finds no group in 1 of 25 paths: other.png."):
+        folder(group="^p").split("train")
+    with pytest.raises(UserError, match=r"--data.group '\(' is no regular expression: missing \)"):
+        folder(group="(").split("train")
+
+
+def test_what_is_split_already_is_not_divided_anew():
+    for name in ("train", "test"):
+        paint(f"set/{name}/cat/anna_{name}.png")
+        paint(f"set/{name}/ant/bob-{name}_0.png")
+    with pytest.raises(UserError, match="--data.folds 5: the data have a test split already. Give the training images"):
+        folder("set", folds=5).split("train")
+    with pytest.raises(UserError, match="1 groups have images in the training and in the test split: anna"):
+        folder("set", group="^[^_]+").split("train")

@@ -18,7 +18,7 @@ from test_train import RUN
 
 from capsnet_dist import UserError, build, datasets, load, models, save
 from capsnet_dist.data import store
-from capsnet_dist.data.order import hold_out
+from capsnet_dist.data.division import hold_out
 from capsnet_dist.images.normalization import KINDS, ByChannel, make_normalization
 from capsnet_dist.loss.reconstruction import Reconstruction
 from capsnet_dist.model.capsnet import CapsNet

@@ -1,0 +1,124 @@
+"""Rows that each say which class an item is of: checked, numbered, and taken apart into splits."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from capsnet_dist.data.picture_set import TESTS, selected
+from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.screen.progress import say
+from capsnet_dist.text import listed
+
+
+class Row(NamedTuple):
+    """What a table says of one image."""
+
+    place: str
+    """Where it stands, for messages."""
+    item: str
+    """The image: its path."""
+    label: str
+    """Name of its class."""
+    split: str | None
+    """Name of its split; None where the table has none."""
+    group: str | None
+    """What it belongs to; None where the table has no groups."""
+
+
+class Table:
+    """The rows of a table, which all say what they must.
+
+    Args:
+        name: What it is called in messages.
+        rows: Its rows, in order.
+
+    Raises:
+        UserError: there are none; a value is empty, a split unknown, or an image there twice; one split stands alone,
+            or tests classes that are not trained on.
+    """
+
+    def __init__(self, name: str, rows: Sequence[Row]) -> None:
+        self.name, self.rows = name, rows
+        if not rows:
+            raise UserError(f"{name} has no rows: each must name an image and its class.")
+        self._refuse("an empty path, class, split or group", lambda row: "" in row[1:])
+        self._refuse_unknown_splits()
+        self._refuse_repeats()
+        self.tested = self._tested()
+        self.classes = tuple(sorted({row.label for row in self._of("train")}))
+        if extra := sorted({row.label for row in self._of("test")} - {*self.classes}):
+            known = listed(self.classes)
+            raise UserError(f"{name}: its test split has classes that train has not: {listed(extra)}. Known: {known}.")
+
+    @property
+    def is_split(self) -> bool:
+        """Whether the rows say what is tested."""
+        return self.tested is not None
+
+    def part(self, name: str, limit: int | None) -> list[Row]:
+        """The rows of the split called "train" or "test", or all where none is named; so many of each class at most."""
+        by_class = defaultdict[str, list[int]](list)
+        rows = self._of(name)
+        for number, row in enumerate(rows):
+            by_class[row.label].append(number)
+        return [rows[number] for number in sorted(n for found in by_class.values() for n in selected(found, limit))]
+
+    def labels(self, rows: Sequence[Row]) -> list[int]:
+        """The number of the class of each."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        return [numbers[row.label] for row in rows]
+
+    def groups(self, rows: Sequence[Row]) -> list[str] | None:
+        """What each belongs to, where the table says it."""
+        found = [row.group for row in rows if row.group is not None]
+        return found if len(found) == len(rows) and rows else None
+
+    def _of(self, name: str) -> list[Row]:
+        wanted = {"train": "train", "test": self.tested}[name]
+        return [row for row in self.rows if self.tested is None or _lower(row.split) == wanted]
+
+    def _refuse(self, what: str, is_wrong: Callable[[Row], bool]) -> None:
+        if wrong := [row.place for row in self.rows if is_wrong(row)]:
+            raise UserError(f"{self.name}: {what} in {len(wrong):,} of {len(self.rows):,} rows: {listed(wrong)}.")
+
+    def _refuse_unknown_splits(self) -> None:
+        known = ("train", *TESTS)
+        unknown = {row.split: row.place for row in reversed(self.rows) if row.split and _lower(row.split) not in known}
+        for split, place in sorted(unknown.items()):
+            raise UserError(f"{self.name}, {place}: unknown split {split!r}.{did_you_mean(split, known)}")
+
+    def _refuse_repeats(self) -> None:
+        first: dict[str, Row] = {}
+        repeats: list[str] = []
+        for row in self.rows:
+            if (before := first.setdefault(row.item, row)) is not row:
+                other = "" if before.label == row.label else f", as {before.label!r} and as {row.label!r}"
+                repeats.append(f"{row.item} ({before.place} and {row.place}{other})")
+        if repeats:
+            raise UserError(
+                f"{self.name} names {len(repeats):,} images twice: {listed(repeats)}. Keep one row of each."
+            )
+
+    def _tested(self) -> str | None:
+        """The split that is tested; what is left out besides is said.
+
+        Raises:
+            UserError: there is one split alone.
+        """
+        counts = Counter(_lower(row.split) for row in self.rows if row.split is not None)
+        if not counts:
+            return None
+        test = next((name for name in TESTS if name in counts), None)
+        if test is None or "train" not in counts:
+            lone = next(iter(counts))
+            raise UserError(
+                f"{self.name} has the split {lone} alone: there must be train and one of {', '.join(TESTS)}, or no "
+                "splits."
+            )
+        for name in counts.keys() - {"train", test}:
+            say(f"Warning: {self.name}: {counts[name]:,} images of the split {name} are not used; {test} is tested.")
+        return test
+
+
+def _lower(split: str | None) -> str:
+    return (split or "").lower()

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capsnet_dist import Output, UserError, losses
+from capsnet_dist.loss import NoLoss
+from capsnet_dist.training.objective import weigh
 
 FEW = settings(max_examples=20, deadline=None)
 
@@ -194,6 +196,13 @@ def test_class_weights_change_no_bit_where_classes_have_one_size_or_none_are_ask
     plain = losses(name).build()
     assert value_of(weighed(name, labels), scores, labels) == value_of(plain, scores, labels)
     assert plain.weighed(torch.tensor([5, 1, 1, 1])) is plain
+
+
+def test_training_weighs_by_the_counts_of_its_images_and_evaluation_does_not():
+    labels, criteria = torch.tensor([0, 0, 0, 2]), [losses("margin", class_weights="balanced").build(), NoLoss()]
+    margin, other = weigh(criteria, labels, 3)
+    assert margin.weights.tolist() == pytest.approx([4 / 6, 2, 2]) and other is criteria[1]  # none of class 1: unused
+    assert criteria[0].weights is None
 
 
 def test_every_loss_of_the_classes_can_weigh_them():

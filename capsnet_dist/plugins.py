@@ -8,6 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -205,7 +206,9 @@ class Model(nn.Module, ABC):
     def rebuild(
         self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, "b *m"]
     ) -> Float[Tensor, "b *m c h w"] | None:
-        """Images from given class capsules; None where the network has no decoder."""
+        """Images from given class capsules; None where the network has no decoder, or nobody wants to see them."""
+        if not _rebuilds.get():
+            return None
         decoder = getattr(self, "decoder", None)
         return decoder(poses, labels) if isinstance(decoder, Decoder) else None
 
@@ -234,7 +237,7 @@ class Model(nn.Module, ABC):
     def predict(self, images: Tensor | np.ndarray, *, batch_size: int = 256) -> Prediction:
         """Classify any number of images, on the device of the network; several threads may do so at once.
 
-        A network of half precision is computed in float32, as routing always is.
+        Nothing is rebuilt. A network of half precision is computed in float32, as routing always is.
 
         Args:
             images: b x c x h x w, uint8, or floating point in [0, 1].
@@ -249,11 +252,25 @@ class Model(nn.Module, ABC):
         parameter = next(self.parameters())
         if parameter.dtype in (torch.float16, torch.bfloat16):
             return copy.deepcopy(self).float().predict(torch.cat(chunks), batch_size=batch_size)
-        with self.evaluating():
+        with self.evaluating(), _without_images():
             scores = [self(to_unit(chunk.to(parameter.device), parameter.dtype)).scores for chunk in chunks]
         joined = torch.cat(scores)
         labels = joined.argmax(dim=-1)
         return Prediction(labels, joined, [self.classes[label] for label in labels.tolist()])
+
+
+_rebuilds = ContextVar("rebuilds", default=True)
+"""Whether networks of this thread rebuild images."""
+
+
+@contextmanager
+def _without_images() -> Generator[None]:
+    """Let networks do without their decoders for a while: scores and poses do not depend on them."""
+    before = _rebuilds.set(False)
+    try:
+        yield
+    finally:
+        _rebuilds.reset(before)
 
 
 _modes: dict[int, tuple[int, dict[nn.Module, bool]]] = {}

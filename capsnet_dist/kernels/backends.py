@@ -19,6 +19,8 @@ from capsnet_dist.kernels.votes.folded import Folded, VotesBackend
 WIDEST = 2**13  # numbers in all votes of a part, up to which they fit a streaming multiprocessor's registers
 LONGEST = 2**8  # numbers of a pose, likewise
 
+FEWEST_LANES = 8  # samples, from which on 16 in the lanes of a vector are faster though some of them are not there
+
 
 @runtime_checkable
 class Passes(Protocol):
@@ -80,6 +82,10 @@ def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) ->
 
         return triton.StoredCouplings(poses, weight, prior, leaky)
     if _fits_numba(poses, weight):
+        if _fits_lanes(poses):
+            from capsnet_dist.kernels.routing import numba_lanes
+
+            return Recompute(numba_lanes, poses, weight, prior, leaky)
         from capsnet_dist.kernels.routing import numba
 
         return Recompute(numba, poses, weight, prior, leaky)
@@ -124,6 +130,12 @@ def installed(package: str) -> bool:
 def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
     plain = type(poses) is Tensor and poses.device.type == "cpu" and poses.dtype is weight.dtype
     return plain and poses.dtype in (torch.float32, torch.float64) and installed("numba")
+
+
+def _fits_lanes(poses: Tensor) -> bool:
+    """Whether 16 samples in the lanes of a vector are worth it: for poses of eight numbers, or not many less."""
+    missing = -poses.shape[2] % 8
+    return poses.dtype is torch.float32 and len(poses) >= FEWEST_LANES and 2 * missing <= poses.shape[2]
 
 
 def fits_triton(tensor: Tensor) -> bool:

@@ -362,7 +362,7 @@ MEASURE = """
         line = next(line for line in open("/proc/self/status") if line.startswith(key))
         return 1024 * int(line.split()[1])
     def extra(function, *sizes):
-        u, W = example(2, *sizes[1:])
+        u, W = example(16, *sizes[1:])
         function(u, W)  # what is compiled or loaded at the first call
         u, W = example(*sizes)
         open("/proc/self/clear_refs", "w").write("5")  # the peak is what there is now

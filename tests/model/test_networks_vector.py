@@ -27,6 +27,7 @@ from capsnet_dist import (
 )
 from capsnet_dist.capsules import exponential_squash, lengths, squash
 from capsnet_dist.config import command_line
+from capsnet_dist.plugins import Decoder
 
 NONE = decoders("none")
 SMALL = {
@@ -161,6 +162,24 @@ def test_evaluation_repeats_and_does_not_depend_on_the_batch(name):
         alone = model(images[2:3])
     torch.testing.assert_close(alone.scores, together.scores[2:3])
     torch.testing.assert_close(alone.poses, together.poses[2:3])
+
+
+@pytest.mark.parametrize("decoder", sorted(decoders))
+@pytest.mark.parametrize("name", sorted(models))
+def test_predicting_gives_the_scores_of_the_network_without_its_decoder(name, decoder):
+    """The same bits: whoever predicts asks the network for no image."""
+    sizes = {**SMALL, **test_networks_matrix.SMALL, "capsnet": dict(channels=4, primary_types=2)}
+    options = {} if name == "cnn" else {"decoder": decoders(decoder)}
+    torch.manual_seed(0)
+    model = models(name, **sizes[name], **options).build((1, 20, 20), 3)
+    images = torch.rand(3, 1, 20, 20)
+    with model.evaluating(), torch.no_grad():
+        expected = model(images)
+    for module in model.modules():
+        if isinstance(module, Decoder):
+            module.register_forward_pre_hook(lambda *_: pytest.fail("an image was rebuilt"))
+    assert torch.equal(model.predict(images).scores, expected.scores)
+    assert (decoder == "none" or name == "cnn") == (expected.reconstruction is None)
 
 
 @EVERY_NETWORK

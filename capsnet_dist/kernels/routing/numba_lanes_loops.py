@@ -1,0 +1,271 @@
+"""The loops of dynamic routing with 16 samples in the lanes of a vector; numba compiles them.
+
+Samples are in groups of 16, of which the last is filled up with zeros: V and s and their gradients are g x jd x 16.
+Poses u stay b x i x p, and become `a`, p x 16, part by part. W is i x jd x p, with p a multiple of eight, by zeros. Of
+one part and one group, `y` holds the votes jd x 16 and `c` the couplings j x 16.
+"""
+
+# pyright: basic
+# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+
+from typing import no_type_check
+
+import numpy as np
+
+from capsnet_dist.kernels.compile_numba import ordered_loop
+from capsnet_dist.kernels.numba_lanes import (
+    add,
+    add_lanes,
+    add_products,
+    add_rows,
+    add_spread,
+    constant,
+    div,
+    dot,
+    floor,
+    fma,
+    larger,
+    load,
+    load_rows,
+    load_turned,
+    mul,
+    no_rows,
+    power_of_two,
+    spread,
+    store,
+    store_rows,
+    store_turned,
+    sub,
+)
+
+BLOCK = 32  # parts whose matrices, 160 KB on MNIST, stay in the second cache while the groups come to them
+
+
+@ordered_loop
+@no_type_check
+def total(u, W, prior, V, leaky, start, stop, s, a, y, c):
+    """Add sum_i c_ij u_hat_ij of the parts from start to stop."""
+    for block in range(start, stop, BLOCK):
+        for g in range(len(V)):
+            for i in range(block, min(block + BLOCK, stop)):
+                load_poses(u, i, g, a, 0)
+                vote(a, 0, W, i, y)
+                couple(y, V, g, prior, i, leaky, c)
+                add_weighted(c, y, s, g)
+
+
+@ordered_loop
+@no_type_check
+def gathered_gradient(u, W, prior, V, gs, leaky, start, stop, gV, a, y, c, gb):
+    """Add sum_i gb_ij u_hat_ij of the parts from start to stop."""
+    for block in range(start, stop, BLOCK):
+        for g in range(len(V)):
+            for i in range(block, min(block + BLOCK, stop)):
+                load_poses(u, i, g, a, 0)
+                vote(a, 0, W, i, y)
+                couple(y, V, g, prior, i, leaky, c)
+                couple_gradient(y, gs, g, c, gb)
+                add_weighted(gb, y, gV, g)
+
+
+@ordered_loop
+@no_type_check
+def input_gradients(u, W, prior, V, gs, common, leaky, through, start, stop, gu, gW, gprior, a, y, c, gb, gy, ga):
+    """Write those of the parts from start to stop; of V and gs, the groups of all iterations follow one another.
+
+    As many groups at a time as `a` and `gy` have room for: then what they add to gW is summed over their samples.
+    """
+    groups, room = len(common), len(gy)
+    for i in range(start, stop):
+        gW[i] = 0
+        gprior[i] = 0
+        for first in range(0, groups, room):
+            last = min(first + room, groups)
+            for g in range(first, last):
+                load_poses(u, i, g, a, g - first)
+                vote(a, g - first, W, i, y)
+                begin(common, g, gy, g - first)
+                for t in range(g, len(V), groups):
+                    couple(y, V, t, prior, i, leaky, c)
+                    couple_gradient(y, gs, t, c, gb)
+                    add_prior_gradient(gb, gprior, i)
+                    add_vote_gradient(c, gs, gb, V, t, through, gy, g - first)
+                store_pose_gradient(gy, g - first, W, i, gu, g, ga, len(c))
+            add_weight_gradient(gy, a, i, last - first, gW)
+
+
+@ordered_loop
+@no_type_check
+def load_poses(u, i, g, a, n):
+    """The poses of part i as a[n], p x 16, with zeros for samples and numbers that are not there."""
+    parts, numbers = u.shape[1:]
+    count = min(16, len(u) - 16 * g)
+    if count == 16 and numbers % 8 == 0:
+        for p in range(0, numbers, 8):
+            samples = load_turned(u, (16 * g * parts + i) * numbers + p, parts * numbers)
+            store_rows(a, 16 * (n * numbers + p), 16, samples)
+        return
+    a[n] = 0
+    for s in range(count):
+        for p in range(numbers):
+            a[n, p, s] = u[16 * g + s, i, p]
+
+
+@ordered_loop
+@no_type_check
+def vote(a, n, W, i, y):
+    """y = W_i u_i, for eight numbers of the poses at a time."""
+    columns, numbers = W.shape[1:]
+    for p in range(0, numbers, 8):
+        poses = load_rows(a, 16 * (n * numbers + p), 16)
+        w = i * columns * numbers + p
+        for k in range(columns):
+            before = load(y, 16 * k) if p else constant(np.float32(0))
+            store(y, 16 * k, dot(W, w + k * numbers, poses, before))
+
+
+@ordered_loop
+@no_type_check
+def agree(y, v, g, c):
+    """c_j = y_j . v_j."""
+    dim, at = len(y) // len(c), g * 16 * len(y)
+    for j in range(len(c)):
+        even = odd = constant(np.float32(0))  # two sums, since each waits for the one before
+        for k in range(j * dim, j * dim + dim - 1, 2):
+            even = fma(load(y, 16 * k), load(v, at + 16 * k), even)
+            odd = fma(load(y, 16 * k + 16), load(v, at + 16 * k + 16), odd)
+        if dim % 2:
+            k = j * dim + dim - 1
+            even = fma(load(y, 16 * k), load(v, at + 16 * k), even)
+        store(c, 16 * j, add(even, odd))
+
+
+@ordered_loop
+@no_type_check
+def couple(y, V, g, prior, i, leaky, c):
+    """c = softmax(y . V + prior), where leaky over one more logit, zero."""
+    agree(y, V, g, c)
+    largest = constant(np.float32(0 if leaky else -np.inf))
+    for j in range(len(c)):
+        logit = add(load(c, 16 * j), spread(prior, i * len(c) + j))
+        store(c, 16 * j, logit)
+        largest = larger(logit, largest)
+    whole = exponential(sub(constant(np.float32(0)), largest)) if leaky else constant(np.float32(0))
+    for j in range(len(c)):
+        power = exponential(sub(load(c, 16 * j), largest))
+        store(c, 16 * j, power)
+        whole = add(whole, power)
+    scale = div(constant(np.float32(1)), whole)
+    for j in range(len(c)):
+        store(c, 16 * j, mul(load(c, 16 * j), scale))
+
+
+@ordered_loop
+@no_type_check
+def couple_gradient(y, gs, g, c, gb):
+    """gb_j = c_j (gc_j - sum_k c_k gc_k) with gc_j = y_j . gs_j."""
+    agree(y, gs, g, gb)
+    mean = constant(np.float32(0))
+    for j in range(len(c)):
+        mean = fma(load(c, 16 * j), load(gb, 16 * j), mean)
+    for j in range(len(c)):
+        store(gb, 16 * j, mul(load(c, 16 * j), sub(load(gb, 16 * j), mean)))
+
+
+@ordered_loop
+@no_type_check
+def add_weighted(c, y, s, g):
+    """s_j += c_j y_j."""
+    dim, at = len(y) // len(c), g * 16 * len(y)
+    for j in range(len(c)):
+        cj = load(c, 16 * j)
+        for k in range(j * dim, j * dim + dim):
+            store(s, at + 16 * k, fma(cj, load(y, 16 * k), load(s, at + 16 * k)))
+
+
+@ordered_loop
+@no_type_check
+def begin(common, g, gy, n):
+    """gy_j = g_j, the gradient that all votes for a whole have in common."""
+    size = common.shape[1] * 16
+    for k in range(0, size, 16):
+        store(gy, n * size + k, load(common, g * size + k))
+
+
+@ordered_loop
+@no_type_check
+def add_vote_gradient(c, gs, gb, V, t, through, gy, n):
+    """gy_j += c_j gs_j + gb_j V_j."""
+    dim, size = V.shape[1] // len(c), V.shape[1] * 16
+    for j in range(len(c)):
+        cj = load(c, 16 * j)
+        gbj = load(gb, 16 * j) if through else constant(np.float32(0))
+        for k in range(16 * j * dim, 16 * (j + 1) * dim, 16):
+            both = fma(gbj, load(V, t * size + k), fma(cj, load(gs, t * size + k), load(gy, n * size + k)))
+            store(gy, n * size + k, both)
+
+
+@ordered_loop
+@no_type_check
+def add_prior_gradient(gb, gprior, i):
+    """Add gb of all samples; those that are not there have none."""
+    for j in range(len(gb)):
+        total = np.float32(0)
+        for s in range(16):
+            total += gb[j, s]
+        gprior[i, j] += total
+
+
+@ordered_loop
+@no_type_check
+def store_pose_gradient(gy, n, W, i, gu, g, ga, wholes):
+    """gu = W^T gy, eight numbers of the poses at a time; whole by whole, for one long sum would round twice as much."""
+    columns, numbers = W.shape[1:]
+    dim, count = columns // wholes, min(16, len(gu) - 16 * g)
+    for p in range(0, numbers, 8):
+        sums = no_rows()
+        w = i * columns * numbers + p
+        for j in range(0, columns, dim):
+            of_whole = no_rows()
+            for k in range(j, j + dim):
+                of_whole = add_spread(W, w + k * numbers, load(gy, 16 * (n * columns + k)), of_whole)
+            sums = add_rows(sums, of_whole)
+        if count == 16 and gu.shape[2] % 8 == 0:
+            parts = gu.shape[1]
+            store_turned(gu, (16 * g * parts + i) * numbers + p, parts * numbers, sums)
+            continue
+        store_rows(ga, 0, 16, sums)
+        for s in range(count):
+            for q in range(min(8, gu.shape[2] - p)):
+                gu[16 * g + s, i, p + q] = ga[q, s]
+
+
+@ordered_loop
+@no_type_check
+def add_weight_gradient(gy, a, i, groups, gW):
+    """gW += gy u^T, summed over the samples of some groups."""
+    columns, numbers = gW.shape[1:]
+    for p in range(0, numbers, 8):
+        for k in range(columns):
+            sums = no_rows()
+            for n in range(groups):
+                sums = add_products(a, 16 * (n * numbers + p), 16, load(gy, 16 * (n * columns + k)), sums)
+            add_lanes(gW, (i * columns + k) * numbers + p, sums)
+
+
+@ordered_loop
+@no_type_check
+def exponential(x):
+    """exp(x) for x <= 0, within 3 units in the last place: exp(x) = 2^n exp(r) (Moshier's Cephes, 1989, expf)."""
+    x = larger(constant(np.float32(-87)), x)  # exp(-87) is the least that is not subnormal
+    n = floor(fma(x, constant(np.float32(1.44269504)), constant(np.float32(0.5))))
+    r = fma(n, constant(np.float32(-0.693359375)), x)  # ln 2 in two parts: Cody and Waite (1980)
+    r = fma(n, constant(np.float32(2.12194440e-4)), r)
+    y = constant(np.float32(1.9875691500e-4))
+    y = fma(y, r, constant(np.float32(1.3981999507e-3)))
+    y = fma(y, r, constant(np.float32(8.3334519073e-3)))
+    y = fma(y, r, constant(np.float32(4.1665795894e-2)))
+    y = fma(y, r, constant(np.float32(1.6666665459e-1)))
+    y = fma(y, r, constant(np.float32(5.0000001201e-1)))
+    y = add(fma(mul(y, r), r, r), constant(np.float32(1)))
+    return mul(y, power_of_two(n))

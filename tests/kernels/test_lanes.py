@@ -1,0 +1,88 @@
+"""Routing with 16 samples in the lanes of a vector gives what plain PyTorch gives, in float64."""
+
+import pytest
+import torch
+
+from capsnet_dist.kernels.routing import plain
+from capsnet_dist.kernels.routing.recompute import Recompute
+
+numba = pytest.importorskip("numba")
+lanes = pytest.importorskip("capsnet_dist.kernels.routing.numba_lanes")
+compile_numba = pytest.importorskip("capsnet_dist.kernels.compile_numba")
+
+# b i p j d: samples that are not 16, 32, …, numbers of a pose that are not 8, 16, …, odd dimensions, one of everything
+SIZES = [(16, 70, 8, 10, 16), (37, 21, 5, 4, 7), (50, 9, 16, 3, 6), (9, 5, 11, 4, 1), (1, 1, 1, 1, 1)]
+
+
+def example(sizes, iterations=2):
+    b, i, p, j, d = sizes
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(b, i, p), (i, j, d, p), (i, j), (iterations, b, j, d), (iterations, b, j, d), (b, j, d)]
+    return [torch.randn(shape, generator=generator) / p**0.5 for shape in shapes]
+
+
+def results(backend, inputs, leaky, through):
+    poses, weight, prior, gathered, gradient, common = inputs
+    passes = Recompute(backend, poses, weight, prior, leaky)
+    passes.start_backward(gathered)
+    totals = [passes.total(V) for V in gathered]
+    back = [passes.gathered_gradient(number, gs) for number, gs in enumerate(gradient)]
+    return [*totals, *back, *passes.input_gradients(gradient, common, through)]
+
+
+def error(found, exact):
+    return ((found.double() - exact).square().mean() / exact.square().mean().clamp(min=1e-30)).sqrt().item()
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+@pytest.mark.parametrize("leaky", [False, True])
+@pytest.mark.parametrize(("through", "priors"), [(True, False), (True, True), (False, True)])
+def test_errors_are_those_of_single_roundings(sizes, leaky, through, priors):
+    inputs = example(sizes)
+    inputs[2] = inputs[2] if priors else None
+    exact = results(plain, [x if x is None else x.double() for x in inputs], leaky, through)
+    for number, (found, expected) in enumerate(zip(results(lanes, inputs, leaky, through), exact, strict=True)):
+        assert found.shape == expected.shape
+        assert found.dtype is torch.float32
+        nothing = (expected == 0).all() or (sizes[3] == 1 and not leaky)  # one whole gets everything, whatever it is
+        assert error(found, expected) < 1e-6 or (nothing and found.abs().max() < 1e-5), number
+
+
+def test_a_part_of_the_samples_at_a_time_changes_nothing_but_rounding(monkeypatch):
+    inputs = example((50, 9, 16, 3, 6))
+    expected = results(lanes, inputs, True, True)
+    monkeypatch.setattr(lanes, "ROOM", 2 * 16 * 18)  # two of four groups
+    for x, y in zip(results(lanes, inputs, True, True), expected, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-5)
+
+
+def test_each_sample_gets_the_same_bits_whatever_is_beside_it():
+    poses, weight, prior, gathered, gradient, _ = example((37, 21, 8, 4, 7))
+    together = lanes.gathered_gradient(poses, weight, prior, gathered[0], gradient[0], False)
+    for some in (slice(0, 1), slice(20, 37)):
+        alone = lanes.gathered_gradient(poses[some], weight, prior, gathered[0, some], gradient[0, some], False)
+        assert torch.equal(alone, together[some])
+
+
+def test_a_number_that_is_not_one_spreads_to_its_sample_alone():
+    poses, weight, prior, gathered, *_ = example((20, 21, 8, 4, 7))
+    poses[3, 2, 1] = torch.nan
+    totals = lanes.total(poses, weight, prior, gathered[0], False)
+    assert totals[3].isnan().all()
+    assert totals[torch.arange(20) != 3].isfinite().all()
+
+
+def doubled(x):
+    return 2 * x
+
+
+def test_what_was_compiled_is_found_again_until_a_source_of_the_kernels_changes(monkeypatch, tmp_path):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    for _ in range(2):
+        compiled = compile_numba.loop(doubled)
+        assert compiled(1.5) == 3
+    assert sum(compiled.stats.cache_hits.values()) == 1
+    monkeypatch.setattr(compile_numba, "sources", lambda: "changed")
+    compiled = compile_numba.loop(doubled)
+    assert compiled(1.5) == 3
+    assert sum(compiled.stats.cache_misses.values()) == 1

@@ -16,7 +16,7 @@ from capsnet_dist.bench.options import SIZES, Candidate, Options
 from capsnet_dist.bench.worker import Workers, ask
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import new_folder
-from capsnet_dist.record.environment import environment, processor
+from capsnet_dist.record.environment import blas, environment, instructions, processor
 from capsnet_dist.screen.console import print_json, say, tolerated
 from capsnet_dist.text import reason
 
@@ -35,7 +35,8 @@ def bench(options: Options | None = None) -> dict[str, Any]:
     """
     options = options or Options()
     options.check()
-    place = environment(torch.device(options.where)) | {"processor": processor()}
+    machine = {"processor": processor(), "instructions": instructions(), "blas": blas()}
+    place = environment(torch.device(options.where)) | machine
     found: dict[str, Any] = {"environment": place, "options": asdict(options)}
     found["cases"] = [_case(options, list(case)) for case in options.cases()]
     found["scaling"] = _scaling(options) if options.scaling else []

@@ -19,9 +19,9 @@ CLASSES = 10
 SIZES: dict[str, dict[str, int]] = {"paper": {}, "small": {"channels": 32, "primary_types": 8}}
 """CapsNet as in the paper, and one of 1/60 of the multiplications."""
 
-IMPLEMENTATIONS = ("naive", "einsum", "exact", "ours", "graphs")
-"""What public implementations do, the same with the fastest plain votes, this package with `--exact`, as it is, and
-on a GPU with each step replayed as a CUDA graph, as `--compile graphs` trains."""
+IMPLEMENTATIONS = ("naive", "einsum", "channels_last", "exact", "ours", "graphs")
+"""What public implementations do, the same with the fastest plain votes, that with channels last in memory, this
+package with `--exact`, as it is, and on a GPU with each step replayed as a CUDA graph, as `--compile graphs` trains."""
 
 DTYPES = ("float32", "tf32", "bfloat16", "float64")
 """Precisions: float32 is exact on a GPU too, bfloat16 is autocast."""
@@ -35,7 +35,7 @@ class Candidate(NamedTuple):
     """One way to compute a step."""
 
     implementation: str
-    """"naive", "einsum", "exact", "ours" or "graphs"."""
+    """"naive", "einsum", "channels_last", "exact", "ours" or "graphs"."""
     routing: str
     """Name of the routing; empty where the network has its own."""
     gradient: str
@@ -74,7 +74,7 @@ class Options:
     """What to measure."""
 
     implementations: tuple[str, ...] = ("naive", "ours")
-    """"naive", "einsum", "exact", "ours" and, on a GPU, "graphs"."""
+    """"naive", "einsum", "channels_last", "exact", "ours" and, on a GPU, "graphs"."""
     gradients: tuple[str, ...] = ("full", "last")
     """Through which rounds of dynamic routing gradients go."""
     routings: tuple[str, ...] = ("dynamic",)

@@ -69,6 +69,9 @@ def _floors(measured: Mapping[str, Any], rates: Rates, direct: int | None) -> di
 
 def tables(found: Mapping[str, Any]) -> Iterator[Table]:
     """Everything for people."""
+    place = found["environment"]
+    cpu = [place.get(key, "–") for key in ("processor", "instructions", "blas")]
+    yield "CPU", ["processor", "instruction set", "BLAS"], [cpu]
     for case in found["cases"]:
         title = f"{case['network']}, batch {case['batch']}, {case['dtype']}"
         for kind, name in KINDS.items():

@@ -46,8 +46,9 @@ def axes(options: Options) -> dict[str, list[Point]]:
 
 
 def candidates(options: Options) -> list[Candidate]:
-    """What is compared: dynamic routing, without compilation."""
-    return [c for c in options.candidates("paper") if c.routing == "dynamic" and not c.compiled]
+    """What is compared: dynamic routing, without compilation; class capsules have no channels."""
+    found = [c for c in options.candidates("paper") if c.routing == "dynamic" and not c.compiled]
+    return [c for c in found if c.implementation != "channels_last"]
 
 
 def layer_step(candidate: Candidate, point: Point, device: torch.device) -> Callable[[], None]:

@@ -36,6 +36,9 @@ class Subject:
         labels = torch.randint(CLASSES, (len(images),), generator=generator).to(device)
         self.images, self.labels, self.half = images, labels, case.dtype == "bfloat16"
         self.model = _build(candidate, case.network).to(device, dtype)
+        if candidate.implementation == "channels_last":
+            self.images = images.to(memory_format=torch.channels_last)
+            self.model.to(memory_format=torch.channels_last)
         self.candidate, parameters = candidate, list(self.model.parameters())
         self._graphs: dict[str, torch.cuda.CUDAGraph] = {}
         with candidate.context():
@@ -127,7 +130,7 @@ def _build(candidate: Candidate, network: str) -> nn.Module:
 
 
 def _votes(implementation: str) -> Votes:
-    return "einsum" if implementation == "einsum" else "matmul"
+    return "einsum" if implementation in ("einsum", "channels_last") else "matmul"
 
 
 class Stages:

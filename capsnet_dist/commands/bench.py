@@ -28,9 +28,10 @@ def bench(
     """Measure time and memory of a training step and of inference, ours and that of plain PyTorch in turns.
 
     Args:
-        impl: Of naive, einsum, exact, ours and graphs, with commas; naive,ours if not given. "naive" is CapsNet as
-            public implementations write it, "einsum" the same with the fastest votes of plain PyTorch, "exact" any
-            network and routing of ours as it is defined, without fast paths, "graphs" ours, each step a CUDA graph.
+        impl: Of naive, einsum, channels_last, exact, ours and graphs, with commas; naive,ours if not given. "naive" is
+            CapsNet as public implementations write it, "einsum" the same with the fastest votes of plain PyTorch,
+            "channels_last" that in the other layout of memory, "exact" any network and routing of ours as it is
+            defined, without fast paths, "graphs" ours, each step a CUDA graph.
         routings: Names with commas; dynamic if not given.
         gradients: Of full and last, with commas: through which rounds; both if not given.
         networks: Of paper and small, or names of other networks, which only we have; paper if not given.

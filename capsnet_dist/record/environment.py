@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from datetime import datetime
 from importlib.metadata import version
@@ -40,6 +41,19 @@ def processor() -> str:
         lines = []
     models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(models, platform.processor() or platform.machine())
+
+
+def instructions() -> str:
+    """The widest instructions that PyTorch uses on the CPU: AVX512, AVX2 or others."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def blas() -> str:
+    """The library of PyTorch's matrix products on the CPU."""
+    settings = torch.__config__.show()
+    mkl = re.search(r"Math Kernel Library Version ([\d.]+)", settings)
+    named = re.search(r"BLAS_INFO=(\w+)", settings)
+    return f"MKL {mkl[1]}" if mkl else named[1] if named else "unknown"
 
 
 def commit(package: Path) -> str | None:

@@ -15,6 +15,7 @@ from capsnet_dist.bench.naive import NaiveCapsNet, naive_loss
 from capsnet_dist.bench.options import Candidate, Case, reference
 from capsnet_dist.bench.subject import Stages, Subject
 from capsnet_dist.kernels import fast_paths_allowed
+from capsnet_dist.record import environment
 
 CPU = torch.device("cpu")
 TINY = {"channels": 3, "primary_types": 2}
@@ -160,6 +161,26 @@ def test_all_candidates_start_from_the_same_weights():
     torch.testing.assert_close(dict(naive), dict(ours), rtol=0, atol=0)
 
 
+def test_channels_last_is_another_layout_and_nothing_else():
+    naive, last = (
+        Subject(Candidate(name, "dynamic", "full"), CASE, CPU, fused=False, processes=1)
+        for name in ("naive", "channels_last")
+    )
+    assert last.model.conv.weight.stride() != naive.model.conv.weight.stride()
+    torch.testing.assert_close(last.infer_eagerly(), naive.infer_eagerly())
+    for subject in (naive, last):
+        subject.loss(subject.model(subject.images, subject.labels)).backward()
+    for (name, parameter), twin in zip(last.model.named_parameters(), naive.model.parameters(), strict=True):
+        torch.testing.assert_close(
+            parameter.grad, twin.grad, rtol=1e-4, atol=1e-5, msg=lambda text, n=name: f"{n}: {text}"
+        )
+    options = Options(implementations=("naive", "channels_last", "ours"), gradients=("full",))
+    assert [c.implementation for c in scaling.candidates(options)] == [
+        "naive",
+        "ours",
+    ]  # class capsules have no channels
+
+
 def test_only_what_the_naive_implementations_have_is_compared_with_them():
     options = Options(routings=("dynamic", "em"), implementations=("naive", "ours"), compile=True)
     found = options.candidates("paper")
@@ -301,6 +322,8 @@ def test_the_command_leaves_what_it_prints(in_this_process):
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown):
         report.show(found)
+    for word in (environment.processor(), environment.instructions(), environment.blas()):
+        assert word in shown.getvalue()
     for title in ("training", "inference", "milliseconds of a training step", "the machine"):
         assert f"small, batch 2, float32: {title}" in text and title in shown.getvalue()
 

@@ -415,6 +415,10 @@ class Augmentation(ABC):
         """What evaluation sees of images, of the same size: the images themselves, unless they are cut."""
         return images
 
+    def views(self, images: UInt8[Tensor, "b c h w"]) -> "list[UInt8[Tensor, 'b c y x']]":
+        """All that evaluation and prediction see of images, `still` first: scores are the mean over these."""
+        return [self.still(images)]
+
     def members(self) -> "list[Augmentation]":
         """This one, and those that it is made of."""
         return [self]

@@ -288,7 +288,7 @@ class Trainer:
                     split,
                     self.criteria,
                     self.accelerator,
-                    still=self.batches.augmentation.still,
+                    views=self.batches.augmentation.views,
                     given_up=lambda: self.interrupted.is_set,
                 )
             except GivenUp:

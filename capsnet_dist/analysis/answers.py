@@ -73,7 +73,7 @@ class Noticed:
 def answers(
     model: Model,
     reading: Reading,
-    still: Callable[[Tensor], Tensor],
+    views: Callable[[Tensor], Sequence[Tensor]],
     files: Iterable[Path],
     batch_size: int,
     noticed: Callable[[Path, Read], None],
@@ -83,7 +83,7 @@ def answers(
     Args:
         model: The network.
         reading: How files become its pixels.
-        still: What of them it sees.
+        views: What of them it sees; scores are the mean over these.
         files: Which files.
         batch_size: How many images are computed together.
         noticed: Is told of each file that can be read.
@@ -100,13 +100,16 @@ def answers(
         good = [(file, found) for file, found in batch if isinstance(found, Read)]
         for file, found in good:
             noticed(file, found)
-        scores = iter(_scores(model, still, [found.pixels for _, found in good]))
+        scores = iter(_scores(model, views, [found.pixels for _, found in good]))
         for file, found in batch:
             yield Answer(file, next(scores)) if isinstance(found, Read) else Answer(file, None, str(found))
 
 
-def _scores(model: Model, still: Callable[[Tensor], Tensor], pixels: Sequence[Tensor]) -> list[list[float]]:
-    return model.predict(still(torch.stack(list(pixels))), batch_size=len(pixels)).scores.tolist() if pixels else []
+def _scores(model: Model, views: Callable[[Tensor], Sequence[Tensor]], pixels: Sequence[Tensor]) -> list[list[float]]:
+    if not pixels:
+        return []
+    seen = [model.predict(view, batch_size=len(pixels)).scores for view in views(torch.stack(list(pixels)))]
+    return torch.stack(seen).mean(0).tolist()
 
 
 def _border(pixels: Tensor) -> float:

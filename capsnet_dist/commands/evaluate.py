@@ -62,7 +62,7 @@ def evaluate(
             if csv is not None:
                 scores[indices.cpu()] = found.double().cpu()
 
-        result = evaluation.evaluate(network, part, criteria, accelerator, still=trained.still, told=keep)
+        result = evaluation.evaluate(network, part, criteria, accelerator, views=trained.views, told=keep)
         if csv is not None:
             scores = sum_over_processes(scores.to(accelerator.device), accelerator).cpu()
         part_at_exit()

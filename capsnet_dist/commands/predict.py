@@ -65,7 +65,7 @@ def predict(
     model = load(run).to("cuda" if torch.cuda.is_available() else "cpu")
     reading, form = _reading(model, background, invert), _Form(model.classes, top, threshold)
     noticed = Noticed(reading, is_light_on_dark(run), say)
-    found = answers(model, reading, _still(model, run), files, batch_size, noticed)
+    found = answers(model, reading, _views(model, run), files, batch_size, noticed)
     done = broken = 0
     with _sinks(form, csv, jsonl, json) as sinks:
         with counting("predicting", total) as counted:
@@ -96,7 +96,7 @@ def read_images(model: Model, run: str, files: Sequence[Path]) -> UInt8[Tensor, 
     for file, found in zip(files, read, strict=True):
         noticed(file, found)
     noticed.sum_up()
-    return _still(model, run)(torch.stack([found.pixels for found in read]))
+    return _views(model, run)(torch.stack([found.pixels for found in read]))[0]
 
 
 class _Form(NamedTuple):
@@ -175,8 +175,8 @@ def _reading(model: Model, background: int | None, invert: bool) -> Reading:
     return Reading(model.image if model.fit is None else model.fit.image, model.fit, behind, invert)
 
 
-def _still(model: Model, run: str) -> Callable[[Tensor], Tensor]:
-    """What the network sees of images: less, if an augmentation cut what it was trained with."""
+def _views(model: Model, run: str) -> Callable[[Tensor], Sequence[Tensor]]:
+    """What the network sees of images: parts of them, if an augmentation cut what it was trained with."""
     if model.fit is None or model.fit.image == model.image:
-        return lambda images: images
-    return TrainedRun(run).still
+        return lambda images: [images]
+    return TrainedRun(run).views

@@ -77,6 +77,13 @@ class Chain(Augmentation):
             images = part.still(images)
         return images
 
+    def views(self, images: UInt8[Tensor, "b c h w"]) -> "list[UInt8[Tensor, 'b c y x']]":
+        """Every view of each part on every view of those before."""
+        seen = [images]
+        for part in self.parts:
+            seen = [view for given in seen for view in part.views(given)]
+        return seen
+
     def members(self) -> list[Augmentation]:
         """This one, and those that it is made of."""
         return [self, *(member for part in self.parts for member in part.members())]

@@ -1,6 +1,8 @@
 """Augmentations that cut and mirror: crops by whole pixels, crops of any size, flips, patches of black."""
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from einops import rearrange
@@ -13,6 +15,9 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Augmentation, augmentations
 from capsnet_dist.ranges import Amount, Count, Natural, Share
 
+DISTANCE = 3  # pixels that test crops are away from the middle at most
+DIAGONALS = [(a * steps, b * steps) for steps in range(1, DISTANCE + 1) for a in (-1, 1) for b in (-1, 1)]
+
 
 @augmentations.register("crop")
 class Crop(Augmentation):
@@ -21,12 +26,16 @@ class Crop(Augmentation):
     Args:
         side: Height and width of the square; 0: those of the image.
         padding: Black pixels added on each side before.
+        tested: What evaluation and prediction see. "middle": the square there. "diagonals": that, and those 1, 2 and 3
+            pixels away from it towards each corner, whose 13 scores are averaged (Hinton et al., 2018, smallNORB).
     """
 
     num_draws = 2
 
-    def __init__(self, *, side: Natural = 0, padding: Natural = 4) -> None:
-        self.side, self.padding = side, padding
+    def __init__(
+        self, *, side: Natural = 0, padding: Natural = 4, tested: Literal["middle", "diagonals"] = "middle"
+    ) -> None:
+        self.side, self.padding, self.tested = side, padding, tested
 
     def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c y x"]:
         """The squares.
@@ -41,9 +50,20 @@ class Crop(Augmentation):
 
     def still(self, images: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b c y x"]:
         """The squares in the middle."""
+        return self._cut(images, [(0, 0)])[0]
+
+    def views(self, images: UInt8[Tensor, "b c h w"]) -> "list[UInt8[Tensor, 'b c y x']]":
+        """The squares in the middle, and those beside them if they are to be tested."""
+        return self._cut(images, [(0, 0), *(DIAGONALS if self.tested == "diagonals" else [])])
+
+    def _cut(
+        self, images: UInt8[Tensor, "b c h w"], places: Sequence[tuple[int, int]]
+    ) -> "list[UInt8[Tensor, 'b c y x']]":
+        """The squares at some places, counted from the middle."""
         height, width, padded = self._prepared(images)
         top, left = (padded.shape[2] - height) // 2, (padded.shape[3] - width) // 2
-        return padded[..., top : top + height, left : left + width]
+        starts = [(top + down, left + right) for down, right in places]
+        return [padded[..., down : down + height, right : right + width] for down, right in starts]
 
     def _prepared(self, images: UInt8[Tensor, "b c h w"]) -> tuple[int, int, UInt8[Tensor, "b c y x"]]:
         """Height and width to cut, and what they are cut from."""
@@ -52,6 +72,12 @@ class Crop(Augmentation):
         if height > padded.shape[2] or width > padded.shape[3]:
             found = "x".join(map(str, padded.shape[2:]))
             raise UserError(f"Augmentation crop: side {self.side} is more than padded images have: {found} pixels.")
+        if self.tested == "diagonals" and min(images.shape[2] - height, images.shape[3] - width) < 2 * DISTANCE:
+            found = "x".join(map(str, images.shape[2:]))
+            raise UserError(
+                f"Augmentation crop: tested diagonals needs images {2 * DISTANCE} pixels larger than side {height}; "
+                f"they have {found}."
+            )
         return height, width, padded
 
 

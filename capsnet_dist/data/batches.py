@@ -1,6 +1,6 @@
 """Batches of training images: a pure function of the seed and the step, however many processes there are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -87,21 +87,21 @@ class Batches:
         key: Int64[Tensor, ""],
     ) -> Batch:
         drawn = draws(key, indices, self.augmentation.num_draws)
-        seen, apart = together(lambda some: self.augmentation(some, drawn), images, objects)
+        ((seen, apart),) = together(lambda some: [self.augmentation(some, drawn)], images, objects)
         unit = to_unit(seen, self.dtype)
         pictures = unit if apart is None else to_unit(apart, self.dtype)
         return Batch(unit, self.training.labels[self.order.samples(indices)], pictures)
 
 
 def together(
-    change: Callable[[UInt8[Tensor, "b k h w"]], UInt8[Tensor, "b k y x"]],
+    change: Callable[[Tensor], Sequence[Tensor]],
     images: UInt8[Tensor, "b c h w"],
     objects: UInt8[Tensor, "b m c h w"] | None,
-) -> tuple[UInt8[Tensor, "b c y x"], UInt8[Tensor, "b m c y x"] | None]:
-    """Change images, and their objects in the same way: as further channels of one image."""
+) -> list[tuple[UInt8[Tensor, "b c y x"], UInt8[Tensor, "b m c y x"] | None]]:
+    """Change images, each in several ways, and their objects in the same: as further channels of one image."""
     if objects is None:
-        return change(images), None
+        return [(changed, None) for changed in change(images)]
     channels = images.shape[1]
     whole = torch.cat([images, rearrange(objects, "b m c h w -> b (m c) h w")], dim=1)
-    layers = rearrange(change(whole), "b (m c) y x -> b m c y x", c=channels)
-    return layers[:, 0], layers[:, 1:]
+    layers = [rearrange(changed, "b (m c) y x -> b m c y x", c=channels) for changed in change(whole)]
+    return [(changed[:, 0], changed[:, 1:]) for changed in layers]

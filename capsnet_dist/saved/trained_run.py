@@ -61,6 +61,10 @@ class TrainedRun:
         """What the network sees of images: the middle, where the augmentation of the training cut them."""
         return self._augmentation.still(images)
 
+    def views(self, images: Tensor) -> list[Tensor]:
+        """All that the network sees of images: the mean of its scores counts."""
+        return self._augmentation.views(images)
+
     def part(self, model: Model, data: Choice[Any], split: str) -> Split:
         """A part of a data set, with the labels that the network has for classes of these names.
 

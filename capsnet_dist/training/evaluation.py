@@ -27,7 +27,7 @@ def evaluate(
     criteria: Sequence[Loss],
     accelerator: Accelerator,
     batch_size: int | None = None,
-    still: Callable[[Tensor], Tensor] = lambda images: images,
+    views: Callable[[Tensor], Sequence[Tensor]] = lambda images: [images],
     given_up: Callable[[], bool] = lambda: False,
     told: Callable[[Tensor, Tensor], object] = lambda indices, scores: None,
 ) -> Evaluation:
@@ -42,7 +42,8 @@ def evaluate(
         criteria: The losses to measure.
         accelerator: The processes.
         batch_size: Samples in one forward pass of one process; None: 256, or 1024 on a GPU, which small ones keep idle.
-        still: What the network sees of images: the augmentation's, where one cuts them.
+        views: What the network sees of images: the augmentation's, where one cuts them. Scores are the mean over these,
+            all else is that of the first.
         given_up: Asked before each batch whether to leave the rest out.
         told: Given the indices and the scores of each batch of this process.
 
@@ -66,11 +67,13 @@ def evaluate(
             if is_left := given_up():
                 break
             labels = split.labels[indices.to(device)]
-            seen, apart = together(still, *split.apart(indices))
-            images = to_unit(seen, dtype)
-            pictures = images if apart is None else to_unit(apart, dtype)
+            (seen, apart), *further = together(views, *split.apart(indices))
+            pictures = to_unit(seen if apart is None else apart, dtype)
             with accelerator.autocast():
-                output = model(images)
+                output = model(to_unit(seen, dtype))
+                if further:
+                    scores = [output.scores, *(model(to_unit(view, dtype)).scores for view, _ in further)]
+                    output = output._replace(scores=torch.stack(scores).mean(0))
                 predicted = aligned(output.scores, labels)
                 if labels.ndim > 1 and output.reconstruction is not None:
                     output = output._replace(reconstruction=model.rebuild(output.poses, predicted))

@@ -11,11 +11,13 @@ import pytest
 import torch
 from conftest import run_ranks
 from einops import rearrange
+from PIL import Image
 from test_train import RUN, trained
 
 import capsnet_dist
 from capsnet_dist import UserError, augmentations
 from capsnet_dist.commands import evaluate as command
+from capsnet_dist.commands.predict import predict
 from capsnet_dist.config import command_line, from_dict, to_dict
 from capsnet_dist.data.augment_affine import backwards, margins
 from capsnet_dist.data.order import draws, key
@@ -308,3 +310,38 @@ def test_a_gpu_gives_the_same_pixels_and_waits_for_no_value(choice):
     graph.replay()
     difference = (found.cpu().int() - expected.int()).abs()
     assert difference.max() <= 1 + 3 * (choice.name == "chain") and (difference > 0).double().mean() < 0.01
+
+
+def test_scores_are_the_mean_over_the_middle_and_twelve_squares_along_the_diagonals(capsys):
+    images = torch.arange(144, dtype=torch.uint8).reshape(1, 1, 12, 12)
+    crop = augmentations("crop", side=4, padding=1, tested="diagonals")
+    views = augmentations("chain", parts=(augmentations("flip"), crop)).build().views(images)
+    assert len(views) == 13 and torch.equal(views[0], crop.build().still(images))
+    places = [divmod(int(view[0, 0, 0, 0]), 12) for view in views]
+    assert sorted(places[1:]) == sorted((4 + a * n, 4 + b * n) for n in (1, 2, 3) for a in (-1, 1) for b in (-1, 1))
+    for view, (top, left) in zip(views, places, strict=True):
+        assert torch.equal(view, images[..., top : top + 4, left : left + 4])
+    with pytest.raises(UserError, match="tested diagonals needs images 6 pixels larger than side 4; they have 9x12"):
+        crop.build().still(images[..., :9, :])
+
+    for name, shade in (("dark", 20), ("bright", 140)):
+        Path("set", name).mkdir(parents=True)
+        for number in range(20):
+            noise = np.random.default_rng(number).integers(0, 100, (14, 14), np.uint8) + np.uint8(shade)
+            Image.fromarray(noise).save(f"set/{name}/{number}.png")
+    data = datasets("folder", root=Path("set"), size=14, channels=1, cache=Path("cache"))
+    augmentation = augmentations("crop", side=8, padding=0, tested="diagonals")
+    run = replace(RUN, data=data, augmentation=augmentation, steps=3, batch_size=8, dtype="float64")
+    _, selected = run_ranks(1, trained, run)
+    model, test = capsnet_dist.load("run"), data.build().split("test")
+    assert model.image == (1, 8, 8)
+    scores = torch.stack([model.predict(view).scores for view in augmentation.build().views(test.pixels)]).mean(0)
+    right = (scores.argmax(1) == test.labels).double().mean().item()
+    assert right == pytest.approx(selected["accuracy"])
+    command.evaluate("run", data=data, json=True)
+    assert json.loads(capsys.readouterr().out)["accuracy"] == selected["accuracy"]
+    predict("run", tuple(sorted(Path("set/dark").glob("*.png"))[:3]), json=True)
+    told = json.loads(capsys.readouterr().out)
+    pixels = torch.stack([torch.from_numpy(model.fit(Image.open(answer["file"]))) for answer in told])
+    expected = torch.stack([model.predict(view).scores for view in augmentation.build().views(pixels)]).mean(0)
+    torch.testing.assert_close(torch.tensor([list(answer["scores"].values()) for answer in told]).double(), expected)

@@ -65,6 +65,12 @@ def read_json(file: Path) -> Any:
         raise UserError(f"{file} cannot be read as JSON: {error}") from error
 
 
+def shipped(name: str) -> Path:
+    """A folder that travels with the package: inside it where it is installed, beside it in the repository."""
+    package = Path(__file__).resolve().parent
+    return next(folder for folder in (package / name, package.parent / name) if folder.is_dir())
+
+
 def expanded(word: str) -> Path:
     """A path, with a home folder in the place of `~`: a shell leaves it in `--flag=~/folder`."""
     return Path(os.path.expanduser(word))

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -47,10 +48,16 @@ __all__ = ["Run", "Trainer", "main", "train"]
 NUM_SHOWN = 256  # images that the pictures of a run are made of: as many as are evaluated at a time
 
 
-def main(default: Run) -> None:
-    """What a recipe calls: read the command line, train, and end with exit code 2 at a mistake of the user."""
+def main(default: Run, argv: Sequence[str] | None = None, program: str | None = None) -> None:
+    """What a recipe calls: read the command line, train, and end with exit code 2 at a mistake of the user.
+
+    Args:
+        default: What is trained where the command line says nothing else.
+        argv: The words of the command line; those of this process if not given.
+        program: What its help calls the program; the script if not given.
+    """
     with any_text(), user_errors():
-        run = command_line.parse(default)
+        run = command_line.parse(default, argv, program)
         name = run.name.replace("{model}", run.model.name).replace("{data}", run.data.name)
         train(replace(run, name=name))
 

@@ -124,8 +124,8 @@ def test_commands_in_the_documentation_work(command, reader, monkeypatch):
         words.pop(0)
     scripts = [position for position, word in enumerate(words) if word.startswith("recipes/")]
     if words[0] == "capsnet-dist":
-        short = ["--seeds", "1", "--steps", "5"] if words[1] == "compare" else []
-        run_ranks(1, _call, _tool, words + short)
+        short = {"compare": ["--seeds", "1", "--steps", "5"], "train": ["--dry-run"]}
+        run_ranks(1, _call, _tool, words + short.get(words[1], []))
     elif words[0] in ("accelerate", "python", "sbatch") and scripts:
         assert words[0] != "sbatch" or (ROOT / words[scripts[0] - 1]).is_file()
         processes = run_ranks(1, _processes, words[2 : scripts[0] + 1]) if words[0] == "accelerate" else 1

@@ -75,6 +75,7 @@ def test_plugins_know_neither_training_nor_the_command_line():
 
 
 FLOORS = [
+    "__main__",
     "commands",
     "train",
     "training bench reproduction",

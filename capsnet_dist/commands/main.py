@@ -15,10 +15,13 @@ from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.version import VERSION
 
 COMMANDS = (
+    "train",
     "predict",
     "evaluate",
     "show",
     "demo",
+    "runs",
+    "diff",
     "import",
     "data",
     "prepare",
@@ -27,8 +30,10 @@ COMMANDS = (
     "compare",
     "reproduce",
     "bench",
+    "launch-files",
 )
-"""Each is a function in a module of its own, which is imported when it is named; `import` is `import_` in both."""
+"""Each is a function in a module of its own, which is imported when it is named; `import` is `import_` in both, and a
+dash is an underscore."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -37,13 +42,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     if words == ["--version"]:
         print(f"capsnet-dist {VERSION}")  # noqa: T201
         return
-    description = "Use and inspect capsule networks; recipes train them. --version prints the version."
+    if words[:1] == ["train"] and words[1:] not in (["--help"], ["-h"]):
+        import_module("capsnet_dist.commands.train").start(words[1:])
+        return
+    description = "Train, use and inspect capsule networks. --version prints the version."
     with any_text(), user_errors(), notices():
         command_line.command(COMMANDS, _function, words, description, lambda: _choices(words))
 
 
 def _function(command: str) -> Callable[..., None]:
-    name = f"{command}_" if iskeyword(command) else command
+    name = f"{command}_" if iskeyword(command) else command.replace("-", "_")
     return getattr(import_module(f"capsnet_dist.commands.{name}"), name)
 
 

@@ -22,12 +22,17 @@ from capsnet_dist.world import speaks
 C = TypeVar("C")
 
 
-def parse(default: C, argv: Sequence[str] | None = None) -> C:
+def parse(default: C, argv: Sequence[str] | None = None, program: str | None = None) -> C:
     """Override `default` from the command line.
 
     `--path NAME` chooses another plugin, whose options are then `--path.option`. `--import FILE` imports plugins and
     `--config FILE` starts from a saved configuration; both are read first. Help and errors of the command line end the
     program, with exit code 0 and 2.
+
+    Args:
+        default: What holds where nothing else is said.
+        argv: The words; those of this process if not given.
+        program: What the help calls the program; the script if not given.
 
     Raises:
         UserError: an unknown plugin, or a file that cannot be read.
@@ -52,7 +57,7 @@ def parse(default: C, argv: Sequence[str] | None = None) -> C:
     default = _choose(default, words)
     description = inspect.getdoc(type(default)) or ""
     with _said_once():
-        return tyro.cli(_command(default), args=argv, description=description, registry=_rules()).run
+        return tyro.cli(_command(default), prog=program, args=argv, description=description, registry=_rules()).run
 
 
 def command(

@@ -146,6 +146,20 @@ class RunFolder:
         self._lock.flush()
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a job writes a run folder now, on this machine or where the file system has locks; True if unknown."""
+    try:
+        import fcntl  # not on every system
+
+        with (folder / ".lock").open(encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):
+        return True
+
+
 def resumed_path(run: Run) -> Path | None:
     """The folder of the run that `--resume` names: itself, one of its checkpoints, or with "auto" the run's own."""
     if run.resume is None or run.resume == "auto":

@@ -1,0 +1,52 @@
+"""`capsnet-dist train`: a recipe by its name, or any network on any data by flags alone."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from capsnet_dist.config import import_plugins
+from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.files import shipped
+from capsnet_dist.run import Run
+from capsnet_dist.screen.console import any_text
+from capsnet_dist.screen.ending import user_errors
+from capsnet_dist.train import main
+
+FLAGS_ALONE = "train"  # the recipe whose defaults suit pictures of one's own
+
+
+def train(recipe: str = FLAGS_ALONE, /, *, imports: tuple[str, ...] = ()) -> None:
+    """Train a network, by one process or, started by a launcher, by many: `train RECIPE --help` lists every option.
+
+    Args:
+        recipe: Name of a recipe, or its file; without one, flags alone say what is trained: --data folder --data.root
+            DIR.
+    """
+    start([recipe])
+
+
+def start(words: Sequence[str]) -> None:
+    """Train as the words after `train` say: a recipe, if the first is no flag, and flags.
+
+    Raises:
+        SystemExit: with code 2, after one line, where the user made a mistake.
+    """
+    with any_text(), user_errors():
+        is_named = bool(words) and not words[0].startswith("-")
+        run = read_recipe(words[0] if is_named else FLAGS_ALONE)
+    main(run, words[1:] if is_named else words, "capsnet-dist train")
+
+
+def read_recipe(word: str) -> Run:
+    """The run that a recipe describes, by its name or its file.
+
+    Raises:
+        UserError: there is no such recipe, or it describes no run.
+    """
+    own = {file.stem: file for file in sorted(shipped("recipes").glob("*.py"))}
+    if not word.endswith(".py") and word not in own:
+        raise UserError(f"Unknown recipe {word!r}.{did_you_mean(word, own)} Or give a file that ends with .py.")
+    file = Path(word) if word.endswith(".py") else own[word]
+    run = getattr(import_plugins(str(file)), "run", None)
+    if not isinstance(run, Run):
+        raise UserError(f"{file} is no recipe: it must have `run = Run(...)` at module level.")
+    return run

@@ -1,0 +1,119 @@
+"""What a run came to, read from its folder: of many runs at once, so only the end of long files is read."""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from capsnet_dist.errors import UserError
+from capsnet_dist.files import ordinary, read_json, size
+from capsnet_dist.record.folder import is_locked
+
+TAIL = 2**16  # bytes: the last hundreds of lines of metrics.jsonl, of which the results are the very last
+
+
+class Summary(NamedTuple):
+    """A run in one line."""
+
+    folder: Path
+    name: str
+    """Of the experiment."""
+    model: str
+    data: str
+    seed: int | None
+    state: str
+    """running, done, preempted or failed, as its folder says; killed, if it says running and nobody does."""
+    accuracy: float | None
+    """On the test split, of the selected weights; None until then."""
+    validation: float | None
+    """The last accuracy on the validation split."""
+    started: datetime | None
+    seconds: float | None
+    """From its last start to its end, or to the last line of metrics."""
+
+
+def find_runs(root: Path) -> Iterator[Path]:
+    """The folders of runs in and below a folder, by name."""
+    for place, folders, names in os.walk(root):
+        folders.sort()
+        if "config.json" in names and "metrics.jsonl" in names:
+            folders.clear()
+            yield Path(place)
+
+
+def summarize(folder: Path) -> Summary | None:
+    """A run in one line; None where the folder is not that of a training.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    run = _section(folder / "config.json").get("run")
+    if not isinstance(run, dict):
+        return None
+    entry = cast(dict[str, Any], run)
+    status, place = _section(folder / "STATUS.json"), _section(folder / "environment.json")
+    state = str(status.get("state", "unknown"))
+    if state == "running" and not is_locked(folder):
+        state = "killed"
+    lines = _last_lines(folder / "metrics.jsonl")
+    started = _time(place.get("started"))
+    ended = os.stat(folder / ("metrics.jsonl" if state in ("running", "killed", "unknown") else "STATUS.json")).st_mtime
+    seed: Any = entry.get("seed")
+    return Summary(
+        folder=folder,
+        name=_name(entry.get("name")),
+        model=_name(entry.get("model")),
+        data=_name(entry.get("data")),
+        seed=seed if isinstance(seed, int) else None,
+        state=state,
+        accuracy=_accuracy(lines, "test", "selected"),
+        validation=_accuracy(lines, "validation"),
+        started=started,
+        seconds=None if started is None else max(0.0, ended - started.timestamp()),
+    )
+
+
+def _section(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is no such file."""
+    if not file.exists():
+        return {}
+    found: Any = read_json(file)
+    if not isinstance(found, dict):
+        raise UserError(f"{file} must hold an object; it holds {found!r:.100}.")
+    return cast(dict[str, Any], found)
+
+
+def _name(entry: Any) -> str:
+    """The name of an experiment, or of a plugin with its options."""
+    return str(cast(dict[str, Any], entry).get("name", "?") if isinstance(entry, dict) else entry or "?")
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone() if isinstance(text, str) else None
+    except ValueError as error:
+        raise UserError(f"environment.json: started must be a time; got {text!r:.100}.") from error
+
+
+def _last_lines(file: Path) -> list[dict[str, Any]]:
+    """The last lines that are whole, newest first."""
+    with ordinary(file) as data:
+        data.seek(max(0, size(data) - TAIL))
+        texts = data.read().splitlines()
+    found: list[dict[str, Any]] = []
+    for text in reversed(texts):
+        try:
+            line: Any = json.loads(text)
+        except (ValueError, RecursionError):  # the first is cut, and so may be the last of a run that was killed
+            continue
+        found += [cast(dict[str, Any], line)] if isinstance(line, dict) else []
+    return found
+
+
+def _accuracy(lines: list[dict[str, Any]], split: str, weights: str | None = None) -> float | None:
+    """The last accuracy on a split, of certain weights or of any."""
+    wanted = (line for line in lines if line.get("split") == split and weights in (None, line.get("weights")))
+    value: Any = next(wanted, {}).get("accuracy")
+    return value if isinstance(value, float) else None

@@ -1,0 +1,103 @@
+"""`capsnet-dist runs` and `diff`: what many runs came to, and in what two of them differ."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import run_ranks
+from test_cli import refused, said
+from test_train import RUN, trained
+
+from capsnet_dist import routings
+from capsnet_dist.config import to_dict as config_of
+from capsnet_dist.record import summary
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """Two runs, years apart: a short training, and what another routing and seed would have left."""
+    root = tmp_path_factory.mktemp("root")
+    first, second = (root / f"runs/digits/{name}" for name in ("first", "second"))
+    run_ranks(1, trained, replace(RUN, steps=2, run_dir=second))
+    shutil.copytree(second, first)
+    file = first / "environment.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"started": "2020-01-01T00:00:00+00:00"}))
+    config = json.loads((second / "config.json").read_text())
+    config["run"]["seed"], config["run"]["model"]["routing"] = 7, config_of(routings("uniform"))
+    (second / "config.json").write_text(json.dumps(config))
+    return root
+
+
+@pytest.fixture
+def root(kept, tmp_path):
+    return shutil.copytree(kept, tmp_path / "copy")
+
+
+def listed(root):
+    code, out, err = said("runs", root / "runs", "--json")
+    return json.loads(out), code, err
+
+
+def test_runs_are_listed_newest_first_with_what_came_of_them(root):
+    found, code, err = listed(root)
+    assert (code, err) == (0, "")
+    assert [Path(run["folder"]).name for run in found] == ["second", "first"]
+    for run in found:
+        lines = [json.loads(line) for line in (Path(run["folder"]) / "metrics.jsonl").read_text().splitlines()]
+        assert run["accuracy"] == next(line["accuracy"] for line in lines if line.get("weights") == "selected")
+        assert (run["model"], run["data"], run["state"]) == ("capsnet", "digits", "done") and run["seconds"] >= 0
+    assert [run["seed"] for run in found] == [7, 0]
+    lines = said("runs", root / "runs")[1].splitlines()
+    assert lines[0].split()[:6] == ["run", "network", "data", "seed", "state", "accuracy"] and len(lines) == 3
+
+
+def test_a_run_that_says_running_while_nobody_writes_was_killed(root):
+    folder = root / "runs/digits/second"
+    (folder / "STATUS.json").write_text('{"state": "running", "reason": ""}')
+    assert listed(root)[0][0]["state"] == "killed"
+    import fcntl
+
+    with (folder / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert listed(root)[0][0]["state"] == "running"
+
+
+def test_a_damaged_run_is_one_line_and_the_others_are_listed(root):
+    (root / "runs/digits/second/config.json").write_text("{")
+    (root / "runs/other").mkdir()
+    (root / "runs/other/config.json").write_text("{}")  # another program's
+    (root / "runs/other/metrics.jsonl").touch()
+    found, code, err = listed(root)
+    assert code == 0 and [Path(run["folder"]).name for run in found] == ["first"]
+    assert err.startswith("Error: ") and "second/config.json cannot be read as JSON" in err and err.count("\n") == 1
+
+
+def test_of_long_metrics_only_the_end_is_read(root, monkeypatch):
+    file = root / "runs/digits/second/metrics.jsonl"
+    expected = listed(root)[0]
+    with file.open("rb+") as lines:
+        rest = lines.read()
+        lines.seek(0)
+        lines.write(b'{"step": 1, "split": "train"}\n' * 10_000 + rest)
+    monkeypatch.setattr(summary, "TAIL", 3000)
+    assert [run["accuracy"] for run in listed(root)[0]] == [run["accuracy"] for run in expected]
+    monkeypatch.setattr(summary, "TAIL", 10)
+    assert listed(root)[0][0]["accuracy"] is None
+
+
+def test_two_runs_differ_in_what_they_were_told_and_what_came_of_it(root):
+    first, second = (root / f"runs/digits/{name}" for name in ("first", "second"))
+    code, out, err = said("diff", first, second, "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert found["configuration run.seed"] == {"first": 0, "second": 7}
+    assert found["configuration run.model.routing.name"] == {"first": "dynamic", "second": "uniform"}
+    assert found["configuration run.model.routing.iterations"] == {"first": 3, "second": None}
+    assert not [key for key in found if "torch" in key or "run.lr" in key or "started" in key]
+    assert "configuration run.seed" in said("diff", first, second)[1]
+    assert json.loads(said("diff", first, first, "--json")[1]) == {}
+    Path("empty").mkdir()
+    assert "empty is not the folder of a run" in refused("diff", first, "empty")
+    assert "There is no folder absent" in refused("runs", "absent")

@@ -1,0 +1,139 @@
+"""What is installed: the wheel holds all that README shows, and in an environment of its own it does it."""
+
+import csv
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+import zipfile
+from email.parser import Parser
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from capsnet_dist.version import VERSION
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The wheel and the source distribution, as files."""
+    build = pytest.importorskip("hatchling.build")
+    folder, before = tmp_path_factory.mktemp("dist"), Path.cwd()
+    os.chdir(ROOT)
+    try:
+        return [folder / make(str(folder)) for make in (build.build_wheel, build.build_sdist)]
+    finally:
+        os.chdir(before)
+
+
+def files(*folders):
+    """The files that travel, by their paths in the package."""
+    found = [file for folder in folders for file in (ROOT / folder).rglob("*") if file.is_file()]
+    return {file.relative_to(ROOT).as_posix() for file in found if "__pycache__" not in file.parts}
+
+
+def test_the_wheel_holds_the_package_recipes_and_launch_files_and_nothing_else(built):
+    with zipfile.ZipFile(built[0]) as wheel:
+        names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        for file in ("recipes/digits.py", "launch/cpu.yaml"):
+            assert wheel.read(f"capsnet_dist/{file}") == (ROOT / file).read_bytes()
+    assert names == files("capsnet_dist") | {f"capsnet_dist/{file}" for file in files("recipes", "launch")}
+    assert "capsnet_dist/py.typed" in names
+
+
+def test_the_wheel_says_what_it_needs_and_what_it_brings(built):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    with zipfile.ZipFile(built[0]) as wheel:
+        info = f"capsnet_dist-{VERSION}.dist-info"
+        said = Parser().parsestr(wheel.read(f"{info}/METADATA").decode())
+        assert "capsnet-dist = capsnet_dist.commands.main:main" in wheel.read(f"{info}/entry_points.txt").decode()
+        assert f"{info}/licenses/LICENSE" in wheel.namelist()
+    assert (said["Version"], said["Requires-Python"]) == (VERSION, project["requires-python"])
+    assert set(said.get_all("Provides-Extra")) == set(project["optional-dependencies"])
+    plain = [need for need in said.get_all("Requires-Dist") if "extra ==" not in need]
+    assert len(plain) == len(project["dependencies"])
+
+
+def test_the_source_distribution_makes_the_same_wheel(built):
+    with tarfile.open(built[1]) as source:
+        names = {name.partition("/")[2] for name in source.getnames()}
+    assert files("capsnet_dist", "recipes", "launch") | {"pyproject.toml", "README.md", "LICENSE"} <= names
+
+
+@pytest.mark.skipif(find_spec("twine") is None, reason="twine is not installed")
+def test_an_index_would_take_both(built):
+    done = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", *built], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_requirement_has_a_floor_and_no_cap():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = [need for group in [project["dependencies"], *project["optional-dependencies"].values()] for need in group]
+    own = [need for need in needs if not need.startswith("capsnet_dist[")]
+    assert all(re.fullmatch(r"[\w-]+(\[\w+\])?>=[\d.]+", need) or need == "pre-commit" for need in own), own
+
+
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory):
+    """Runs words in an environment that has the wheel, and for the rest the packages of this one."""
+    place = tmp_path_factory.mktemp("environment")
+    venv.create(place)
+    python = place / "bin" / "python"
+    (site,) = place.glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(f"{Path(np.__file__).parents[1]}\n")  # whose own .pth files are not read
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", built[0]]
+    subprocess.run(pip, check=True)
+    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    variables |= {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "ACCELERATE_USE_CPU": "true"}
+
+    def call(*words, code=0):
+        done = subprocess.run(words, env=variables, capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    assert str(site) in call(python, "-P", "-c", "import capsnet_dist; print(capsnet_dist.__file__)")
+    return call
+
+
+@pytest.mark.slow
+def test_the_installed_wheel_trains_shows_and_predicts_in_an_empty_folder(installed):
+    installed("capsnet-dist", "train", "digits", "--steps", "60", "--run-dir", "runs/digits/first")
+    assert "test accuracy" in installed("capsnet-dist", "evaluate", "runs/digits/first")
+    installed("capsnet-dist", "show", "runs/digits/first", "curves")
+    for label in ("zero", "one"):
+        for number, pixels in enumerate(load_digits().images[:40]):
+            file = Path(f"pictures/{label}/{number}.png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shade = pixels.astype(np.uint8) * 15
+            Image.fromarray(shade if label == "zero" else shade.T).resize((32, 32)).save(file)
+    installed("capsnet-dist", "predict", "runs/digits/first", "pictures", "--csv", "out.csv")
+    with open("out.csv", encoding="utf-8", newline="") as rows:
+        assert len(list(csv.DictReader(rows))) == 80
+    folder = ["--data", "folder", "--data.root", "pictures", "--data.cache", "cache", "--run-dir", "runs/own"]
+    installed("capsnet-dist", "train", *folder, "--steps", "2", "--batch-size", "16")
+    installed("capsnet-dist", "predict", "runs/own", "pictures/zero/1.png")
+    assert len(installed("capsnet-dist", "runs").splitlines()) == 3
+    assert "run.seed" not in installed("capsnet-dist", "diff", "runs/own", "runs/digits/first")
+    assert "dynamic" in installed("capsnet-dist", "plugins", "routing")
+
+
+@pytest.mark.slow
+def test_launchers_start_the_installed_wheel_and_its_recipes(installed):
+    dry = ["train", "digits", "--dry-run", "--processes"]
+    installed("python", "-m", "accelerate.commands.launch", "-m", "capsnet_dist", *dry, "1")
+    installed("python", "-m", "torch.distributed.run", "--nproc_per_node", "2", "-m", "capsnet_dist", *dry, "2")
+    installed("capsnet-dist", "launch-files", ".")
+    launch = ["python", "-m", "accelerate.commands.launch", "--config_file", "launch/cpu.yaml"]
+    installed(*launch, "recipes/digits.py", "--dry-run", "--processes", "2")
+    installed(*launch, "-m", "capsnet_dist", "train", "minst", code=1)

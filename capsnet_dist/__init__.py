@@ -6,7 +6,9 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 from capsnet_dist.capsules import Capsules, Grid, lengths, squash
+from capsnet_dist.data.given import from_arrays, from_dataset
 from capsnet_dist.errors import UserError
+from capsnet_dist.images.fit import Fit
 from capsnet_dist.plugins import (
     Decoder,
     Image,
@@ -41,6 +43,7 @@ __all__ = [
     "Capsules",
     "Choice",
     "Decoder",
+    "Fit",
     "Grid",
     "Image",
     "Layer",
@@ -58,6 +61,8 @@ __all__ = [
     "build",
     "datasets",
     "decoders",
+    "from_arrays",
+    "from_dataset",
     "layers",
     "lengths",
     "load",

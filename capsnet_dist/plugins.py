@@ -375,8 +375,11 @@ class FittedDataset(Protocol):
     Several processes may ask it for a split at once: it locks what it writes.
     """
 
-    fit: Fit
-    """How a picture becomes the pixels of an image; saved with the network. Its fields are options of the data set."""
+    fit: Fit | None
+    """How a picture becomes the pixels of an image; saved with the network. Its fields are options of the data set.
+
+    None where these images were no pictures.
+    """
 
 
 @runtime_checkable

@@ -128,6 +128,7 @@ def test_the_trainer_knows_no_concrete_plugin():
         ("numba", ["kernels"]),
         ("sklearn", ["data"]),
         ("h5py", ["importing.hdf5"]),
+        ("pyarrow", ["data.parquet_rows"]),
         ("matplotlib", ["figures"]),
     ],
 )
@@ -139,6 +140,7 @@ def test_only_one_place_knows_a_library(package, users):
 def test_optional_packages_are_imported_where_used():
     optional = (
         "h5py",
+        "pyarrow",
         "wandb",
         "tensorboard",
         "torch.utils.tensorboard",
@@ -158,7 +160,7 @@ def test_optional_packages_are_imported_where_used():
 def test_importing_the_package_loads_only_what_a_network_needs():
     program = "import json, sys, capsnet_dist; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    heavy = {"wandb", "tyro", "matplotlib", "sklearn", "scipy", "torchvision.datasets", "rich", "accelerate"}
+    heavy = {"wandb", "tyro", "pyarrow", "matplotlib", "sklearn", "scipy", "torchvision.datasets", "rich", "accelerate"}
     assert not heavy & set(json.loads(done.stdout))
 
 

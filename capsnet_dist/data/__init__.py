@@ -12,10 +12,13 @@ from capsnet_dist.data.digits import Digits
 from capsnet_dist.data.emnist import EMNIST
 from capsnet_dist.data.fashion_mnist import FashionMNIST
 from capsnet_dist.data.folder import Folder
+from capsnet_dist.data.given import FromPython
+from capsnet_dist.data.hub import Hub
 from capsnet_dist.data.kmnist import KMNIST
 from capsnet_dist.data.mnist import MNIST, TranslatedMNIST
 from capsnet_dist.data.multimnist import MultiMNIST
 from capsnet_dist.data.npz import Npz
+from capsnet_dist.data.parquet import Parquet
 from capsnet_dist.data.smallnorb import SmallNORB
 from capsnet_dist.data.svhn import SVHN
 from capsnet_dist.data.usps import USPS
@@ -39,10 +42,13 @@ __all__ = [
     "FashionMNIST",
     "Flip",
     "Folder",
+    "FromPython",
     "HVCAugmentation",
+    "Hub",
     "MultiMNIST",
     "NoAugmentation",
     "Npz",
+    "Parquet",
     "Place",
     "ResizedCrop",
     "Shift",

@@ -39,12 +39,16 @@ def opened(file: Path | str) -> Generator[Any]:
         UserError: it is no ordinary file, no image of a known format, or has too many pixels.
         OSError: it cannot be opened.
     """
-    with _contents(file) as data, _recognized(data, file) as picture:
+    with _contents(file) as data, recognized(data, file) as picture:
         yield picture
 
 
-def _recognized(source: io.BytesIO | io.BufferedReader, name: Path | str) -> Any:
-    """A picture whose pixels are not decoded yet, and that can be."""
+def recognized(source: io.BytesIO | io.BufferedReader, name: Path | str) -> Any:
+    """A picture whose pixels are not decoded yet, and that can be.
+
+    Raises:
+        UserError: it is no image of a known format, or has too many pixels.
+    """
     from PIL import Image as Pillow
     from PIL import UnidentifiedImageError
 
@@ -134,7 +138,7 @@ class Reading:
         Raises:
             UserError: the file is broken, too large or, without a `fit`, of more than 8 bits.
         """
-        with _one_error(name), _recognized(io.BytesIO(data), name) as picture:
+        with _one_error(name), recognized(io.BytesIO(data), name) as picture:
             return self._read(picture, name)
 
     def _read(self, picture: Any, name: str) -> "Read":

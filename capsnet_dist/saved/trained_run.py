@@ -12,7 +12,17 @@ from capsnet_dist.data.checks import check_split
 from capsnet_dist.data.division import groups_of, hold_out
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
-from capsnet_dist.plugins import Augmentation, Loss, Model, NamedDataset, Split, augmentations, datasets, losses
+from capsnet_dist.plugins import (
+    Augmentation,
+    FittedDataset,
+    Loss,
+    Model,
+    NamedDataset,
+    Split,
+    augmentations,
+    datasets,
+    losses,
+)
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.saved import weights
 from capsnet_dist.saved.plan import class_names, read_config
@@ -77,6 +87,7 @@ class TrainedRun:
             UserError: the network does not take these images, or the part has none.
         """
         dataset = _prepared(data, model.fit).build()
+        _refuse_other_fit(dataset, model.fit, data.name)
         classes = class_names(dataset.classes, f"Data set {data.name}")
         return _matched(self._part(dataset, split), classes, model, self.still, f"Data set {data.name}, split {split}")
 
@@ -151,6 +162,13 @@ def _prepared(data: Choice[Any], fit: Fit | None) -> Choice[Any]:
         if data.options[key] not in (value, defaults[key]):
             raise UserError(f"--data.{key} {data.options[key]}: the network was trained with {value}: leave it out.")
     return data.replace(**wanted)
+
+
+def _refuse_other_fit(dataset: object, fit: Fit | None, data: str) -> None:
+    """Refuse pictures that a program has prepared otherwise than those of the training."""
+    given = dataset.fit if isinstance(dataset, FittedDataset) else None
+    if given and fit and given != fit:
+        raise UserError(f"Data set {data}: its pictures were brought to {given}, those of the training to {fit}.")
 
 
 def _matched(

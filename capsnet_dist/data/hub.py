@@ -1,0 +1,89 @@
+"""Data sets on the Hugging Face Hub."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from typing_extensions import override
+
+from capsnet_dist.data.parquet import ParquetSet, by_split
+from capsnet_dist.errors import UserError
+from capsnet_dist.plugins import datasets
+from capsnet_dist.text import listed
+
+
+@datasets.register("hub")
+@dataclass(kw_only=True, eq=False)
+class Hub(ParquetSet):
+    """Images of a data set on the Hugging Face Hub, from its parquet files, which are kept in the Hub's own cache.
+
+    Args:
+        repository: owner/name, or owner/name@revision, with a branch, a tag or a commit.
+        subset: Folder of the repository to take, where there are several.
+
+    Raises:
+        UserError: it is not there, may not be seen or cannot be reached, or has no such files.
+    """
+
+    repository: str = ""
+    subset: str = ""
+
+    @property
+    @override
+    def source(self) -> str:
+        return self.repository
+
+    @cached_property
+    @override
+    def files(self) -> dict[str, list[Path]]:
+        folder = _downloaded(self.repository, self.subset)
+        found = sorted((folder / self.subset).rglob("*.parquet"))
+        if not found:
+            part = f" in its folder {self.subset}" if self.subset else ""
+            raise UserError(
+                f"{self.repository} has no parquet files{part}. The Hub makes some of most data sets: try "
+                f"--data.repository {self.repository.partition('@')[0]}@refs/convert/parquet."
+            )
+        subsets = sorted({file.relative_to(folder).parts[0] for file in found if file.parent != folder} - {"data"})
+        if not self.subset and len(subsets) > 1:
+            raise UserError(f"{self.repository} has several folders: {listed(subsets)}. Name one: --data.subset NAME.")
+        return by_split(found, folder, self.repository)
+
+
+def _downloaded(source: str, subset: str) -> Path:
+    """The folder of a repository's parquet files in the cache, brought up to date where the Hub can be reached.
+
+    Raises:
+        UserError: not there, not allowed, or not to be reached and not in the cache.
+    """
+    from huggingface_hub import errors, snapshot_download
+    from huggingface_hub.utils import logging
+
+    repository, _, revision = source.partition("@")
+    if repository.count("/") != 1:
+        raise UserError(f"--data.repository {source!r}: must be owner/name, or owner/name@revision.")
+    reasons: list[tuple[type[Exception], str]] = [  # the special ones first: some are kinds of others
+        (errors.GatedRepoError, "is gated: accept its conditions on its page, then log in with `hf auth login`"),
+        (
+            errors.RepositoryNotFoundError,
+            "is no data set on the Hub that you may see. Check the spelling; a private one needs `hf auth login`",
+        ),
+        (errors.RevisionNotFoundError, "names a revision that the repository does not have"),
+        (errors.LocalEntryNotFoundError, "is not in the Hub's cache, and the Hub cannot be reached"),
+        (errors.HFValidationError, "is no name that the Hub allows"),
+    ]
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it tells of each of its tries to reach the Hub
+    try:
+        wanted = f"{subset}/*.parquet" if subset else "*.parquet"
+        return Path(
+            snapshot_download(repository, repo_type="dataset", revision=revision or None, allow_patterns=wanted)
+        )
+    except Exception as error:  # of a kind that depends on the version and its HTTP library
+        for kind, reason in reasons:
+            if isinstance(error, kind):
+                raise UserError(f"{source} {reason}.") from error
+        first_line = str(error).partition("\n")[0]
+        raise UserError(f"{source} could not be downloaded ({type(error).__name__}: {first_line}).") from error
+    finally:
+        logging.set_verbosity(verbosity)

@@ -8,9 +8,14 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+Labels = Int64[Tensor, "b *m"] | Float[Tensor, "b j"]
+"""Labels as losses get them: where samples are mixed, the share of each class."""
 
-def present(labels: Int64[Tensor, "b *m"], scores: Float[Tensor, "b j"]) -> Float[Tensor, "b j"]:
-    """1 for each class that is there, else 0, in the type of the scores."""
+
+def present(labels: Labels, scores: Float[Tensor, "b j"]) -> Float[Tensor, "b j"]:
+    """1 for each class that is there, else 0, in the type of the scores; of mixed samples the shares as they are."""
+    if labels.is_floating_point():
+        return labels.to(scores.dtype)
     return torch.zeros_like(scores).scatter(1, rearrange(labels, "b ... -> b (...)"), 1)
 
 

@@ -23,6 +23,7 @@ from capsnet_dist.images.given import checked
 from capsnet_dist.images.made import Made
 from capsnet_dist.images.normalization import Normalization, make_normalization
 from capsnet_dist.images.stored import Stored
+from capsnet_dist.objects import Labels
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.votes import Votes
 
@@ -288,11 +289,16 @@ class Loss(Protocol):
     """What training minimises. Built as `Loss(*, options)`; the sum of its named terms is the loss.
 
     Images may have several objects each, with a label for each, if its class says so: `takes_several = True`. Where it
-    is known what each object looks like alone, `images` are these, b x m x c x h x w.
+    is known what each object looks like alone, `images` are these, b x m x c x h x w. Where samples are mixed, and it
+    says `takes_mixed = True`, labels are the share of each class in each image, floating point, b x j.
     """
 
     def __call__(
-        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
+        self,
+        output: Output,
+        images: Float[Tensor, "b *o c h w"],
+        labels: Labels,
+        progress: float,
     ) -> dict[str, Float[Tensor, ""]]:
         """Named terms, each a mean over the samples; `progress` goes from 0 to 1 in the course of the training."""
         ...
@@ -404,11 +410,14 @@ class Augmentation(ABC):
     """Random changes to training images, whole batches at once. Built as `Augmentation(*, options)`.
 
     It may change height and width, to the same for all images. What it does to an image may depend on nothing but that
-    image and its draws, and on no value that the host would have to wait for.
+    image and its draws, and on no value that the host would have to wait for. One that mixes samples gets another
+    image, and its draws, with each: which one follows from the sample's number, the epoch and the seed alone.
     """
 
     num_draws: int
     """How many random numbers each image takes."""
+    mixes: bool = False
+    """Whether it mixes each image with that of another sample, and their classes with them."""
 
     @abstractmethod
     def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c y x"]:
@@ -421,6 +430,16 @@ class Augmentation(ABC):
     def views(self, images: UInt8[Tensor, "b c h w"]) -> "list[UInt8[Tensor, 'b c y x']]":
         """All that evaluation and prediction see of images, `still` first: scores are the mean over these."""
         return [self.still(images)]
+
+    def mix(
+        self,
+        images: UInt8[Tensor, "b c h w"],
+        others: UInt8[Tensor, "b c h w"],
+        draws: Float[Tensor, "b k"],
+        other_draws: Float[Tensor, "b k"],
+    ) -> tuple[UInt8[Tensor, "b c y x"], Float[Tensor, " b"]]:
+        """Each image mixed with another, and its own share, at least a half; called where it `mixes`."""
+        raise NotImplementedError(f"{type(self).__name__} says that it mixes, and does not say how")
 
     def members(self) -> "list[Augmentation]":
         """This one, and those that it is made of."""

@@ -244,8 +244,9 @@ class Trainer:
             self.batches.order.shard(step, micro * processes + rank, micros * processes) for micro in range(micros)
         ]
         share = 0.0 if self.average is None else self.average.share(step)
-        self.batches.fetch(indices := torch.stack(shards))
-        return StepInputs(step, indices, self.batches.key(step), self._learning_rate(step), share)
+        key = self.batches.key(step)
+        self.batches.fetch(indices := torch.stack(shards), key)
+        return StepInputs(step, indices, key, self._learning_rate(step), share)
 
     def _take_step(self, inputs: StepInputs, progress: float) -> dict[str, Tensor]:
         """One step on the device, which the host need not wait for."""

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from jaxtyping import Float
+from einops import rearrange
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import expanded, read_json
 from capsnet_dist.kernels import fast_paths, follow_precision
+from capsnet_dist.objects import aligned
 from capsnet_dist.processes.launching import make_evaluator, part_at_exit
 from capsnet_dist.processes.requests import on_gpu
 from capsnet_dist.record.remarks import CLASS_COLUMNS, MAX_CLASSES, class_rows, class_values, rate_name, remarks
@@ -69,7 +71,7 @@ def evaluate(
         if not accelerator.is_main_process:
             return
         if csv is not None:
-            _write(csv, trained.names(model, data, split), part.labels.tolist(), scores, model.classes)
+            _write(csv, trained.names(model, data, split), part.labels.cpu(), scores, model.classes)
         if json or str(csv) != "-":
             _print_evaluation(result, split, model.classes, json)
         if csv is None and not json and result.accuracy < 1:
@@ -90,14 +92,20 @@ def _precision(trained: TrainedRun) -> str:
 
 
 def _write(
-    file: Path, names: Sequence[str], labels: Sequence[int], scores: Float[Tensor, "n j"], classes: Sequence[str]
+    file: Path,
+    names: Sequence[str],
+    labels: Int64[Tensor, "n *m"],
+    scores: Float[Tensor, "n j"],
+    classes: Sequence[str],
 ) -> None:
-    """A line for each image, in the order of the data set."""
+    """A line for each image, in the order of the data set; several classes of an image stand in one cell."""
+    several = [rearrange(found, "n ... -> n (...)") for found in (labels, aligned(scores, labels))]
+    columns = [cast(list[list[int]], found.tolist()) for found in several]
 
     def cells(index: int) -> list[str]:
-        true, predicted = labels[index], int(scores[index].argmax())
+        true, predicted = (" ".join(classes[label] for label in column[index]) for column in columns)
         right = "yes" if true == predicted else "no"
-        return [names[index], classes[true], classes[predicted], right, *map(str, scores[index].tolist())]
+        return [names[index], true, predicted, right, *map(str, scores[index].tolist())]
 
     with output("--csv", file) as stream:
         rows = Csv(["image", "class", "predicted", "right", *(f"score:{name}" for name in classes)], cells, stream)

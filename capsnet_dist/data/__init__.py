@@ -5,6 +5,7 @@ from capsnet_dist.data.augment import Chain, NoAugmentation, Shift
 from capsnet_dist.data.augment_affine import Affine, Place
 from capsnet_dist.data.augment_crop import Crop, Erase, Flip, ResizedCrop
 from capsnet_dist.data.augment_hvc import HVCAugmentation
+from capsnet_dist.data.augment_mix import Mixup
 from capsnet_dist.data.augment_tone import BrightnessContrast
 from capsnet_dist.data.cifar import CIFAR10, CIFAR100
 from capsnet_dist.data.csv_table import Csv
@@ -45,6 +46,7 @@ __all__ = [
     "FromPython",
     "HVCAugmentation",
     "Hub",
+    "Mixup",
     "MultiMNIST",
     "NoAugmentation",
     "Npz",

@@ -1,5 +1,6 @@
 """Augmentations: random changes to a whole batch at once, on its device. The simplest ones, and chains of any."""
 
+import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
@@ -55,7 +56,7 @@ class Chain(Augmentation):
         parts: The augmentations, by name, in their order.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or several that mix samples.
     """
 
     def __init__(self, *, parts: tuple[Choice[Augmentation], ...] = SHIFT) -> None:
@@ -63,13 +64,36 @@ class Chain(Augmentation):
             raise UserError("A chain needs at least one augmentation: --augmentation.parts shift.")
         self.parts = [part.build() for part in parts]
         self.num_draws = sum(part.num_draws for part in self.parts)
+        mixing = [choice.name for choice, part in zip(parts, self.parts, strict=True) if part.mixes]
+        if len(mixing) > 1:
+            raise UserError(f"A chain can mix samples but once: {' and '.join(mixing)} do. Leave one of them out.")
+        self.mixes = bool(mixing)
 
     def __call__(self, images: UInt8[Tensor, "b c h w"], draws: Float[Tensor, "b k"]) -> UInt8[Tensor, "b c y x"]:
         """The images, changed by each of the parts."""
-        shares = draws.split([part.num_draws for part in self.parts], dim=1)
-        for part, share in zip(self.parts, shares, strict=True):
-            images = part(images, share)
+        for part, own in zip(self.parts, self._shared_out(draws), strict=True):
+            images = part(images, own)
         return images
+
+    def mix(
+        self,
+        images: UInt8[Tensor, "b c h w"],
+        others: UInt8[Tensor, "b c h w"],
+        draws: Float[Tensor, "b k"],
+        other_draws: Float[Tensor, "b k"],
+    ) -> tuple[UInt8[Tensor, "b c y x"], Float[Tensor, " b"]]:
+        """Both images as the first parts change them, mixed; what becomes of the mixture is up to its own draws."""
+        share = torch.ones_like(draws[:, 0])
+        for part, own, other in zip(self.parts, self._shared_out(draws), self._shared_out(other_draws), strict=True):
+            if part.mixes:
+                images, share = part.mix(images, others, own, other)
+            else:
+                images, others = part(images, own), part(others, other)
+        return images, share
+
+    def _shared_out(self, draws: Float[Tensor, "b k"]) -> tuple[Float[Tensor, "b m"], ...]:
+        """The draws of each part."""
+        return draws.split([part.num_draws for part in self.parts], dim=1)
 
     def still(self, images: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b c y x"]:
         """What evaluation sees of images: as each of the parts has it."""

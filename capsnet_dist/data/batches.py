@@ -8,8 +8,9 @@ from einops import rearrange
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from capsnet_dist.data.order import Order, draws, key
+from capsnet_dist.data.order import Order, draws, key, partners
 from capsnet_dist.images.stored import Stored
+from capsnet_dist.objects import present
 from capsnet_dist.plugins import Augmentation, Image, Split, to_unit
 
 
@@ -22,6 +23,24 @@ class Batch(NamedTuple):
     """Their classes."""
     pictures: Float[Tensor, "b *m c y x"]
     """What reconstructions are compared with: the images, or each of their objects alone."""
+    others: Int64[Tensor, " b"] | None = None
+    """Where samples are mixed, the classes of those that they are mixed with."""
+    shares: Float[Tensor, " b"] | None = None
+    """And how much of them is their own."""
+
+    def wanted(self, scores: Float[Tensor, "b j"]) -> Int64[Tensor, "b *m"] | Float[Tensor, "b j"]:
+        """Labels as losses take them: of mixed samples the share of each class, in the type of the scores."""
+        if self.others is None or self.shares is None:
+            return self.labels
+        own = rearrange(self.shares.to(scores.dtype), "b -> b 1")
+        return own * present(self.labels, scores) + (1 - own) * present(self.others, scores)
+
+    def first(self, number: int) -> "Batch":
+        """The first of the samples."""
+        images, labels, pictures = (part[:number] for part in self[:3])
+        if self.others is None or self.shares is None:
+            return Batch(images, labels, pictures)
+        return Batch(images, labels, pictures, self.others[:number], self.shares[:number])
 
 
 class Batches:
@@ -54,11 +73,12 @@ class Batches:
         """What the random numbers of a step's epoch are made from."""
         return key(self.order.seed, self.order.epoch(step))
 
-    def fetch(self, indices: Int64[Tensor, "m b"]) -> None:
+    def fetch(self, indices: Int64[Tensor, "m b"], key: Int64[Tensor, ""]) -> None:
         """Read the images of a step to where `make_fetched` finds them; nothing to do where all are in memory."""
         images = self.training.images
         if not isinstance(images, Stored):
             return
+        indices = self._needed(indices, key)
         if self.window.shape != (*indices.shape, *images.image):
             self.window = torch.empty((*indices.shape, *images.image), dtype=torch.uint8, device=images.device)
         images.read(self.order.samples(indices.flatten()), self.window.flatten(0, 1))
@@ -67,17 +87,24 @@ class Batches:
         """A micro-batch of the step whose images were fetched; waits for nothing."""
         if self.training.is_resident:
             return self.make(indices[micro], key)
-        return self._batch(self.window[micro], None, indices[micro], key)
+        return self._batch(self.window[micro], None, self._needed(indices[micro], key), key)
 
     def make(self, indices: Int64[Tensor, " b"], key: Int64[Tensor, ""]) -> Batch:
         """Some samples, all on the device; waits for nothing but a file."""
-        images, objects = self.training.apart(self.order.samples(indices))
-        return self._batch(images, objects, indices, key)
+        needed = self._needed(indices, key)
+        return self._batch(*self.training.apart(self.order.samples(needed)), needed, key)
 
     def shard(self, step: int, part: int, parts: int) -> Batch:
         """The part-th of equal parts of a step's global batch."""
         device = self.training.labels.device
         return self.make(self.order.shard(step, part, parts).to(device), self.key(step).to(device))
+
+    def _needed(self, indices: Int64[Tensor, "*m b"], key: Int64[Tensor, ""]) -> Int64[Tensor, "*m n"]:
+        """The samples of a batch, and behind them those that they are mixed with."""
+        if not self.augmentation.mixes:
+            return indices
+        samples = self.order.samples(indices)
+        return torch.cat([indices, partners(key, samples, self.order.num_samples)], dim=-1)
 
     def _batch(
         self,
@@ -87,10 +114,16 @@ class Batches:
         key: Int64[Tensor, ""],
     ) -> Batch:
         drawn = draws(key, indices, self.augmentation.num_draws)
+        labels = self.training.labels[self.order.samples(indices)]
+        if self.augmentation.mixes:
+            mixed, shares = self.augmentation.mix(*images.chunk(2), *drawn.chunk(2))
+            own, others = labels.chunk(2)
+            unit = to_unit(mixed, self.dtype)
+            return Batch(unit, own, unit, others, shares)
         ((seen, apart),) = together(lambda some: [self.augmentation(some, drawn)], images, objects)
         unit = to_unit(seen, self.dtype)
         pictures = unit if apart is None else to_unit(apart, self.dtype)
-        return Batch(unit, self.training.labels[self.order.samples(indices)], pictures)
+        return Batch(unit, labels, pictures)
 
 
 def together(

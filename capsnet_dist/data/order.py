@@ -57,7 +57,7 @@ class Order:
             self._kept[epoch] = self._draw(torch.Generator().manual_seed(derive(self.seed, "order", epoch)))
         return self._kept[epoch]
 
-    def samples(self, indices: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+    def samples(self, indices: Int64[Tensor, "*m"]) -> Int64[Tensor, "*m"]:
         """Which samples indices stand for."""
         return indices
 
@@ -81,7 +81,7 @@ class BalancedOrder(Order):
         super().__init__(len(labels), batch_size, seed)
         self.members = [(labels == label).nonzero()[:, 0] for label in labels.unique()]
 
-    def samples(self, indices: Int64[Tensor, " m"]) -> Int64[Tensor, " m"]:
+    def samples(self, indices: Int64[Tensor, "*m"]) -> Int64[Tensor, "*m"]:
         """Which samples indices stand for, whenever in the epoch they are taken."""
         return indices % self.num_samples
 
@@ -148,6 +148,19 @@ def draws(key: Int64[Tensor, ""], indices: Int64[Tensor, " b"], num_draws: int) 
     counter = rearrange(indices, "b -> b 1") * num_draws + torch.arange(num_draws, device=indices.device)
     bits = mix(mix(key + counter) + key)
     return shift_right(bits, 64 - _DRAW_BITS).float() / 2**_DRAW_BITS
+
+
+def partners(key: Int64[Tensor, ""], samples: Int64[Tensor, "*b"], number: int) -> Int64[Tensor, "*b"]:
+    """Another sample for each: all but itself are equally likely, the same on every device and in every batch.
+
+    Args:
+        key: That of the epoch, where the samples are.
+        samples: Whose partners.
+        number: How many samples there are.
+    """
+    drawn = draws(~key, samples.flatten(), 1)[:, 0].double()  # of another stream than augmentations draw from
+    found = (drawn * (number - 1)).long().reshape(samples.shape)
+    return found + (found >= samples)
 
 
 def mix(bits: Int64[Tensor, "*n"]) -> Int64[Tensor, "*n"]:

@@ -1,11 +1,12 @@
 """Cross entropy of the softmax over scores, for networks whose scores are logits (Tsai et al., 2020, section 3)."""
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.loss.weights import ClassWeights, Weighing
+from capsnet_dist.objects import Labels
 from capsnet_dist.plugins import Output, losses
 from capsnet_dist.ranges import Fraction
 
@@ -23,6 +24,8 @@ class CrossEntropy(Weighing):
         UserError: a share outside [0, 1).
     """
 
+    takes_mixed = True
+
     def __init__(self, *, smoothing: Fraction = 0.0, class_weights: ClassWeights = "none") -> None:
         super().__init__(class_weights)
         if not 0 <= smoothing < 1:
@@ -30,7 +33,7 @@ class CrossEntropy(Weighing):
         self.smoothing = smoothing
 
     def __call__(
-        self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
+        self, output: Output, images: Float[Tensor, "b c h w"], labels: Labels, progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """The term "cross_entropy"."""
         if self.weights is None:  # not the mean of single values, which rounds otherwise

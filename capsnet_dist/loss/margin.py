@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.loss.weights import ClassWeights, Weighing
-from capsnet_dist.objects import present
+from capsnet_dist.objects import Labels, present
 from capsnet_dist.plugins import Output, losses
 from capsnet_dist.ranges import Amount, Share
 
@@ -36,7 +36,7 @@ class Margin(Weighing):
         UserError: margins that are no lengths or cross, a negative weight, or a share outside [0, 1].
     """
 
-    takes_several = True
+    takes_several = takes_mixed = True
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Margin(Weighing):
         self.scale, self.hard_after = scale, hard_after
 
     def __call__(
-        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
+        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Labels, progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """The term "margin"."""
         positive, negative, absent = self.hard if progress > self.hard_after else self.soft

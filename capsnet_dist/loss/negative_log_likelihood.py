@@ -1,11 +1,12 @@
 """Negative log-likelihood of activations that are shares of the classes (Hahn et al., 2019)."""
 
 from einops import rearrange
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.loss.weights import ClassWeights, Weighing
+from capsnet_dist.objects import Labels
 from capsnet_dist.plugins import Output, losses
 from capsnet_dist.ranges import Positive
 
@@ -25,6 +26,8 @@ class NegativeLogLikelihood(Weighing):
         UserError: epsilon is not positive.
     """
 
+    takes_mixed = True
+
     def __init__(self, *, epsilon: Positive = 1e-6, class_weights: ClassWeights = "none") -> None:
         super().__init__(class_weights)
         if not epsilon > 0:
@@ -32,9 +35,12 @@ class NegativeLogLikelihood(Weighing):
         self.epsilon = epsilon
 
     def __call__(
-        self, output: Output, images: Float[Tensor, "b c h w"], labels: Int64[Tensor, " b"], progress: float
+        self, output: Output, images: Float[Tensor, "b c h w"], labels: Labels, progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """The term "negative_log_likelihood"."""
+        if labels.is_floating_point():
+            each = -(labels * (output.scores + self.epsilon).log()).sum(dim=1)
+            return {"negative_log_likelihood": self.mean(each, labels)}
         target = output.scores.gather(1, rearrange(labels, "b -> b 1"))
         each = -rearrange(target + self.epsilon, "b 1 -> b").log()
         return {"negative_log_likelihood": self.mean(each, labels)}

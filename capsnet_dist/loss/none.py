@@ -1,8 +1,9 @@
 """No loss, where a run has a place for one that is not wanted."""
 
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
+from capsnet_dist.objects import Labels
 from capsnet_dist.plugins import Output, losses
 
 
@@ -10,10 +11,10 @@ from capsnet_dist.plugins import Output, losses
 class NoLoss:
     """No terms: `--regularizer none`."""
 
-    takes_several = True
+    takes_several = takes_mixed = True
 
     def __call__(
-        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
+        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Labels, progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """Nothing."""
         return {}

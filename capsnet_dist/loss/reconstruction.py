@@ -3,11 +3,11 @@
 from typing import Literal
 
 from einops import reduce
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.objects import overlaid
+from capsnet_dist.objects import Labels, overlaid
 from capsnet_dist.plugins import Output, losses
 from capsnet_dist.ranges import Amount
 
@@ -29,7 +29,7 @@ class Reconstruction:
         UserError: a negative weight, or the network rebuilds nothing.
     """
 
-    takes_several = True
+    takes_several = takes_mixed = True
 
     def __init__(self, *, weight: Amount = 0.392, per: Literal["pixel", "image"] = "pixel") -> None:
         if not weight >= 0:
@@ -37,7 +37,7 @@ class Reconstruction:
         self.weight, self.per = weight, per
 
     def __call__(
-        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
+        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Labels, progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """The term "reconstruction"."""
         if output.reconstruction is None:

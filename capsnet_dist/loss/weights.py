@@ -8,6 +8,8 @@ from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from capsnet_dist.errors import UserError
+from capsnet_dist.objects import Labels
 from capsnet_dist.plugins import Output
 
 ClassWeights = Literal["none", "balanced"]
@@ -45,13 +47,15 @@ class Weighing(ABC):
 
     @abstractmethod
     def __call__(
-        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Int64[Tensor, "b *m"], progress: float
+        self, output: Output, images: Float[Tensor, "b *o c h w"], labels: Labels, progress: float
     ) -> dict[str, Float[Tensor, ""]]:
         """Named terms, each made by `mean`."""
 
-    def mean(self, losses: Float[Tensor, " b"], labels: Int64[Tensor, "b *m"]) -> Float[Tensor, ""]:
+    def mean(self, losses: Float[Tensor, " b"], labels: Labels) -> Float[Tensor, ""]:
         """The mean over the samples, each with the weight of its class, or the mean of those of its objects."""
         if self.weights is None:
             return losses.mean()
+        if labels.is_floating_point():
+            raise UserError("Mixed samples cannot be weighed by their classes: leave out mixup, or class_weights.")
         weights = self.weights.to(losses.dtype)[rearrange(labels, "b ... -> b (...)")]
         return (weights.mean(dim=1) * losses).mean()

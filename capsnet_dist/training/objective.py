@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
-from jaxtyping import Int64
 from torch import Tensor
 
 from capsnet_dist.data.batches import Batch, Batches
@@ -28,16 +27,26 @@ def weigh(criteria: Sequence[Loss], labels: Tensor, num_classes: int) -> list[Lo
 
 def loss_terms(criteria: Sequence[Loss], output: Output, batch: Batch, progress: float) -> dict[str, Tensor]:
     """Each term of the losses, and their sum as "loss"."""
-    terms = {name: term for c in criteria for name, term in c(output, batch.pictures, batch.labels, progress).items()}
+    labels = batch.wanted(output.scores)
+    terms = {name: term for c in criteria for name, term in c(output, batch.pictures, labels, progress).items()}
     return terms | {"loss": torch.stack(list(terms.values())).sum()}
 
 
-def require_losses(criteria: Sequence[Loss], labels: Int64[Tensor, "b *m"]) -> None:
-    """Refuse losses that do not take so many labels.
+def require_losses(criteria: Sequence[Loss], batch: Batch) -> None:
+    """Refuse losses that do not take so many labels, or mixed ones.
 
     Raises:
         UserError: with the loss, the rule and the mend.
     """
+    labels = batch.labels
+    if batch.shares is not None:
+        if labels.ndim > 1:
+            raise UserError("Images of several objects cannot be mixed: leave mixup out of --augmentation.")
+        if unable := [c for c in criteria if not getattr(c, "takes_mixed", False)]:
+            raise UserError(
+                f"The loss {type(unable[0]).__name__} does not take mixed labels: leave mixup out of --augmentation, "
+                "or choose --loss margin, cross_entropy or negative_log_likelihood."
+            )
     if labels.ndim > 1 and (unable := [c for c in criteria if not getattr(c, "takes_several", False)]):
         raise UserError(
             f"The loss {type(unable[0]).__name__} takes one label an image, and these images have {labels.shape[1]}: "
@@ -51,8 +60,8 @@ def rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:
     Raises:
         UserError: weights that no loss reaches, or a loss that does not take labels like these.
     """
-    batch = Batch(*(part[:2] for part in batches.shard(0, 0, 1)))
-    require_losses(criteria, batch.labels)
+    batch = batches.shard(0, 0, 1).first(2)
+    require_losses(criteria, batch)
     model = copy.deepcopy(model)
     loss_terms(criteria, model(batch.images, batch.labels), batch, 0.0)["loss"].backward()
     idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]

@@ -15,13 +15,15 @@ from PIL import Image
 from test_train import RUN, trained
 
 import capsnet_dist
-from capsnet_dist import UserError, augmentations
+from capsnet_dist import Output, UserError, augmentations, losses
 from capsnet_dist.commands import evaluate as command
 from capsnet_dist.commands.predict import predict
 from capsnet_dist.config import command_line, from_dict, to_dict
 from capsnet_dist.data.augment_affine import backwards, margins
-from capsnet_dist.data.order import draws, key
+from capsnet_dist.data.batches import Batch, Batches
+from capsnet_dist.data.order import draws, key, make_order, partners
 from capsnet_dist.data.resample import warp
+from capsnet_dist.images.stored import Stored
 from capsnet_dist.plugins import datasets
 from capsnet_dist.run import check
 from capsnet_dist.training.cuda_graph import captures
@@ -60,13 +62,20 @@ def drawn(choice, number=12, epoch=0):
     return draws(key(0, epoch), torch.arange(number), choice.build().num_draws)
 
 
+def changed(augmentation, images, numbers):
+    """What it makes of images; one that mixes gets the same ones as partners, each turned upside down."""
+    if augmentation.mixes:
+        return augmentation.mix(images, images.flip(2), numbers, numbers)[0]
+    return augmentation(images, numbers)
+
+
 @pytest.mark.parametrize("choice", EVERY)
 def test_the_batch_that_an_image_is_in_changes_nothing(choice):
     augmentation, images, numbers = choice.build(), pictures(), drawn(choice)
-    whole = augmentation(images, numbers)
+    whole = changed(augmentation, images, numbers)
     for sizes in ((1,) * 12, (5, 7), (8, 4)):
         parts = zip(images.split(sizes), numbers.split(sizes), strict=True)
-        assert torch.equal(torch.cat([augmentation(*part) for part in parts]), whole)
+        assert torch.equal(torch.cat([changed(augmentation, *part) for part in parts]), whole)
     assert torch.equal(images, pictures()), "it wrote into what it was given"
 
 
@@ -75,14 +84,15 @@ def test_all_images_have_the_size_that_evaluation_sees(choice):
     augmentation, images = choice.build(), pictures()
     seen = augmentation.still(images)
     for numbers in (drawn(choice), torch.zeros_like(drawn(choice)), torch.full_like(drawn(choice), 1 - 2**-24)):
-        found = augmentation(images, numbers)
+        found = changed(augmentation, images, numbers)
         assert found.dtype is seen.dtype is torch.uint8 and found.shape == seen.shape
 
 
 @pytest.mark.parametrize("choice", [choice for choice in EVERY if choice.id != "none"])
 def test_draws_decide(choice):
     augmentation, images = choice.build(), pictures()
-    assert not torch.equal(augmentation(images, drawn(choice)), augmentation(images, drawn(choice, epoch=1)))
+    one, other = (changed(augmentation, images, drawn(choice, epoch=epoch)) for epoch in (0, 1))
+    assert not torch.equal(one, other)
 
 
 @pytest.mark.parametrize(("name", "options"), IDENTICAL.items(), ids=IDENTICAL)
@@ -296,17 +306,106 @@ def test_a_step_with_foreign_code_in_a_chain_is_not_captured():
     assert not asked(chain)
 
 
+def test_mixup_blends_images_by_shares_of_the_beta_distribution():
+    images, others = pictures(4000, 1, 3, 4), pictures(4000, 1, 3, 4).flip(0)
+    for alpha, mean in ((1.0, 0.75), (0.2, 0.899)):  # of the larger of a share and what is left of it
+        choice = augmentations("mixup", alpha=alpha)
+        found, share = choice.build().mix(images, others, drawn(choice, 4000), drawn(choice, 4000, epoch=1))
+        own = share[:, None, None, None]
+        assert (found - (own * images + (1 - own) * others)).abs().max() < 0.501
+        assert share.min() >= 0.5 and share.max() <= 1 and abs(share.mean() - mean) < 0.01
+
+
+def test_a_partner_is_any_other_sample_whatever_the_batch():
+    found = partners(key(0, 0), torch.arange(20_000), 20_000)
+    assert (found != torch.arange(20_000)).all() and found.unique().numel() > 12_000
+    few = torch.stack([partners(key(seed, 0), torch.arange(5), 5) for seed in range(400)])
+    assert (few != torch.arange(5)).all()
+    for sample in range(5):
+        counts = few[:, sample].bincount(minlength=5)
+        counts = counts[torch.arange(5) != sample].double()
+        assert ((counts - 100).square() / 100).sum() < 20  # chi-squared, 3 degrees of freedom
+    some = torch.tensor([[7, 19_000], [3, 4]])
+    assert torch.equal(partners(key(0, 0), some, 20_000), found[some])
+
+
+CROPPED = (augmentations("crop", side=6, padding=0), augmentations("mixup"), augmentations("erase", side=2))
+MIXED = augmentations("chain", parts=CROPPED)
+
+
+def test_a_mixture_is_made_of_both_images_as_the_first_parts_change_them():
+    split = datasets("digits").build().split("train")
+    order = make_order("uniform", split.labels, 16, 0)
+    batch = Batches(split, MIXED.build(), order, torch.float64).shard(2, 0, 1)
+    indices, epoch = order.batch(2), key(0, 0)
+    numbers = draws(epoch, torch.cat([indices, other := partners(epoch, indices, 1438)]), 6)
+    crop, mixup, erase = (part.build() for part in CROPPED)
+    one, two = crop(split.images[torch.cat([indices, other])], numbers[:, :2]).chunk(2)
+    mixture, share = mixup.mix(one, two, numbers[:16, 2:3], numbers[16:, 2:3])
+    assert torch.equal((255 * batch.images).round().byte(), erase(mixture, numbers[:16, 3:]))
+    assert torch.equal(batch.labels, split.labels[indices]) and torch.equal(batch.others, split.labels[other])
+    wanted = batch.wanted(torch.zeros(16, 10, dtype=torch.float64))
+    torch.testing.assert_close(wanted.sum(1), torch.ones(16, dtype=torch.float64))
+    torch.testing.assert_close(
+        wanted.max(1).values.float().clamp(max=1), torch.where(batch.labels == batch.others, torch.ones(16), share)
+    )
+
+
+def test_mixed_shards_make_up_the_batch_from_memory_and_from_a_file():
+    split = datasets("digits").build().split("train")
+    Path("pixels").write_bytes(split.images.numpy().tobytes())
+    stored = Stored(Path("pixels"), (1, 8, 8), 0, torch.arange(1438), "digest")
+    for sampling in ("uniform", "balanced"):
+        order = make_order(sampling, split.labels, 12, 0)
+        whole = Batches(split, MIXED.build(), order, torch.float32).shard(5, 0, 1)
+        filed = Batches(split._replace(images=stored), MIXED.build(), order, torch.float32)
+        micros = torch.stack([order.shard(5, micro, 3) for micro in range(3)])
+        filed.fetch(micros, filed.key(5))
+        shards = [filed.make_fetched(micros, micro, filed.key(5)) for micro in range(3)]
+        for joined, expected in zip(zip(*shards, strict=True), whole, strict=True):
+            assert torch.equal(torch.cat(joined), expected)
+
+
+@pytest.mark.parametrize("name", [name for name in losses if getattr(losses[name], "takes_mixed", False)])
+def test_a_mixed_loss_is_that_of_both_labels_by_their_shares(name):
+    scores, share = torch.rand(6, 5, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
+    one, other = torch.arange(6) % 5, torch.arange(1, 7) * 2 % 5
+    images = torch.rand(6, 1, 3, 3, dtype=torch.float64)
+    batch = Batch(images, one, images, other, share)
+
+    def loss(rows, labels):
+        output = Output(scores[rows], torch.zeros(len(labels), 5, 1).double(), torch.zeros_like(images[rows]))
+        return sum(losses(name).build()(output, images[rows], labels, 0.3).values(), torch.zeros(()))
+
+    each = [share[i] * loss([i], one[[i]]) + (1 - share[i]) * loss([i], other[[i]]) for i in range(6)]
+    torch.testing.assert_close(loss(list(range(6)), batch.wanted(scores)).double(), torch.stack(each).mean().double())
+
+
+def test_a_training_on_mixtures_is_the_same_for_any_number_of_processes():
+    run = replace(RUN, steps=3, augmentation=MIXED, sampling="balanced", dtype="float64")
+    reference, _ = run_ranks(1, trained, run)
+    shared, _ = run_ranks(2, trained, replace(run, run_dir=Path("shared"), accumulation=2))
+    torch.testing.assert_close(shared, reference, rtol=1e-12, atol=1e-12)
+
+
+def test_what_cannot_be_mixed_is_refused():
+    with pytest.raises(UserError, match="A chain can mix samples but once: mixup and mixup do"):
+        augmentations("chain", parts=(augmentations("mixup"), augmentations("mixup"))).build()
+    with pytest.raises(UserError, match="The loss Spread does not take mixed labels: leave mixup out"):
+        trained(replace(RUN, augmentation=MIXED, loss=losses("spread")))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("choice", EVERY)
 def test_a_gpu_gives_the_same_pixels_and_waits_for_no_value(choice):
     augmentation, images, numbers = choice.build(), pictures(), drawn(choice)
-    expected, given = augmentation(images, numbers), (images.cuda(), numbers.cuda())
-    augmentation(*given)  # loads the kernels
+    expected, given = changed(augmentation, images, numbers), (images.cuda(), numbers.cuda())
+    changed(augmentation, *given)  # loads the kernels
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
     with torch.cuda.graph(graph):
-        found = augmentation(*given)
+        found = changed(augmentation, *given)
     graph.replay()
     difference = (found.cpu().int() - expected.int()).abs()
     assert difference.max() <= 1 + 3 * (choice.name == "chain") and (difference > 0).double().mean() < 0.01

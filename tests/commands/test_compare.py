@@ -126,6 +126,9 @@ PLUGIN = """
 import os
 import capsnet_dist.commands.compare
 from capsnet_dist import Capsules, Routing, UserError, lengths, routings, squash
+from capsnet_dist.record.pictures import Pictures
+
+Pictures.evaluated = Pictures.finished = lambda *given: None  # as in the process of the tests
 
 @routings.register("halved")
 class Halved(Routing):

@@ -153,7 +153,7 @@ def operations(poses, weight, coupling, means, precisions):
 def test_gradients_of_all_operations_match_finite_differences(backend, sizes, rows):
     for function, inputs in operations(*operands(sizes, rows)):
         assert torch.autograd.gradcheck(function, inputs)
-        assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)  # along random directions: all of them take a minute
+        assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)  # all directions take a minute
 
 
 @BACKENDS

@@ -126,6 +126,18 @@ def larger(typing, x, y):
 
 @intrinsic
 @no_type_check
+def where_positive(typing, x, y):
+    """y where x is positive, else zero."""
+
+    def emit(context, b, sig, args):
+        zero = ir.Constant(VECTOR, [0.0] * LANES)
+        return b.select(b.fcmp_ordered(">", args[0], zero), args[1], zero)
+
+    return vector(x, y), emit
+
+
+@intrinsic
+@no_type_check
 def floor(typing, x):
     """The largest integer that is not larger."""
     return vector(x), lambda context, b, sig, args: b.call(_function(b, "floor", 1), args)
@@ -238,17 +250,32 @@ def dot(typing, x, n, vectors, start):
 
 @intrinsic
 @no_type_check
-def add_spread(typing, x, n, v, vectors):
-    """The vectors with x[n] v added to the first, …, x[n + 7] v to the last."""
+def add_spread(typing, x, n, step, v, vectors):
+    """The vectors with x[n] v added to the first, x[n + step] v to the second, …, x[n + 7 step] v to the last."""
 
     def emit(context, b, sig, args):
+        factors = [_splat(b, b.load(_at(context, b, sig, args, FLOAT, at), align=4)) for at in _steps(b, args[2])]
         sums = [
-            b.call(_function(b, "fma", 3), [_spread(context, b, sig, args, number), args[2], total])
-            for number, total in enumerate(cgutils.unpack_tuple(b, args[3]))
+            b.call(_function(b, "fma", 3), [factor, args[3], total])
+            for factor, total in zip(factors, cgutils.unpack_tuple(b, args[4]), strict=True)
         ]
         return context.make_tuple(b, rows, sums)
 
-    return rows(x, n, v, vectors), emit
+    return rows(x, n, step, v, vectors), emit
+
+
+@intrinsic
+@no_type_check
+def rectify_rows(typing, vectors, bias):
+    """The vectors with the bias added to each, and zero where that is negative; NaN stays."""
+
+    def emit(context, b, sig, args):
+        zero = ir.Constant(VECTOR, [0.0] * LANES)
+        sums = [b.fadd(v, args[1]) for v in cgutils.unpack_tuple(b, args[0])]
+        kept = [b.select(b.fcmp_ordered("<", v, zero), zero, v) for v in sums]
+        return context.make_tuple(b, rows, kept)
+
+    return rows(vectors, bias), emit
 
 
 @intrinsic

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.kernels import backends
+from capsnet_dist.kernels.convolution import narrow
 from capsnet_dist.kernels.convolution.function import convolve, transform_weight
 from capsnet_dist.kernels.convolution.patches import rectified_product
 from capsnet_dist.kernels.convolution.pieces import Factors
@@ -134,7 +135,14 @@ class FastConv2d(nn.Conv2d):
         return min(outputs) > 0 and len(maps) * self.out_channels * outputs[0] * outputs[1] >= FEWEST_OUTPUTS
 
     def _on_patches(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n y x"]:
-        """The convolution as one matrix product, its positions before samples and channels, as the bilinear one is."""
+        """The convolution straight from the images where numba has tiles for it, else as one matrix product.
+
+        Its positions are before samples and channels, as those of the bilinear one are.
+        """
+        if self.rectify and narrow.fits(maps, self.weight):
+            bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
+            (down, right), (top, left) = self.stride, map(int, self.padding)
+            return narrow.rectified_convolution(maps, self.weight, bias, (down, right), (top, left))
         (top, left), (height, width), (stride, step) = map(int, self.padding), self.kernel_size, self.stride
         first = rearrange(nn.functional.pad(maps, (left, left, top, top)), "b c h w -> h w b c")
         windows = rearrange(first.unfold(0, height, stride).unfold(1, width, step), "y x b c k l -> y x b (c k l)")

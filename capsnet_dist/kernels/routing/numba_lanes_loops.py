@@ -228,7 +228,7 @@ def store_pose_gradient(gy, n, W, i, gu, g, ga, wholes):
         for j in range(0, columns, dim):
             of_whole = no_rows()
             for k in range(j, j + dim):
-                of_whole = add_spread(W, w + k * numbers, load(gy, 16 * (n * columns + k)), of_whole)
+                of_whole = add_spread(W, w + k * numbers, 1, load(gy, 16 * (n * columns + k)), of_whole)
             sums = add_rows(sums, of_whole)
         if count == 16 and gu.shape[2] % 8 == 0:
             parts = gu.shape[1]

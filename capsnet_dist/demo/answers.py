@@ -74,7 +74,7 @@ def look(request: requests.Look, stages: Sequence[Stage]) -> dict[str, Any]:
 
 def _pose(stage: Stage, seen: views.Seen, of: int) -> dict[str, Any]:
     """The pose of one class capsule, how far usual ones are from it, and what is rebuilt from it."""
-    usual = stage.usual.get(of)
+    usual = stage.usual(of)
     offsets = None if usual is None else (usual - seen.poses[0, of]).tolist()
     rebuilt = stage.rebuild(seen.poses, of)
     image = None if rebuilt is None else encoded(_bytes(rebuilt[0]))

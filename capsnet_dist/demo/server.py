@@ -2,6 +2,7 @@
 
 import errno
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import ThreadingHTTPServer
@@ -13,10 +14,13 @@ from capsnet_dist.demo.answers import ANSWERS, about
 from capsnet_dist.demo.handler import Handler
 from capsnet_dist.demo.page import Page
 from capsnet_dist.demo.stage import Stage
+from capsnet_dist.screen.console import tolerated
 
 ADDRESS = "127.0.0.1"
 CONNECTIONS = 32
 """How many clients are served at once: each has a thread, which waits for the network most of the time."""
+
+IDLE = 1.0  # seconds without a question, after which nobody is drawing
 
 
 class Server(ThreadingHTTPServer):
@@ -34,7 +38,6 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, stages: Sequence[Stage], page: Page, port: int) -> None:
         self.stages, self.page = stages, page
-        self.worker = ThreadPoolExecutor(1, thread_name_prefix="network")  # in turn: none has threads to spare
         self._free = threading.BoundedSemaphore(CONNECTIONS)
         try:
             super().__init__((ADDRESS, port), Handler)
@@ -42,6 +45,8 @@ class Server(ThreadingHTTPServer):
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
             super().__init__((ADDRESS, 0), Handler)
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="network")  # in turn: none has threads to spare
+        self._asked, self._further = 0.0, self.worker.submit(lambda: True)
 
     @override
     def server_bind(self) -> None:
@@ -65,12 +70,23 @@ class Server(ThreadingHTTPServer):
             self._free.release()
 
     @override
+    def service_actions(self) -> None:
+        """Twice a second: while nobody asks, the networks look at more test images."""
+        if time.monotonic() > self._asked + IDLE and self._further.done() and self._further.result():
+            self._further = self.worker.submit(self._look_further)
+
+    def _look_further(self) -> bool:
+        with tolerated("no more test images are looked at"):
+            return any([stage.look_further() for stage in self.stages])  # a list: each of them looks
+        return False
+
+    @override
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that went away is no error."""
 
     @override
-    def server_close(self) -> None:
-        super().server_close()
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
         self.worker.shutdown(wait=False, cancel_futures=True)
 
     def answer(self, name: str, body: bytes) -> dict[str, Any]:
@@ -79,6 +95,7 @@ class Server(ThreadingHTTPServer):
         Raises:
             UserError: the request is none.
         """
+        self._asked = time.monotonic()
         read, answered = ANSWERS[name]
         return self.worker.submit(lambda: answered(read(body, self.stages), self.stages)).result()
 

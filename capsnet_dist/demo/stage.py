@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -17,10 +17,10 @@ from capsnet_dist.images.ground import Frame, Ground, frame, ground
 from capsnet_dist.plugins import Model, Split
 
 SECONDS = 2.0
-"""How long test images are classified before the page is there: enough for some hundred with the paper's network."""
-CHUNK, LOOKED = 32, 512  # test images at a time, and in all
+"""How long test images are classified before the page is there; then further ones, while nobody asks."""
+CHUNK, FURTHER, LOOKED = 32, 16, 512  # test images at a time, at first and then, and in all
 KEPT = 32  # images whose poses are kept, so that a slider does not ask the whole network again
-REACH = 0.25  # how far a number of a pose is moved, at least (Sabour et al., 2017, figure 4)
+REACH = 0.25  # how far a number of a pose is moved (Sabour et al., 2017, figure 4), where poses are no longer than 1
 
 Kind = Literal["length", "activation", "score"]
 
@@ -49,7 +49,7 @@ class Stage:
     ) -> None:
         self.name, self.model, self.tests, self.missing, self.still = name, model, tests, missing, still
         self.is_light_on_dark = is_light_on_dark
-        self.known = _classified(model, tests, still)
+        self.known = self._first()
         self._kept: OrderedDict[bytes, views.Seen] = OrderedDict()
 
     def see(self, pixels: UInt8[np.ndarray, "c h w"]) -> views.Seen:
@@ -62,6 +62,31 @@ class Stage:
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return seen
+
+    def look_further(self) -> bool:
+        """Classify some more test images; whether there were any left."""
+        begin = len(self.known.images)
+        if self.tests is None or begin >= min(LOOKED, len(self.tests.labels)):
+            return False
+        self.known = _joined([self.known, self._look(begin, FURTHER)])
+        return True
+
+    def _first(self) -> views.Seen:
+        """What the network says about the first test images; about noise where there are none."""
+        if self.tests is None:
+            noise = torch.rand(8, *self.model.image, generator=torch.Generator().manual_seed(0))
+            return views.look(self.model, noise, None)
+        deadline, found = time.monotonic() + SECONDS, [self._look(0, CHUNK)]
+        for begin in range(CHUNK, min(LOOKED, len(self.tests.labels)), CHUNK):
+            if time.monotonic() > deadline:
+                break
+            found.append(self._look(begin, CHUNK))
+        return _joined(found)
+
+    def _look(self, begin: int, number: int) -> views.Seen:
+        assert self.tests is not None
+        some = self.tests.select(torch.arange(begin, min(begin + number, len(self.tests.labels))))
+        return views.look(self.model, self.still(some.pixels), None)
 
     @cached_property
     def kind(self) -> Kind:
@@ -81,18 +106,16 @@ class Stage:
         """Images from the capsule of one class; None without a decoder."""
         return self.model.rebuild(poses, torch.full((len(poses),), of))
 
-    @cached_property
-    def usual(self) -> dict[int, Float[Tensor, "2 d"]]:
-        """Between which values the numbers of a class's pose lie in 96 % of its images, where there are ten."""
-        predicted, poses = self.known.predicted, self.known.poses
-        own = {label: poses[predicted == label][:, label] for label in predicted.unique().tolist()}
-        return {label: views.ends(found) for label, found in own.items() if len(found) >= views.ENOUGH}
+    def usual(self, of: int) -> Float[Tensor, "2 d"] | None:
+        """Between which values the numbers of a class's pose lie in 96 % of its images; None where they are few."""
+        own = self.known.poses[self.known.predicted == of][:, of]
+        return views.ends(own) if len(own) >= views.ENOUGH else None
 
     @cached_property
     def reach(self) -> float:
-        """How far a slider goes: as the paper's, or further where poses differ more than that."""
-        spreads = [float((high - low).max()) for low, high in self.usual.values()]
-        return float(f"{max([REACH, *spreads]):.1g}") if spreads and max(spreads) > 1 else REACH
+        """How far a slider goes: as in the paper, or as far as poses differ where they are longer."""
+        low, high = views.ends(self.known.poses[torch.arange(len(self.known.poses)), self.known.predicted])
+        return max(REACH, float(f"{float((high - low).max()):.1g}") if self.kind != "length" else REACH)
 
     @cached_property
     def extent(self) -> Extent:
@@ -117,17 +140,9 @@ class Stage:
         return (255 * self.known.images).round().byte().numpy()
 
 
-def _classified(model: Model, tests: Split | None, still: Callable[[Tensor], Tensor]) -> views.Seen:
-    """What the network says about the first test images, for a while; about noise where there are none."""
-    if tests is None:
-        noise = torch.rand(8, *model.image, generator=torch.Generator().manual_seed(0))
-        return views.look(model, noise, None)
-    deadline, found = time.monotonic() + SECONDS, list[views.Seen]()
-    for indices in torch.arange(min(LOOKED, len(tests.labels))).split(CHUNK):
-        found.append(views.look(model, still(tests.select(indices).pixels), None))
-        if time.monotonic() > deadline:
-            break
-    return views.Seen(*(torch.cat(parts) for parts in zip(*(seen[:3] for seen in found), strict=True)), true=None)
+def _joined(parts: Sequence[views.Seen]) -> views.Seen:
+    images, scores = torch.cat([seen.images for seen in parts]), torch.cat([seen.scores for seen in parts])
+    return views.Seen(images, scores, torch.cat([seen.poses for seen in parts]), None)
 
 
 class Sample(NamedTuple):

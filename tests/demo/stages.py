@@ -28,11 +28,13 @@ def split(image, classes, number=12):
     return Split(images, torch.arange(number) % classes)
 
 
-def stage(choice=SMALL, image=(1, 8, 8), classes=5, *, tests=True):
+def stage(choice=SMALL, image=(1, 8, 8), classes=5, *, tests=True, number=12):
     """A network with random weights, and noise to look at."""
     torch.manual_seed(0)
     model = build(choice, image, tuple(f"class {label}" for label in range(classes))).eval()
-    return Stage("net", model, split(image, classes) if tests else None, "" if tests else "none given", unchanged)
+    return Stage(
+        "net", model, split(image, classes, number) if tests else None, "" if tests else "none given", unchanged
+    )
 
 
 def png(pixels):

@@ -136,6 +136,18 @@ def test_two_networks_look_at_the_same_test_image():
     assert first["truth"] == second["truth"]
 
 
+def test_it_looks_at_more_test_images_until_it_knows_what_is_usual(monkeypatch):
+    monkeypatch.setattr("capsnet_dist.demo.stage.SECONDS", 0)
+    one = stage(number=90)
+    known = [len(one.known.images)]
+    while one.look_further():
+        known.append(len(one.known.images))
+    assert known == [32, 48, 64, 80, 90]
+    usual = {label: one.usual(label) for label in range(5)}
+    low, high = next(found for found in usual.values() if found is not None)
+    assert (low <= high).all() and not one.look_further()
+
+
 def test_what_there_is_not_is_said():
     bare = stage(SMALL.replace(decoder=decoders("none")), tests=False)
     (facts,) = about([bare])["runs"]

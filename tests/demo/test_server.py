@@ -186,6 +186,7 @@ def test_the_port_is_named_when_the_wanted_one_is_in_use(running, monkeypatch, c
     started: list[int] = []
     monkeypatch.setattr(server.Server, "serve_forever", lambda one: started.append(one.port))
     with server.Server(running.stages, running.page, running.port) as other:
+        assert other.about() == running.about()
         command._serve(other, running.port, open=False)
         assert other.port != running.port and started == [other.port]
     out, err = capsys.readouterr()

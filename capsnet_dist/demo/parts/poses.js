@@ -23,7 +23,7 @@ class Poses {
     this.stripBox = find(".strip", section);
     find(".explained", section).textContent =
       "The direction of a capsule says how its class is written. Each slider adds to one of its numbers, the strongest first; " +
-      "the line beside a name is how much it changes the image. The darker part of a slider is where 96 % of the test images " +
+      "the line beside a name is how much it changes the image. The marked part of a slider is where 96 % of the test images " +
       "of this class lie. A double click sets it to zero, a click on its name shows its whole range.";
     if (about.rebuilds) this.build();
     this.latest = new Latest(() => this.rebuild());

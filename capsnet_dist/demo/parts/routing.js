@@ -1,6 +1,6 @@
 // The couplings of the parts, iteration by iteration, as a map over the drawing.
 
-const SHOWN = 3;
+const SHOWN = 4;
 
 class Routing {
   constructor(root, about, number) {
@@ -30,7 +30,7 @@ class Routing {
   async fetch(answer) {
     if (answer !== this.wanted) return; // something else was drawn meanwhile, or nothing is any more
     const order = answer.scores.map((_, label) => label).sort((a, b) => answer.scores[b] - answer.scores[a]);
-    const classes = [...new Set([...order.slice(0, SHOWN), answer.class])].slice(0, SHOWN + 1);
+    const classes = [...new Set([...order.slice(0, SHOWN), answer.class])];
     const found = await ask("routing", { run: this.number, pixels: answer.pixels, classes });
     this.say(found.reason);
     if (found.reason || answer !== this.wanted) return;

@@ -10,7 +10,7 @@ class Run {
     find(".name", this.root).textContent = about.name;
     find(".facts", this.root).textContent = facts(about);
     const [, height, width] = about.image;
-    find(".size", this.root).textContent = `${height} × ${width} pixels${about.image[0] === 3 ? " in colour" : ""}: all that it gets.`;
+    find(".size", this.root).textContent = `${height} × ${width} pixels${about.image[0] === 3 ? " in colour" : ""}, and no more.`;
     find(".pixels", this.root).setAttribute("aria-label", "The image as the network sees it");
     this.image = find("canvas.image", this.root);
     this.bars = new Bars(this.root, about, number, (label) => this.choose(label));
@@ -91,8 +91,10 @@ class Run {
 }
 
 const facts = (about) => {
-  const routing = about.routing ? `, ${about.routing} routing` : "";
-  return `${about.network ?? "network"}${routing}; ${count(about.parameters, "parameter")}; ${count(about.classes.length, "class", "classes")}`;
+  const routing = about.routing ? ` with ${about.routing} routing` : "";
+  const [, height, width] = about.image;
+  const takes = `images of ${height} × ${width} pixels, ${count(about.classes.length, "class", "classes")}`;
+  return `${about.network ?? "a network"}${routing}, ${count(about.parameters, "parameter")}, ${takes}`;
 };
 
 const turned = (ground, polarity) => {

@@ -16,6 +16,7 @@ from capsnet_dist.figures.confusion import confusion
 from capsnet_dist.figures.couplings import agreement, couplings
 from capsnet_dist.figures.curves import Curve, curves
 from capsnet_dist.figures.lengths import lengths
+from capsnet_dist.figures.overlaps import overlaps
 from capsnet_dist.figures.pose_space import pose_space
 from capsnet_dist.figures.poses import effects, poses
 from capsnet_dist.figures.reconstructions import reconstructions
@@ -46,6 +47,25 @@ def _reconstructions(subject: Subject) -> Figure:
         None if some.true is None else views.array(some.true),
         views.array(some.predicted),
         views.array(found.targets),
+        subject.model.classes,
+    )
+
+
+def _overlaps(subject: Subject) -> Figure:
+    seen = subject.seen
+    if seen.true is None or seen.true.shape[1:] != (2,):
+        raise NotShown("the images have not two objects each, whose classes are known")
+    with subject.model.evaluating():
+        found = views.rebuild_objects(subject.model, seen, RIGHT, WRONG)
+    if found is None:
+        raise NotShown("the network has no decoder")
+    return overlaps(
+        views.array(seen.images[found.chosen]),
+        views.array(found.objects),
+        views.array(seen.true[found.chosen]),
+        views.array(subject.predicted[found.chosen]),
+        views.array(found.targets),
+        views.array(found.groups),
         subject.model.classes,
     )
 
@@ -142,6 +162,7 @@ def _pose_space(subject: Subject) -> Figure:
 
 FIGURES: dict[str, Callable[[Subject], Figure]] = {
     "reconstructions": _reconstructions,
+    "overlaps": _overlaps,
     "poses": _poses,
     "confusion": _confusion,
     "curves": _curves,
@@ -151,3 +172,8 @@ FIGURES: dict[str, Callable[[Subject], Figure]] = {
     "pose_space": _pose_space,
 }
 """Each draws a subject, or raises NotShown."""
+
+
+def fitting(several: bool) -> list[str]:
+    """The figures for images of one object, or of several: reconstructions of these are `overlaps`."""
+    return [name for name in FIGURES if name != ("reconstructions" if several else "overlaps")]

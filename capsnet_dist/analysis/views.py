@@ -8,7 +8,7 @@ from einops import einsum, rearrange
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from capsnet_dist.objects import is_right
+from capsnet_dist.objects import aligned, is_right, likeliest
 from capsnet_dist.plugins import Model, to_unit
 
 BATCH = 128  # images at a time: a CPU keeps their maps in its cache
@@ -77,6 +77,41 @@ def rebuild(model: Model, seen: Seen, num_right: int, num_wrong: int) -> Rebuilt
         targets[len(right) + 1 :: 2] = seen.true[twice][1::2]
     images = model.rebuild(seen.poses[index], targets)
     return None if images is None else Rebuilt(index, targets, images)
+
+
+class RebuiltObjects(NamedTuple):
+    """The two objects of images, rebuilt from one pair of classes or another."""
+
+    chosen: Int64[Tensor, " n"]
+    """Which of the images."""
+    targets: Int64[Tensor, "n 2"]
+    """From which classes."""
+    groups: Int64[Tensor, " n"]
+    """0 where the prediction is right, 1 where it is wrong, 2 where a class is neither there nor predicted."""
+    objects: Float[Tensor, "n 2 c h w"]
+
+
+@torch.no_grad()
+def rebuild_objects(model: Model, seen: Seen, num_right: int, num_wrong: int) -> RebuiltObjects | None:
+    """Rebuild both objects of some images from the predicted classes; where these are wrong, from the true ones, too.
+
+    Some of those that are right are rebuilt once more with the class of the third largest score in place of the second.
+
+    Returns:
+        None without a decoder.
+    """
+    assert seen.true is not None and seen.true.shape[1:] == (2,), "images of two objects, which are known"
+    predicted = aligned(seen.scores, seen.true)
+    right, wrong = seen.right.nonzero()[:num_right, 0], (~seen.right).nonzero()[:num_wrong, 0]
+    twice, again = wrong.repeat_interleave(2), right[:num_wrong]
+    chosen = torch.cat([right, twice, again])
+    targets = predicted[chosen]
+    targets[len(right) + 1 : len(right) + len(twice) : 2] = seen.true[wrong]
+    if seen.scores.shape[1] > 2:
+        targets[len(right) + len(twice) :, 1] = likeliest(seen.scores, 3)[again, 2]
+    groups = torch.repeat_interleave(torch.arange(3), torch.tensor([len(right), len(twice), len(again)]))
+    objects = model.rebuild(seen.poses[chosen], targets)
+    return None if objects is None else RebuiltObjects(chosen, targets, groups, objects)
 
 
 def _varied(seen: Seen, indices: Int64[Tensor, " n"]) -> Int64[Tensor, " n"]:

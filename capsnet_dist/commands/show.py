@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from capsnet_dist.analysis.gallery import FIGURES
+from capsnet_dist.analysis.gallery import FIGURES, fitting
 from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.commands.predict import read_images
 from capsnet_dist.errors import UserError, did_you_mean
@@ -47,8 +47,8 @@ def show(
 
     Args:
         run: Run folder, or owner/name on the Hugging Face Hub; it stands first.
-        figures: reconstructions, poses, confusion, curves, couplings, agreement, lengths, pose_space; without a name
-            all that can be drawn.
+        figures: reconstructions, overlaps (of images of two objects), poses, confusion, curves, couplings, agreement,
+            lengths, pose_space; without a name all that can be drawn.
         data: Data set; the default is that of the training, whose options RUN --help shows.
         images: Image files to show instead of a data set.
         split: Which images of the data set; "validation" is the part of "train" that was held out.
@@ -80,7 +80,8 @@ def show(
 
 def _draw(subject: Subject, names: Sequence[str], folder: Path, suffix: str) -> None:
     """Draw what is named, or all that can be drawn."""
-    for name in names or FIGURES:
+    several = subject.true is not None and subject.true.ndim > 1
+    for name in names or fitting(several):
         try:
             figure = FIGURES[name](subject)
         except NotShown as error:

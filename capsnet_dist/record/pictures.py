@@ -45,7 +45,8 @@ class Pictures:
     def evaluated(self, step: int, model: Model, shown: Split) -> None:
         """Reconstructions after so many steps, if it is time for some."""
         if self._is_due(step):
-            self._draw("reconstructions", f"{step:07d}.png", Subject(model, shown.pixels, shown.labels), step)
+            name = "reconstructions" if shown.labels.ndim == 1 else "overlaps"
+            self._draw(name, f"{step:07d}.png", Subject(model, shown.pixels, shown.labels), step)
             self._drawn = step
 
     def finished(

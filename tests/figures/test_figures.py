@@ -16,7 +16,7 @@ from test_train import RUN
 from capsnet_dist import build, datasets, decoders, models, routings
 from capsnet_dist.analysis import gallery, iterations, views
 from capsnet_dist.analysis.comparison import Row
-from capsnet_dist.analysis.gallery import FIGURES
+from capsnet_dist.analysis.gallery import FIGURES, fitting
 from capsnet_dist.analysis.receptive import extent
 from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.figures import canvas, tiles
@@ -26,6 +26,7 @@ from capsnet_dist.figures.couplings import agreement, couplings
 from capsnet_dist.figures.curves import Curve, curves
 from capsnet_dist.figures.examples import examples
 from capsnet_dist.figures.lengths import calibration_error, lengths
+from capsnet_dist.figures.overlaps import HUES, overlaps
 from capsnet_dist.figures.pose_space import flatten, pose_space
 from capsnet_dist.figures.poses import effects, poses
 from capsnet_dist.figures.reconstructions import reconstructions
@@ -48,6 +49,12 @@ def draw_reconstructions(classes=NAMES):
     true = np.arange(14) % len(classes)
     predicted = np.where(np.arange(14) < 9, true, (true + 1) % len(classes))
     return reconstructions(pixels(14, 1, 8, 8), pixels(14, 1, 8, 8), true, predicted, predicted, classes)
+
+
+def draw_overlaps(classes=NAMES):
+    pairs = np.stack([np.arange(9) % len(classes), (np.arange(9) + 1) % len(classes)], axis=1)
+    groups = np.array([0, 0, 0, 0, 0, 1, 1, 2, 2])
+    return overlaps(pixels(9, 1, 8, 8), pixels(9, 2, 1, 8, 8), pairs, pairs, pairs[::-1], groups, classes)
 
 
 def draw_poses(classes=NAMES):
@@ -98,6 +105,7 @@ DRAWN = {
     function.__name__.removeprefix("draw_"): function
     for function in (
         draw_reconstructions,
+        draw_overlaps,
         draw_poses,
         draw_confusion,
         draw_curves,
@@ -218,6 +226,44 @@ def test_reconstructions_say_label_prediction_and_target_of_each_column():
     assert rows == ["true class", "predicted", "rebuilt from", "image", "reconstruction"]
     assert [text.get_text() for text in right.texts] == ["d", "d", "d"]
     assert [text.get_text() for text in wrong.texts] == ["f", "f", "i", "i", "i", "f"]
+
+
+def test_overlaps_say_what_is_there_predicted_and_rebuilt_and_add_up_both_objects():
+    images, objects = pixels(3, 1, 80, 80), pixels(3, 2, 1, 80, 80)
+    true, predicted = np.array([[3, 8], [5, 0], [5, 0]]), np.array([[3, 8], [5, 7], [5, 7]])
+    figure = overlaps(images, objects, true, predicted, np.array([[3, 8], [5, 7], [5, 0]]), np.array([0, 1, 1]), NAMES)
+    said = texts(figure)
+    for words in ("L: classes there", "P: predicted", "R: rebuilt from", "Predicted right", f"{NAMES[5]}, {NAMES[7]}"):
+        assert words in said
+    assert "One class is neither there nor predicted" not in said
+    tile = figure.axes[0].images[0].get_array()
+    opaque = tile[..., 3] > 0
+    column = tile[opaque.any(1)][:, opaque.any(0)]
+    assert column.shape[:2] == (4 * 80, 80)
+    both, first = column[80:160, :, :3] / 255, column[160:240, :, :3] / 255
+    hues = np.array(HUES)
+    expected = objects[0, 0, 0, :, :, None] * hues[0]
+    assert np.abs(first - expected).max() < 0.003
+    assert np.abs(both - (expected + objects[0, 1, 0, :, :, None] * hues[1]).clip(0, 1)).max() < 0.003
+    assert hues.sum(0).tolist() == [1, 1, 1]
+
+
+def test_objects_are_rebuilt_from_the_prediction_the_truth_and_from_what_is_not_there():
+    model = network().eval()
+    scores = torch.zeros(3, 10)
+    scores[:, [1, 2, 3]] = torch.tensor([0.9, 0.8, 0.3])
+    seen = views.Seen(torch.rand(3, 1, 8, 8), scores, torch.randn(3, 10, 16), torch.tensor([[2, 1], [2, 5], [1, 2]]))
+    found = views.rebuild_objects(model, seen, 10, 5)
+    assert found.chosen.tolist() == [0, 2, 1, 1, 0, 2] and found.groups.tolist() == [0, 0, 1, 1, 2, 2]
+    assert found.targets.tolist() == [[2, 1], [1, 2], [2, 1], [2, 5], [2, 3], [1, 3]]
+    alone = model.rebuild(seen.poses[[1]], torch.tensor([5]))
+    torch.testing.assert_close(found.objects[3, 1], alone[0])
+    several = Subject(model, seen.images, seen.true, {"a": [[]]})
+    for name in fitting(several=True):
+        if name != "curves":
+            FigureCanvasAgg(FIGURES[name](several)).draw()
+    with pytest.raises(NotShown, match="several objects each"):
+        FIGURES["reconstructions"](several)
 
 
 def test_without_labels_reconstructions_say_only_what_is_predicted():
@@ -398,7 +444,13 @@ def test_every_figure_is_drawn_of_a_network_or_says_why_not():
             said[name] = str(error)
     assert model.training
     none = "the network has no decoder"
-    assert said == {"reconstructions": none, "poses": none, "curves": "no metrics were recorded"}
+    single = "the images have not two objects each, whose classes are known"
+    assert said == {
+        "reconstructions": none,
+        "overlaps": single,
+        "poses": none,
+        "curves": "no metrics were recorded",
+    }
     unknown = replace(without, true=None)
     for name in ("confusion", "lengths", "pose_space"):
         with pytest.raises(NotShown, match="true classes of the images are not known"):

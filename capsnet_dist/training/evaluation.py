@@ -13,6 +13,7 @@ from capsnet_dist.objects import aligned, is_right, likeliest
 from capsnet_dist.plugins import Loss, Model, Split, to_unit
 from capsnet_dist.processes.watchdog import beat
 from capsnet_dist.record.results import Evaluation, top_k
+from capsnet_dist.training.objective import require_several
 from capsnet_dist.training.step_metrics import sum_over_processes
 
 
@@ -49,7 +50,9 @@ def evaluate(
 
     Raises:
         GivenUp: any process was asked to leave the rest out.
+        UserError: a loss takes one label, and images have several.
     """
+    require_several(criteria, split.labels)
     device = split.labels.device
     num_classes = len(model.classes)
     confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
+from jaxtyping import Int64
 from torch import Tensor
 
 from capsnet_dist.data.batches import Batch, Batches
@@ -32,6 +33,19 @@ def loss_terms(criteria: Sequence[Loss], output: Output, batch: Batch, progress:
     return terms | {"loss": torch.stack(list(terms.values())).sum()}
 
 
+def require_several(criteria: Sequence[Loss], labels: Int64[Tensor, "b *m"]) -> None:
+    """Refuse losses that take one label where images have several.
+
+    Raises:
+        UserError: with the loss, the rule and the mend.
+    """
+    if labels.ndim > 1 and (unable := [c for c in criteria if not getattr(c, "takes_several", False)]):
+        raise UserError(
+            f"The loss {type(unable[0]).__name__} takes one label an image, and these images have {labels.shape[1]}: "
+            "--loss margin takes several."
+        )
+
+
 def require_losses(criteria: Sequence[Loss], batch: Batch) -> None:
     """Refuse losses that do not take so many labels, or mixed ones.
 
@@ -47,11 +61,7 @@ def require_losses(criteria: Sequence[Loss], batch: Batch) -> None:
                 f"The loss {type(unable[0]).__name__} does not take mixed labels: leave mixup out of --augmentation, "
                 "or choose --loss margin, cross_entropy or negative_log_likelihood."
             )
-    if labels.ndim > 1 and (unable := [c for c in criteria if not getattr(c, "takes_several", False)]):
-        raise UserError(
-            f"The loss {type(unable[0]).__name__} takes one label an image, and these images have {labels.shape[1]}: "
-            "--loss margin takes several."
-        )
+    require_several(criteria, labels)
 
 
 def rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from conftest import run_ranks
 from test_cli import said
 from test_datasets import DATA, real
@@ -21,6 +22,7 @@ from capsnet_dist.data.division import hold_out
 from capsnet_dist.data.order import key, make_order
 from capsnet_dist.data.pairs import PADDING, pair_up, shuffled
 from capsnet_dist.objects import aligned, is_right, overlaid, present
+from capsnet_dist.training.evaluation import evaluate
 
 
 class PairsOfDigits(Digits):
@@ -207,6 +209,11 @@ def test_a_loss_that_takes_one_label_is_refused_before_the_first_step(loss):
     run = paired(loss=losses(loss))
     with pytest.raises(UserError, match="takes one label an image, and these images have 2: --loss margin takes sev"):
         trained(run)
+
+
+def test_a_network_of_such_a_loss_is_not_evaluated_on_pairs(pairs):
+    with pytest.raises(UserError, match="The loss CrossEntropy takes one label an image"):
+        evaluate(RUN.model.build((1, 16, 16), 10), pairs, [losses("cross_entropy").build()], Accelerator(cpu=True))
 
 
 def test_pairs_cannot_be_balanced():

@@ -10,9 +10,12 @@ from capsnet_dist.data.batches import Batches
 from capsnet_dist.data.order import derive
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
-from capsnet_dist.plugins import Model
+from capsnet_dist.plugins import Image, Model
+from capsnet_dist.processes.memory import total_memory
 from capsnet_dist.run import Run
+from capsnet_dist.saved.size import LARGE, measure
 from capsnet_dist.saved.weights import build, load
+from capsnet_dist.screen.progress import say
 from capsnet_dist.training.normalization import measure_pixels
 
 
@@ -29,8 +32,10 @@ def build_network(
         accelerator: The processes. Several on GPUs share the statistics of batch normalisation.
 
     Raises:
-        UserError: the weights to start from cannot be loaded, or are those of another network.
+        UserError: the weights to start from cannot be loaded, or are those of another network; or its weights and their
+            gradients do not fit into this machine.
     """
+    _check_size(run, batches.image, len(classes), accelerator.device)
     torch.manual_seed(derive(run.seed, "weights"))
     model = build(run.model, batches.image, classes, fit, run.normalization)
     if run.start is not None:
@@ -41,6 +46,29 @@ def build_network(
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # PyTorch has it for GPUs only
         return cast(Model, torch.nn.SyncBatchNorm.convert_sync_batchnorm(model))
     return model
+
+
+def _check_size(run: Run, image: Image, classes: int, device: torch.device) -> None:
+    """Say it if a network is out of proportion, and refuse it if it cannot be trained here, before it takes memory.
+
+    Raises:
+        UserError: weights and gradients alone need more memory than there is.
+    """
+    try:
+        size = measure(run.model, image, classes, getattr(torch, run.dtype))
+    except UserError:  # building it says why
+        return
+    there = total_memory(device)
+    mend = "smaller images (--data.size 32), a larger stride, or a network made for large images"
+    told = (
+        f"{run.model.name} for images of {'x'.join(map(str, image))} and {classes} classes has {size.parameters:,} "
+        f"parameters, {100 * size.share:.0f} % of them in {size.largest}"
+    )
+    if 2 * size.weights > there:
+        needed = f"weights and gradients take {2 * size.weights / 2**30:.1f} GiB of {there / 2**30:.1f} GiB"
+        raise UserError(f"{told}: {needed}. Choose {mend}.")
+    if size.parameters > LARGE:
+        say(f"Warning: {told}: {size.training / 2**30:.1f} GiB while it is trained. Usual are {mend}.")
 
 
 def _start(source: str, wanted: Model) -> Model:

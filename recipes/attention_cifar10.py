@@ -14,6 +14,7 @@ run = Run(
     optimizer=optimizers("sgd", weight_decay=5e-4),
     schedule=schedules("stepwise", at=(150 / 350, 250 / 350)),
     lr=0.1,
+    normalization="channels",
     batch_size=128,
     epochs=350,
 )

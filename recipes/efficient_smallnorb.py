@@ -19,12 +19,11 @@ run = Run(
     ),
     schedule=schedules("geometric", final=0.97**150, floor=0.1, stairs=150),
     lr=5e-4,
+    normalization="channels",
     batch_size=16,
     epochs=150,
 )
-reference = Reference(
-    source="Mazzia et al. (2021)", table="Table 4; its number could not be checked", value=None, parameters=151_000
-)
+reference = Reference(source="Mazzia et al. (2021)", table="Table 4, not checked yet", value=None, parameters=151_000)
 
 if __name__ == "__main__":
     main(run)

@@ -16,6 +16,7 @@ run = Run(
     optimizer=optimizers("adam", weight_decay=2e-7),
     schedule=schedules("geometric", final=0.96**100),  # 0.96 every 20,000 steps
     lr=3e-3,
+    normalization="image",
     batch_size=64,
     epochs=5300,  # two million steps
 )

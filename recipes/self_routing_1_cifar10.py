@@ -14,6 +14,7 @@ run = Run(
     optimizer=optimizers("sgd", weight_decay=1e-4),
     schedule=schedules("stepwise", at=(150 / 350, 250 / 350)),
     lr=0.1,
+    normalization="channels",
     batch_size=64,
     epochs=350,
 )

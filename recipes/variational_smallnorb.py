@@ -14,6 +14,7 @@ run = Run(
         "chain", parts=(augmentations("brightness_contrast"), augmentations("crop", side=32, padding=0))
     ),
     schedule=schedules("geometric", final=0.89),  # 0.96 every 20,000 steps
+    normalization="image",
     batch_size=128,
     epochs=300,
 )

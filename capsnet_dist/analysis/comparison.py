@@ -4,7 +4,7 @@ import csv
 import io
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,44 @@ class Row:
     """How evenly the last couplings share a part out: 1 over all wholes alike, 0 to one alone; mean over the seeds."""
     dead: float | None = None
     """Share of the wholes that are active for no test image; mean over the seeds."""
+    difference: float | None = None
+    """Mean difference of the accuracy to that of the baseline, over the seeds of both; None for the baseline."""
+    margin: float | None = None
+    """Half the width of its confidence interval of 95 %, by Student's t of paired differences; None for one pair."""
     problem: str = ""
     """Why runs failed, when some did."""
 
 
-def summarize(name: str, tries: Sequence[Mapping[str, Any]]) -> Row:
-    """What the runs of one routing come to: each gives what it measured, or its "problem"."""
+Tries = Sequence[Mapping[str, Any]]
+"""What each seed measured, or its "problem"."""
+
+
+def summarize(tries: Mapping[str, Tries], baseline: str) -> list[Row]:
+    """What the runs of each routing come to, and how they differ from those of the baseline with the same seeds."""
+    rows = [_row(name, own) for name, own in tries.items()]
+    pairs = [_differences(own, tries.get(baseline, [])) if name != baseline else [] for name, own in tries.items()]
+    return [
+        replace(row, difference=statistics.fmean(each), margin=_margin(each)) if each else row
+        for row, each in zip(rows, pairs, strict=True)
+    ]
+
+
+def _differences(own: Tries, baseline: Tries) -> list[float]:
+    """How much more accurate each seed is than the same seed of the baseline, where both succeeded."""
+    pairs = [pair for pair in zip(own, baseline, strict=False) if not any("problem" in found for found in pair)]
+    return [mine["accuracy"] - theirs["accuracy"] for mine, theirs in pairs]
+
+
+def _margin(differences: Sequence[float]) -> float | None:
+    from scipy.stats import t
+
+    if len(differences) < 2:
+        return None
+    error = statistics.stdev(differences) / len(differences) ** 0.5
+    return float(t.ppf(0.975, len(differences) - 1)) * error
+
+
+def _row(name: str, tries: Tries) -> Row:
     good = [found for found in tries if "problem" not in found]
     problem = next((found["problem"] for found in tries if "problem" in found), "")
     if not good:
@@ -67,12 +99,15 @@ def summarize(name: str, tries: Sequence[Mapping[str, Any]]) -> Row:
     )
 
 
-def save(rows: Sequence[Row], run: Run, folder: Path) -> None:
+def save(rows: Sequence[Row], run: Run, folder: Path, baseline: str) -> None:
     """Write comparison.json, .md, .csv and .png; the first also says what all runs shared."""
-    table = [_cells(row) for row in rows]
+    table = _table(rows, baseline)
     lines = [list(table[0]), ["---"] * len(table[0]), *(list(map(markdown, cells.values())) for cells in table)]
     texts = {
-        "json": to_json({"run": config.to_dict(run), "rows": [asdict(row) for row in rows]}, indent=2) + "\n",
+        "json": to_json(
+            {"run": config.to_dict(run), "baseline": baseline, "rows": [asdict(row) for row in rows]}, indent=2
+        )
+        + "\n",
         "md": "".join(f"| {' | '.join(line)} |\n" for line in lines),
         "csv": _csv([[field.name for field in fields(Row)], *(list(asdict(row).values()) for row in rows)]),
     }
@@ -83,9 +118,28 @@ def save(rows: Sequence[Row], run: Run, folder: Path) -> None:
         comparison([asdict(row) for row in rows]).savefig(file)
 
 
-def show(rows: Sequence[Row]) -> None:
+def show(rows: Sequence[Row], baseline: str) -> None:
     """Print the table."""
-    print_table(list(_cells(rows[0])), [list(_cells(row).values()) for row in rows])
+    table = _table(rows, baseline)
+    print_table(list(table[0]), [list(cells.values()) for cells in table])
+
+
+def _table(rows: Sequence[Row], baseline: str) -> list[dict[str, str]]:
+    """The cells of each row by column; where there is something to compare, with the difference to the baseline."""
+    if len(rows) == 1:
+        return [_cells(rows[0])]
+    return [_cells(row) | {f"against {baseline}": _against(row)} for row in rows]
+
+
+def _against(row: Row) -> str:
+    """The difference to the baseline in points, and whether it may well be none."""
+    if row.difference is None:
+        return "–"
+    points = f"{100 * row.difference:+.2f}"
+    if row.margin is None:
+        return f"{points}: one seed tells nothing"
+    unclear = abs(row.difference) <= row.margin
+    return f"{points} ± {100 * row.margin:.2f}{': not distinguishable' if unclear else ''}"
 
 
 def _cells(row: Row) -> dict[str, str]:

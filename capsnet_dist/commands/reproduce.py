@@ -9,7 +9,7 @@ from pathlib import Path
 from capsnet_dist.files import read_json
 from capsnet_dist.ranges import Count, Positive
 from capsnet_dist.reproduction.page import COLUMNS, page, rows
-from capsnet_dist.reproduction.recipes import Recipe, all_in, named
+from capsnet_dist.reproduction.recipes import Recipe, all_in, file_of, named
 from capsnet_dist.reproduction.results import Result, changes, is_done, load, refuse_others, save, settings, trial
 from capsnet_dist.run import Run
 from capsnet_dist.screen.console import print_table, say
@@ -110,7 +110,7 @@ def _keep(recipe: Recipe, run: Run, folder: Path, seed: int, kept: Path) -> None
 
 def _beside(words: Sequence[str]) -> list[Recipe]:
     """All recipes in the folders of those that were named, so that the page says which nobody ran."""
-    folders = dict.fromkeys(Path(word).parent if word.endswith(".py") else Path("recipes") for word in words)
+    folders = dict.fromkeys(file_of(word).parent for word in words)
     return [recipe for folder in folders or [Path("recipes")] for recipe in all_in(folder)]
 
 

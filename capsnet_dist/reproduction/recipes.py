@@ -29,8 +29,13 @@ class Recipe(NamedTuple):
         return replace(run, data=run.data.replace(root=root))
 
 
-def read(file: Path) -> Recipe | None:
-    """The recipe in a file; None if it names no reference, as recipes that repeat no paper do not.
+def file_of(word: str) -> Path:
+    """The file of a recipe that is given as a file, or by its name."""
+    return Path(word) if word.endswith(".py") else Path("recipes", f"{word}.py")
+
+
+def described(file: Path) -> tuple[Run, Reference | None]:
+    """The run in a file, and the published result beside it if it repeats one.
 
     Raises:
         UserError: the file is not there, fails to import, or describes no run.
@@ -39,7 +44,7 @@ def read(file: Path) -> Recipe | None:
     run, reference = getattr(module, "run", None), getattr(module, "reference", None)
     if not isinstance(run, Run):
         raise UserError(f"{file} is no recipe: it must have `run = Run(...)` at module level.")
-    return Recipe(file.stem, run, reference) if isinstance(reference, Reference) else None
+    return run, reference if isinstance(reference, Reference) else None
 
 
 def named(words: Sequence[str]) -> list[Recipe]:
@@ -50,13 +55,14 @@ def named(words: Sequence[str]) -> list[Recipe]:
     """
     found: list[Recipe] = []
     for word in dict.fromkeys(words):
-        recipe = read(Path(word) if word.endswith(".py") else Path("recipes", f"{word}.py"))
-        if recipe is None:
+        run, reference = described(file := file_of(word))
+        if reference is None:
             raise UserError(f"{word} names no published result: it needs `reference = Reference(...)` beside its run.")
-        found.append(recipe)
+        found.append(Recipe(file.stem, run, reference))
     return found
 
 
 def all_in(folder: Path) -> list[Recipe]:
     """The recipes of a folder that repeat a paper, by name."""
-    return [recipe for file in sorted(folder.glob("*.py")) if (recipe := read(file)) is not None]
+    found = [(file.stem, *described(file)) for file in sorted(folder.glob("*.py"))]
+    return [Recipe(name, run, reference) for name, run, reference in found if reference is not None]

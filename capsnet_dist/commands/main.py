@@ -58,6 +58,10 @@ def _function(command: str) -> Callable[..., None]:
 def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
     """The plugins that a command starts from: `evaluate RUN` and the like from the data set of the run."""
     own = {"compare": "digits", "data": "digits", "prepare": "folder"}
+    if words[:1] == ["compare"] and len(words) > 1 and not words[1].startswith("-"):
+        from capsnet_dist.reproduction.recipes import described, file_of
+
+        return {"data": described(file_of(words[1]))[0].data}
     if words[:1] not in (["evaluate"], ["show"], ["demo"]):
         chosen: dict[str, Choice[Any]] = {"data": datasets(own[words[0]])} if words and words[0] in own else {}
         return chosen | ({"augmentation": augmentations("none")} if words[:1] == ["data"] else {})

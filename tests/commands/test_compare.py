@@ -13,7 +13,7 @@ from test_train import RUN
 
 import capsnet_dist.commands.compare
 from capsnet_dist import Capsules, Routing, Split, UserError, datasets, models, routings
-from capsnet_dist.analysis.comparison import Row
+from capsnet_dist.analysis.comparison import Row, show, summarize
 from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
 from capsnet_dist.commands.compare import compare, compare_routings
 from capsnet_dist.config import import_plugins
@@ -217,6 +217,82 @@ def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried):
     assert [run.model.options["routing"].name for run in tried] == ["dynamic", "impossible", "halved"]
     assert {(run.steps, run.data.name, run.model.options["kernel"]) for run in tried} == {(7, "digits", 3)}
     assert len(Path("out/comparison.md").read_text().splitlines()) == 2 + 3
+
+
+def test_a_routing_is_compared_with_the_options_that_follow_its_name(run, tried):
+    rows = compare_routings(run, ["dynamic:iterations=2:gradient=last", "em:final_beta=0.02"], 1, Path("out"))
+    assert [row.routing for row in rows] == ["dynamic:iterations=2:gradient=last", "em:final_beta=0.02"]
+    first, second = (one.model.options["routing"] for one in tried)
+    assert (first.options["iterations"], first.options["gradient"], second.options["final_beta"]) == (2, "last", 0.02)
+    assert [one.run_dir.name for one in tried] == ["dynamic-iterations=2-gradient=last-0", "em-final_beta=0.02-0"]
+
+
+def test_the_difference_to_the_baseline_is_that_of_the_same_seeds():
+    seeds = {"a": (0.90, 0.92, 0.94), "b": (0.91, 0.94, 0.94), "c": (0.80, 0.82, 0.84)}
+    common = {"images_per_second": None, "memory": 1.0, "parameters": 1, "entropy": None, "dead": None}
+    tries = {name: [common | {"accuracy": accuracy} for accuracy in values] for name, values in seeds.items()}
+    first, second, third = summarize(tries, "a")
+    assert first.difference is None and (second.difference, third.difference) == pytest.approx((0.01, -0.1))
+    assert second.margin == pytest.approx(4.302653 * 0.01 / 3**0.5)  # t of two degrees of freedom, 97.5 %
+    assert third.margin == pytest.approx(0, abs=1e-12)
+    show([first, second, third], "a")
+    tries["b"][1] = {"problem": "none"}
+    assert summarize(tries, "a")[1].difference == pytest.approx(0.005)  # of the first seed and the last
+    assert summarize({"a": tries["a"][:1], "b": tries["b"][:1]}, "a")[1].margin is None
+
+
+def test_the_table_says_what_is_not_distinguishable(run, tried, monkeypatch, capsys):
+    accuracies = iter([0.90, 0.92, 0.94, 0.91, 0.94, 0.94, 0.80, 0.82, 0.85])
+    found = {"images_per_second": None, "memory": 1.0, "parameters": 1, "entropy": None, "dead": None}
+    monkeypatch.setattr(
+        capsnet_dist.commands.compare, "_try", lambda run, imports: found | {"accuracy": next(accuracies)}
+    )
+    compare_routings(run, ["dynamic", "uniform", "em"], 3, Path("out"), baseline="dynamic")
+    lines = Path("out/comparison.md").read_text().splitlines()
+    assert [line.split(" | ")[-1].strip(" |") for line in (lines[0], *lines[2:])] == [
+        "against dynamic",
+        "–",
+        "+1.00 ± 2.48: not distinguishable",
+        "-9.67 ± 1.43",
+    ]
+    assert "not distinguishable" in capsys.readouterr().out
+    assert json.loads(Path("out/comparison.json").read_text())["baseline"] == "dynamic"
+
+
+def test_what_a_comparison_has_done_is_not_done_again(run, tried):
+    compare_routings(run, ["dynamic", "uniform"], 1, Path("out"))
+    rows = compare_routings(run, ["dynamic", "uniform", "em"], 2, Path("out"), resume=True)
+    names = [one.run_dir.name for one in tried]
+    assert names == ["dynamic-0", "uniform-0", "dynamic-1", "uniform-1", "em-0", "em-1"]
+    assert [row.seeds for row in rows] == [2, 2, 2] and {one.resume for one in tried[2:]} == {"auto"}
+
+
+def test_a_comparison_takes_a_recipe(tried):
+    import_plugins("plugin.py")
+    recipe = Path("recipe.py")
+    recipe.write_text(
+        "from capsnet_dist import datasets, losses, models\nfrom capsnet_dist.run import Run\n"
+        'run = Run(name="x", data=datasets("digits"), model=models("efficient_capsnet"), loss=losses("margin"), lr=0.5)'
+    )
+    compare("recipe.py", data=datasets("digits"), routings="dynamic,halved", seeds=1, epochs=3, folder=Path("out"))
+    assert {(one.model.name, one.lr, one.epochs) for one in tried} == {("efficient_capsnet", 0.5, 3)}
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "message"),
+    [
+        (["dynamic:iterations"], {}, "written as NAME=VALUE; got 'iterations'"),
+        (["dynamic:iteration=2"], {}, "dynamic.iteration is not an option. Did you mean 'iterations'"),
+        (["dynamic:iterations=two"], {}, "dynamic.iterations must be int; got 'two'"),
+        (["dynamic:iterations=0"], {}, "dynamic.iterations 0: must be at least 1"),
+        (["dynamic"], {"baseline": "em"}, "--baseline em: it must be one of the routings"),
+        (["dynamic"], {"resume": True, "folder": None}, "--resume goes on in --folder"),
+    ],
+)
+def test_words_that_cannot_work_are_refused_before_any_work(run, names, options, message):
+    with pytest.raises(UserError, match=message):
+        compare_routings(run, names, 1, **{"folder": Path("out")} | options)
+    assert not Path("out").exists()
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,15 @@ def _row(name: str, tries: Tries) -> Row:
     )
 
 
-def save(rows: Sequence[Row], run: Run, folder: Path, baseline: str) -> None:
-    """Write comparison.json, .md, .csv and .png; the first also says what all runs shared."""
+def save(rows: Sequence[Row], run: Run, folder: Path, baseline: str = "") -> None:
+    """Write comparison.json, .md, .csv and .png; the first also says what all runs shared.
+
+    Args:
+        rows: What each routing came to.
+        run: What all runs shared.
+        folder: Where the files go.
+        baseline: The routing that the others are compared with; "" if there is none.
+    """
     table = _table(rows, baseline)
     lines = [list(table[0]), ["---"] * len(table[0]), *(list(map(markdown, cells.values())) for cells in table)]
     texts = {
@@ -126,8 +133,8 @@ def show(rows: Sequence[Row], baseline: str) -> None:
 
 def _table(rows: Sequence[Row], baseline: str) -> list[dict[str, str]]:
     """The cells of each row by column; where there is something to compare, with the difference to the baseline."""
-    if len(rows) == 1:
-        return [_cells(rows[0])]
+    if not baseline or len(rows) == 1:
+        return [_cells(row) for row in rows]
     return [_cells(row) | {f"against {baseline}": _against(row)} for row in rows]
 
 

@@ -74,7 +74,7 @@ def compare(
         model = models("capsnet", channels=64, kernel=3, primary_kernel=3) if narrow else models("capsnet")
         run = Run(name="compare", model=model, data=data, loss=losses("margin"), steps=steps, epochs=epochs or 10)
     words = [word.strip() for word in routings.split(",") if word.strip()]
-    rows = compare_routings(run, words, seeds, folder, imports, baseline=baseline, resume=resume)
+    rows = compare_routings(run, words, seeds, folder, imports, baseline, resume)
     if failed := [row for row in rows if row.problem]:
         raise UserError("; ".join(f"{row.routing} failed: {row.problem}" for row in failed))
 
@@ -85,7 +85,6 @@ def compare_routings(
     seeds: int,
     folder: Path | None,
     imports: Sequence[str] = (),
-    *,
     baseline: str = "",
     resume: bool = False,
 ) -> list[Row]:
@@ -162,7 +161,7 @@ def _measured(run: Run, imports: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _made(folder: Path | None, resume: bool) -> Path:
+def _made(folder: Path | None, resume: bool = False) -> Path:
     if resume and folder is None:
         raise UserError("--resume goes on in --folder FOLDER: name it.")
     try:

@@ -68,13 +68,14 @@ def _blocks(file):
 
 
 BLOCKS = [block for file in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] for block in _blocks(file)]
-COMMANDS = [
-    pytest.param(line.strip(), id=f"{block.file.name}:{block.line}: {line.split('  #')[0].strip()[:60]}")
-    for block in BLOCKS
+COMMANDS = {
+    line.split("  #")[0].strip(): f"{block.file.name}:{block.line}"
+    for block in reversed(BLOCKS)
     if block.language in ("console", "sh") and block.is_run
     for line in block.code.replace("\\\n", " ").splitlines()
     if line.strip()
-]
+}
+"""Where each command stands first: a reader has the same files on every page."""
 PYTHON = sorted({block.file for block in BLOCKS if block.language == "python"})
 
 
@@ -116,7 +117,7 @@ def test_python_in_the_documentation_runs(file, reader):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [pytest.param(words, id=f"{at}: {words[:60]}") for words, at in COMMANDS.items()])
 def test_commands_in_the_documentation_work(command, reader, monkeypatch):
     monkeypatch.setattr(Server, "serve_forever", lambda one: None)  # until Ctrl-C
     words = shlex.split(reader(command), comments=True)

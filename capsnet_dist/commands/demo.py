@@ -69,7 +69,8 @@ def _stage(run: str, data: Choice[Any], *, needs_images: bool) -> Stage:
     except UserError:
         trained = None
     own = data_of(run)
-    split, missing = _images(trained, model, data if needs_images else own, is_own=not needs_images or data == own)
+    chosen = data if needs_images or data.name == own.name else own
+    split, missing = _images(trained, model, chosen, is_own=not needs_images or data == own)
     name = Path(run).resolve().name if Path(run).is_dir() else run
     still = _unchanged if trained is None else trained.still
     return Stage(name, model, split, missing, still, is_light_on_dark=is_light_on_dark(run))
@@ -84,7 +85,7 @@ def _images(trained: TrainedRun | None, model: Model, data: Choice[Any], *, is_o
     except UserError as error:
         if not is_own:
             raise
-        say(f"no test images: {error}")
+        say(f"{trained.source}: no test images: {error}")
         return None, str(error)
 
 

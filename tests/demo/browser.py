@@ -46,7 +46,10 @@ def browser(folder, scheme="light", width=1440, height=1000, **options):
         page.messages, page.asked = [], []
         page.on("console", lambda message: message.type == "error" and page.messages.append(message.text))
         page.on("pageerror", lambda error: page.messages.append(str(error)))
+        page.done = []
         page.on("request", lambda request: page.asked.append(request.url))
+        page.on("requestfinished", lambda request: page.done.append(request.url))
+        page.on("requestfailed", lambda request: page.done.append(request.url))
         yield page
         context.close()
 
@@ -64,6 +67,7 @@ def draw(page, points=THREE):
 
 def settle(page):
     """Wait until the page has nothing more to ask."""
-    page.wait_for_timeout(500)
-    page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(300)
+    rests = 0
+    while rests < 2:  # the last questions are asked a while after a drawing has come to rest
+        page.wait_for_timeout(400)
+        rests = rests + 1 if len(page.done) >= len(page.asked) else 0

@@ -37,7 +37,7 @@ def main(scheme: str, words: list[str]) -> None:
                 picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
         finally:
             program.terminate()
-    picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
+    picture.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
         IMAGES / f"demo-{scheme}.png", optimize=True
     )
 

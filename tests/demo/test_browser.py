@@ -180,6 +180,10 @@ def test_two_networks_stand_side_by_side_and_say_what_there_is_not(opened):
     settle(page)
     boxes = [article.bounding_box() for article in page.locator(".run").all()]
     assert len(boxes) == 2 and boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
+    assert page.evaluate(
+        """() => [...document.querySelectorAll(".run")].every((run) => [...run.querySelectorAll("*")].every(
+            (e) => e.getBoundingClientRect().right <= run.getBoundingClientRect().right + 10))"""
+    )
     assert "no decoder" in page.locator(".rebuilt .none").last.inner_text()
     assert page.locator(".run").last.locator(".bar").count() == 12 and quiet(page)
 

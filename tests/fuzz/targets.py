@@ -104,7 +104,9 @@ def asked(name: str, data: bytes) -> dict[str, Any]:
 
 def http(data: bytes) -> None:
     """All that a client of that page sends."""
-    ours, theirs = socket.socketpair()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        theirs = socket.create_connection(listening.getsockname())
+        ours, _ = listening.accept()
     with ours, theirs:
         theirs.sendall(data)
         theirs.shutdown(socket.SHUT_WR)

@@ -21,7 +21,7 @@ const begin = async () => {
     find("#invitation").hidden = Boolean(what);
     latest.ask(what, drawnAt);
   };
-  const drawn = { drawing: () => pad.file() };
+  const drawn = { drawing: (about) => pad.file(about) };
   const send = () => {
     if (stroke === null) return;
     const drawnAt = stroke;

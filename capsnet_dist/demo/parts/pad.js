@@ -140,11 +140,11 @@ class Pad {
     }
   }
 
-  render(context, width, moved) {
+  render(context, width, moved, pen = this.pen) {
     context.fillStyle = this.paper;
     context.fillRect(0, 0, context.canvas.width, context.canvas.height);
     context.lineCap = context.lineJoin = "round";
-    context.lineWidth = this.pen * width;
+    context.lineWidth = pen * width;
     for (const { points, colour } of this.strokes) {
       context.strokeStyle = context.fillStyle = colour;
       if (points.length === 0) context.fillRect(0, 0, context.canvas.width, context.canvas.height);
@@ -155,23 +155,24 @@ class Pad {
     }
   }
 
-  // A picture as a file, in base64: what the network's own preprocessing begins with.
-  file() {
+  // A picture as a file, in base64: what a network's own preprocessing begins with, framed as its training images are.
+  file({ frame }) {
     const canvas = make("canvas", { width: this.size[0], height: this.size[1] });
-    this.render(canvas.getContext("2d"), canvas.width, this.mover());
+    const pen = frame && this.frame && this.centred ? (this.pen * frame.stroke) / this.frame.stroke : this.pen;
+    this.render(canvas.getContext("2d"), canvas.width, this.mover(frame, pen), pen);
     return canvas.toDataURL("image/png").split(",")[1];
   }
 
   // From where a point was drawn to where training images would have it.
-  mover() {
+  mover(frame, pen) {
     const points = this.strokes.flatMap((stroke) => stroke.points);
-    if (!this.centred || !this.frame || !points.length) return (point) => point;
+    if (!this.centred || !frame || !points.length) return (point) => point;
     const ends = [0, 1].map((axis) => [Math.min(...points.map((p) => p[axis])), Math.max(...points.map((p) => p[axis]))]);
     const longest = Math.max(...ends.map(([low, high]) => high - low));
-    const wanted = Math.max(this.frame.side * Math.min(1, this.aspect) - this.pen, 0.1);
+    const wanted = Math.max(frame.side * Math.min(1, this.aspect) - pen, 0.1);
     const scale = Math.min(wanted / Math.max(longest, 1e-6), 4); // a dot stays a dot
     const middle = ends.map(([low, high]) => (low + high) / 2);
-    const target = [this.frame.x, this.frame.y * this.aspect];
+    const target = [frame.x, frame.y * this.aspect];
     return (point) => point.map((part, axis) => target[axis] + (part - middle[axis]) * scale);
   }
 }

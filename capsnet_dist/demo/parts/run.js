@@ -30,7 +30,7 @@ class Run {
     const isNew = !(drawing && this.source?.drawing);
     this.source = source;
     this.polarity = polarity;
-    const question = { run: this.number, polarity, class: this.of, picture: drawing ? drawing() : picture, test };
+    const question = { run: this.number, polarity, class: this.of, picture: drawing ? drawing(this.about) : picture, test };
     const answer = await ask("look", question);
     this.show(answer, isNew);
     return answer;

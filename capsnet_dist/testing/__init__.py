@@ -1,10 +1,12 @@
 """Checks that every plugin must pass, for those who write one (after scikit-learn's check_estimator)."""
 
+from capsnet_dist.testing.augmentation import check_augmentation
 from capsnet_dist.testing.law import Broken
 from capsnet_dist.testing.layer import check_layer
 from capsnet_dist.testing.loss import check_loss
 from capsnet_dist.testing.report import ChecksFailed, Report, Result
 from capsnet_dist.testing.routing import check_routing, parametrize_with_routing_checks
+from capsnet_dist.testing.schedule import check_schedule
 from capsnet_dist.testing.target import check_target, run
 
 __all__ = [
@@ -12,9 +14,11 @@ __all__ = [
     "ChecksFailed",
     "Report",
     "Result",
+    "check_augmentation",
     "check_layer",
     "check_loss",
     "check_routing",
+    "check_schedule",
     "check_target",
     "parametrize_with_routing_checks",
     "run",

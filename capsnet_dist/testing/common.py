@@ -79,12 +79,13 @@ def memory_layout_changes_nothing(subject: Subject) -> None:
 def _results(probe: nn.Module, inputs: Inputs, lay: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """The outputs, and the gradients of the inputs, of tensors laid out in memory in some way."""
     leaves = [lay(x).detach().requires_grad_(x.is_floating_point()) for x in inputs.values()]
-    outputs = [output for output in probe(*leaves) if output.requires_grad]
+    found = list(probe(*leaves))
+    outputs = [output for output in found if output.requires_grad]
     draw = torch.Generator().manual_seed(0)
     mixture = [lay(torch.randn(x.shape, generator=draw, dtype=x.dtype)) for x in outputs]
     learnt = [x for x in leaves if x.requires_grad]
-    found: Any = torch.autograd.grad(outputs, learnt, mixture, allow_unused=True) if outputs else ()
-    return [*(x.detach() for x in outputs), *(gradient for gradient in found if gradient is not None)]
+    reached: Any = torch.autograd.grad(outputs, learnt, mixture, allow_unused=True) if outputs else ()
+    return [*(x.detach() for x in found), *(gradient for gradient in reached if gradient is not None)]
 
 
 def _scattered(x: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class Report:
     """What came of all laws for one plugin."""
 
     kind: str
-    """"routing", "layer" or "loss"."""
+    """What it is: "routing", "schedule"."""
     name: str
     """The plugin's, or that of its class."""
     results: tuple[Result, ...]

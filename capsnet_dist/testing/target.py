@@ -10,15 +10,24 @@ from typing import Any
 
 from capsnet_dist.config import import_plugins
 from capsnet_dist.errors import UserError, did_you_mean
-from capsnet_dist.plugins import Layer, Routing, layers, losses, routings
+from capsnet_dist.plugins import REGISTRIES, Augmentation, Layer, Routing
 from capsnet_dist.registry import Choice
 from capsnet_dist.screen.console import print_table
+from capsnet_dist.testing.augmentation import check_augmentation
 from capsnet_dist.testing.layer import check_layer
 from capsnet_dist.testing.loss import check_loss
 from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing import check_routing
+from capsnet_dist.testing.schedule import check_schedule
 
-CHECKS: dict[str, Callable[..., Report]] = {"routing": check_routing, "layer": check_layer, "loss": check_loss}
+CHECKS: dict[str, Callable[..., Report]] = {
+    "routing": check_routing,
+    "layer": check_layer,
+    "loss": check_loss,
+    "augmentation": check_augmentation,
+    "schedule": check_schedule,
+}
+KINDS = f"{', '.join(list(CHECKS)[:-1])} or {list(CHECKS)[-1]}"
 COLORS = {"passed": "green", "failed": "bold red", "expected": "yellow", "noted": "yellow", "skipped": "dim"}
 
 
@@ -26,27 +35,32 @@ def check_target(target: str, *, only: Iterable[str] | None = None) -> Report:
     """Check a plugin by where it is written, `my_package.module:MyRouting` or `my_routing.py:MyRouting`, or by name.
 
     Args:
-        target: A module or file, a colon and a class; or the name of a registered routing, layer or loss.
+        target: A module or file, a colon and a class; or the name of a registered plugin, after its kind and a slash
+            where several kinds have one of that name: `augmentation/hvc`.
         only: Names of the checks to run; all of them without.
 
     Raises:
-        UserError: there is no such thing or check, or it is neither a routing, nor a layer, nor a loss.
+        UserError: there is no such thing or check, or it is of a kind that has no laws.
     """
     source, colon, attribute = target.rpartition(":")
     plugin = _attribute(source, attribute) if colon else _registered(target)
     return CHECKS[_kind(plugin, target)](plugin, only=only, on_fail="report")
 
 
-def _registered(name: str) -> Choice[Any]:
-    if name.endswith(".py"):
-        raise UserError(f"{name} may hold several plugins. Name one: {name}:MyRouting.")
-    found = [registry for registry in (routings, layers, losses) if name in registry]
+def _registered(target: str) -> Choice[Any]:
+    if target.endswith(".py"):
+        raise UserError(f"{target} may hold several plugins. Name one: {target}:MyRouting.")
+    kind, _, name = target.rpartition("/")
+    searched = [registry for registry in REGISTRIES if registry.kind in CHECKS and kind in ("", registry.kind)]
+    found = [registry for registry in searched if name in registry]
     if len(found) > 1:
         kinds = " and ".join(registry.kind for registry in found)
-        raise UserError(f"{name!r} is the name of a {kinds}. Give the class instead: module:Class or file.py:Class.")
+        ways = " or ".join(f"{registry.kind}/{name}" for registry in found)
+        raise UserError(f"{name!r} is the name of several plugins: {kinds}. Say which: {ways}.")
     if not found:
-        known = [name for registry in (routings, layers, losses) for name in registry]
-        raise UserError(f"no routing, layer or loss is called {name!r}.{did_you_mean(name, known)}")
+        known = [name for registry in searched for name in registry]
+        wanted = kind if searched and kind else KINDS
+        raise UserError(f"no {wanted} is called {target!r}.{did_you_mean(name, known)}")
     return found[0](name)
 
 
@@ -66,9 +80,14 @@ def _kind(plugin: Any, target: str) -> str:
             return "routing"
         if issubclass(plugin, Layer):
             return "layer"
-        if "progress" in inspect.signature(plugin.__call__).parameters:
+        if issubclass(plugin, Augmentation):
+            return "augmentation"
+        called = inspect.signature(plugin.__call__).parameters
+        if "progress" in called:
             return "loss"
-    raise UserError(f"{target} is neither a Routing, nor a Layer, nor a loss, nor a choice of one, but {plugin!r}.")
+        if "step" in called:
+            return "schedule"
+    raise UserError(f"{target} is no {KINDS}, nor a choice of one, but {plugin!r}.")
 
 
 def run(target: str, json: bool = False, *, only: Iterable[str] | None = None) -> int:

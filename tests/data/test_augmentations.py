@@ -69,32 +69,6 @@ def changed(augmentation, images, numbers):
     return augmentation(images, numbers)
 
 
-@pytest.mark.parametrize("choice", EVERY)
-def test_the_batch_that_an_image_is_in_changes_nothing(choice):
-    augmentation, images, numbers = choice.build(), pictures(), drawn(choice)
-    whole = changed(augmentation, images, numbers)
-    for sizes in ((1,) * 12, (5, 7), (8, 4)):
-        parts = zip(images.split(sizes), numbers.split(sizes), strict=True)
-        assert torch.equal(torch.cat([changed(augmentation, *part) for part in parts]), whole)
-    assert torch.equal(images, pictures()), "it wrote into what it was given"
-
-
-@pytest.mark.parametrize("choice", EVERY)
-def test_all_images_have_the_size_that_evaluation_sees(choice):
-    augmentation, images = choice.build(), pictures()
-    seen = augmentation.still(images)
-    for numbers in (drawn(choice), torch.zeros_like(drawn(choice)), torch.full_like(drawn(choice), 1 - 2**-24)):
-        found = changed(augmentation, images, numbers)
-        assert found.dtype is seen.dtype is torch.uint8 and found.shape == seen.shape
-
-
-@pytest.mark.parametrize("choice", [choice for choice in EVERY if choice.id != "none"])
-def test_draws_decide(choice):
-    augmentation, images = choice.build(), pictures()
-    one, other = (changed(augmentation, images, drawn(choice, epoch=epoch)) for epoch in (0, 1))
-    assert not torch.equal(one, other)
-
-
 @pytest.mark.parametrize(("name", "options"), IDENTICAL.items(), ids=IDENTICAL)
 @pytest.mark.parametrize("size", [(12, 14), (7, 7), (28, 28)])
 def test_no_strength_leaves_images_as_they_are(name, options, size):

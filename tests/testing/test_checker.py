@@ -448,9 +448,9 @@ def test_a_target_is_found_in_a_file_in_a_module_or_by_name(file):
         ("my_routing_to_check.py:Backward", "no 'Backward'. Did you mean 'Backwards'?"),
         ("absent_file.py:MyRouting", "no such file"),
         ("absent_module:MyRouting", "No module named 'absent_module'"),
-        ("dynamics", "no routing, layer or loss is called 'dynamics'. .*Did you mean 'dynamic'?"),
-        ("pathlib:Path", "neither a Routing, nor a Layer, nor a loss"),
-        ("math:sqrt", "neither a Routing, nor a Layer, nor a loss"),
+        ("dynamics", "no routing, .* or schedule is called 'dynamics'. .*Did you mean 'dynamic'?"),
+        ("pathlib:Path", "is no routing, .* or schedule, nor a choice of one"),
+        ("math:sqrt", "is no routing, .* or schedule, nor a choice of one"),
     ],
 )
 def test_a_target_that_cannot_be_checked_is_refused(file, monkeypatch, target, message):

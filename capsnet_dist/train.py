@@ -13,7 +13,7 @@ from torch import Tensor
 from capsnet_dist import world
 from capsnet_dist.config import command_line
 from capsnet_dist.data.batches import Batches
-from capsnet_dist.data.order import make_order
+from capsnet_dist.data.order import derive, make_order
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.objects import is_right
@@ -35,7 +35,7 @@ from capsnet_dist.training.cuda_graph import StepFunction, StepGraph, StepInputs
 from capsnet_dist.training.ema import MovingAverage
 from capsnet_dist.training.evaluation import GivenUp, evaluate
 from capsnet_dist.training.guard import Guard
-from capsnet_dist.training.isolation import isolated
+from capsnet_dist.training.isolation import isolated, reseed
 from capsnet_dist.training.network import build_network
 from capsnet_dist.training.objective import loss_terms, rehearse, restore_statistics, step_if_finite, warm_up, weigh
 from capsnet_dist.training.regions import compile_regions
@@ -162,6 +162,7 @@ class Trainer:
 
     def step(self, step: int) -> None:
         """Follow the gradient of one global batch."""
+        reseed(derive(self.run.seed, "network", step, self.accelerator.process_index), self.accelerator.device)
         values = self.take_step(self._step_inputs(step), step / self.num_steps)
         interrupted = values["loss"].new_full((), float(self.interrupted.is_set))  # waits for no GPU
         self.state.done, self.state.evaluation_due = step + 1, self.is_evaluation_due(step)

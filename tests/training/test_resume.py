@@ -85,6 +85,16 @@ def test_a_killed_run_goes_on_bit_for_bit(world, accumulation, undisturbed):
     assert history(Path("run")) == alone
 
 
+def test_a_killed_run_of_a_network_that_draws_random_numbers_goes_on_bit_for_bit():
+    model = models("cnn", channels=(4,), kernels=(3,), hidden=(8,), dropout=0.5)
+    run = replace(RUN, model=model, regularizer=losses("none"), run_dir=Path("run"))
+    (process,) = start_ranks(1, train_until, run, 6, signal.SIGKILL)
+    process.join(60)
+    run_ranks(1, train, run)
+    run_ranks(1, train, replace(run, run_dir=Path("alone")))
+    assert history(Path("run")) == history(Path("alone"))
+
+
 def best_early(run, last=None):
     """Evaluate every third step, and unlearn from the seventh on: the weights of the sixth are the best."""
     Trainer.is_evaluation_due = lambda self, step: step % 3 == 2

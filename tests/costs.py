@@ -43,7 +43,7 @@ class Unwatched(Trainer):
         batch = self.batches.make(inputs.indices[micro], inputs.key)
         images, labels = batch.images, batch.labels
         output = self.replica(images, labels)
-        terms = loss_terms(self.criteria, output, batch, progress)
+        terms = loss_terms(self.minimised, output, batch, progress)
         self.accelerator.backward(terms["loss"])
         self.optimizer.step()
         self.optimizer.zero_grad()

@@ -538,9 +538,9 @@ def poisoned(run, bad):
 
     def poison(self, given, micro, progress):
         if given.step in bad and self.accelerator.process_index == self.accelerator.num_processes - 1:
-            criteria, self.criteria = self.criteria, [NotANumber()]
+            minimised, self.minimised = self.minimised, [NotANumber()]
             measured = original(self, given, micro, progress)
-            self.criteria = criteria
+            self.minimised = minimised
             return measured
         return original(self, given, micro, progress)
 

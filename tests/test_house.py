@@ -86,7 +86,7 @@ FLOORS = [
     "plugins config",
     "registry votes images",
     "signature",
-    "kernels geometry ranges files",
+    "kernels geometry ranges files hub",
     "screen capsules objects",
     "world",
     "errors",

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from capsnet_dist.data.parquet import ParquetSet, by_split
 from capsnet_dist.errors import UserError
+from capsnet_dist.hub import LOG_IN, downloading
 from capsnet_dist.plugins import datasets
 from capsnet_dist.text import listed
 
@@ -56,34 +57,18 @@ def _downloaded(source: str, subset: str) -> Path:
     Raises:
         UserError: not there, not allowed, or not to be reached and not in the cache.
     """
-    from huggingface_hub import errors, snapshot_download
-    from huggingface_hub.utils import logging
+    from huggingface_hub import snapshot_download
 
     repository, _, revision = source.partition("@")
     if repository.count("/") != 1:
         raise UserError(f"--data.repository {source!r}: must be owner/name, or owner/name@revision.")
-    reasons: list[tuple[type[Exception], str]] = [  # the special ones first: some are kinds of others
-        (errors.GatedRepoError, "is gated: accept its conditions on its page, then log in with `hf auth login`"),
-        (
-            errors.RepositoryNotFoundError,
-            "is no data set on the Hub that you may see. Check the spelling; a private one needs `hf auth login`",
-        ),
-        (errors.RevisionNotFoundError, "names a revision that the repository does not have"),
-        (errors.LocalEntryNotFoundError, "is not in the Hub's cache, and the Hub cannot be reached"),
-        (errors.HFValidationError, "is no name that the Hub allows"),
-    ]
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # it tells of each of its tries to reach the Hub
-    try:
-        wanted = f"{subset}/*.parquet" if subset else "*.parquet"
+    reasons = {
+        "RepositoryNotFoundError": f"is no data set on the Hub that you may see. Check the spelling; {LOG_IN}",
+        "LocalEntryNotFoundError": "is not in the Hub's cache, and the Hub cannot be reached",
+        "HFValidationError": "is no name that the Hub allows",
+    }
+    wanted = f"{subset}/*.parquet" if subset else "*.parquet"
+    with downloading(source, reasons):
         return Path(
             snapshot_download(repository, repo_type="dataset", revision=revision or None, allow_patterns=wanted)
         )
-    except Exception as error:  # of a kind that depends on the version and its HTTP library
-        for kind, reason in reasons:
-            if isinstance(error, kind):
-                raise UserError(f"{source} {reason}.") from error
-        first_line = str(error).partition("\n")[0]
-        raise UserError(f"{source} could not be downloaded ({type(error).__name__}: {first_line}).") from error
-    finally:
-        logging.set_verbosity(verbosity)

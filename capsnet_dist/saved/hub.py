@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from capsnet_dist.errors import UserError
+from capsnet_dist.hub import LOG_IN, downloading
 
 _ADDRESS = re.compile(r"(?P<scheme>hf://)?(?P<repository>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)(?:@(?P<revision>.+))?")
 
@@ -43,32 +44,15 @@ def download(place: Address, name: str) -> Path:
     Raises:
         UserError: not there, not allowed, or not to be reached and not in the cache.
     """
-    from huggingface_hub import errors, hf_hub_download
-    from huggingface_hub.utils import logging
+    from huggingface_hub import hf_hub_download
 
     repository, revision = place
-    revised = f"{repository}@{revision}" if revision else repository
-    reasons: list[tuple[type[Exception], str]] = [  # the special ones first: some are kinds of others
-        (errors.GatedRepoError, "is gated: accept its conditions on its page, then log in with `hf auth login`"),
-        (
-            errors.RepositoryNotFoundError,
-            "is neither a folder here nor a repository on the Hub that you may see. "
-            "Check the spelling; a private one needs `hf auth login`",
-        ),
-        (errors.RevisionNotFoundError, "names a revision that the repository does not have"),
-        (errors.LocalEntryNotFoundError, f"is no folder here, the Hub cannot be reached, and its cache has no {name}"),
-        (errors.EntryNotFoundError, f"has no {name}: it holds no network of capsnet_dist"),
-        (errors.HFValidationError, "is neither a folder here nor a name the Hub allows"),
-    ]
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # it tells of each of its tries to reach the Hub
-    try:
+    reasons = {
+        "RepositoryNotFoundError": "is neither a folder here nor a repository on the Hub that you may see. "
+        f"Check the spelling; {LOG_IN}",
+        "LocalEntryNotFoundError": f"is no folder here, the Hub cannot be reached, and its cache has no {name}",
+        "EntryNotFoundError": f"has no {name}: it holds no network of capsnet_dist",
+        "HFValidationError": "is neither a folder here nor a name the Hub allows",
+    }
+    with downloading(f"{repository}@{revision}" if revision else repository, reasons, name):
         return Path(hf_hub_download(repository, name, revision=revision))
-    except Exception as error:  # of a kind that depends on the version and its HTTP library
-        for kind, reason in reasons:
-            if isinstance(error, kind):
-                raise UserError(f"{revised} {reason}.") from error
-        first_line = str(error).partition("\n")[0]
-        raise UserError(f"{revised}: {name} could not be downloaded ({type(error).__name__}: {first_line}).") from error
-    finally:
-        logging.set_verbosity(verbosity)

@@ -1,0 +1,45 @@
+"""Downloads from the Hugging Face Hub whose failures are messages."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+from capsnet_dist.errors import UserError
+
+LOG_IN = "a private one needs `hf auth login`"
+"""What to try where the Hub does not say whether a repository is missing or hidden."""
+
+_REASONS = {
+    "GatedRepoError": "is gated: accept its conditions on its page, then log in with `hf auth login`",
+    "RevisionNotFoundError": "names a revision that the repository does not have",
+}
+
+
+@contextmanager
+def downloading(source: str, reasons: Mapping[str, str], what: str = "") -> Generator[None]:
+    """Turn what `huggingface_hub` raises into one message, and keep its log quiet.
+
+    Args:
+        source: What is asked for, as the user wrote it.
+        reasons: What is wrong with it, by class of `huggingface_hub.errors`: the special ones first, since some are
+            kinds of others.
+        what: Which part of it, for failures of no known kind.
+
+    Raises:
+        UserError: the download failed.
+    """
+    from huggingface_hub import errors
+    from huggingface_hub.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it tells of each of its tries to reach the Hub
+    try:
+        yield
+    except Exception as error:  # of a kind that depends on the version and its HTTP library
+        for name, reason in (_REASONS | dict(reasons)).items():
+            if isinstance(error, getattr(errors, name)):
+                raise UserError(f"{source} {reason}.") from error
+        first_line = str(error).partition("\n")[0]
+        part = f"{source}: {what}" if what else source
+        raise UserError(f"{part} could not be downloaded ({type(error).__name__}: {first_line}).") from error
+    finally:
+        logging.set_verbosity(verbosity)

@@ -1,10 +1,13 @@
-"""Augmentations and schedules with one mistake each; the lists are as in `mutants`."""
+"""Augmentations, schedules and networks with one mistake each; the lists are as in `mutants`."""
 
 import random
 
 import torch
+from einops import rearrange
+from torch.nn.functional import adaptive_avg_pool2d
 
-from capsnet_dist.plugins import Augmentation
+from capsnet_dist import decoders, lengths, squash
+from capsnet_dist.plugins import Augmentation, Model, Output
 
 
 class HonestAugmentation(Augmentation):
@@ -232,3 +235,170 @@ TOGETHER |= {
     NeverLearns: {"peak_is_reached"},
     CountsItsSteps: {"step_alone_decides"},
 }
+
+
+class HonestModel(Model):
+    """Class capsules straight from coarse pixels, in steps that a mutant can get wrong."""
+
+    def __init__(self, image, classes: int, *, dim: int = 4):
+        super().__init__(image, classes)
+        self.dim = dim
+        self.poses = torch.nn.Linear(image[0] * 16, classes * dim)
+        self.decoder = decoders("masked", hidden=(8,)).build(image, classes, dim)
+
+    def forward(self, images, labels=None):
+        coarse = self.coarsen(images).flatten(1)
+        poses = squash(rearrange(self.poses(coarse), "b (j d) -> b j d", d=self.dim))
+        scores = self.score(poses, labels)
+        chosen = scores.argmax(dim=1) if labels is None else labels
+        return self.finish(Output(scores, poses, self.rebuild(poses, self.choose(chosen))))
+
+    def coarsen(self, images):
+        return adaptive_avg_pool2d(images, 4)
+
+    def score(self, poses, labels):
+        return lengths(poses)
+
+    def choose(self, labels):
+        return labels
+
+    def finish(self, output):
+        return output
+
+
+class OneScoreTooMany(HonestModel):
+    def finish(self, output):
+        return output._replace(scores=torch.cat([output.scores, 0 * output.scores[:, :1]], dim=1))
+
+
+class ModelInFloat32(HonestModel):
+    def finish(self, output):
+        return output._replace(scores=output.scores.float())
+
+
+class SeesTheLabels(HonestModel):
+    def score(self, poses, labels):
+        scores = lengths(poses)
+        return scores if labels is None else scores + 0.1 * torch.nn.functional.one_hot(labels, scores.shape[1])
+
+
+class RebuildsTheFirstClass(HonestModel):
+    def forward(self, images, labels=None):
+        return super().forward(images, torch.zeros(len(images), dtype=torch.long) if labels is None else labels)
+
+
+class ScoresNeedTheDecoder(HonestModel):
+    def finish(self, output):
+        bonus = 0.0 if output.reconstruction is None else output.reconstruction.mean(dim=(1, 2, 3))[:, None]
+        return output._replace(scores=output.scores + bonus)
+
+
+class CentredImages(HonestModel):
+    def coarsen(self, images):
+        return super().coarsen(images - images.mean(dim=0))
+
+
+class CentredImagesInTraining(HonestModel):
+    def coarsen(self, images):
+        return super().coarsen(images - images.mean(dim=0) if self.training else images)
+
+
+class ModelParameterNeverUsed(HonestModel):
+    def __init__(self, image, classes: int, *, dim: int = 4):
+        super().__init__(image, classes, dim=dim)
+        self.bias = torch.nn.Parameter(torch.zeros(dim))
+
+
+class ImagesAreDetached(HonestModel):
+    def coarsen(self, images):
+        return super().coarsen(images.detach())
+
+
+class ModelStateOutsideTheStateDict(HonestModel):
+    def __init__(self, image, classes: int, *, dim: int = 4):
+        super().__init__(image, classes, dim=dim)
+        self.gain = 1 + torch.rand(()).item()
+
+    def coarsen(self, images):
+        return self.gain * super().coarsen(images)
+
+
+class CountsImagesInEvaluation(HonestModel):
+    def __init__(self, image, classes: int, *, dim: int = 4):
+        super().__init__(image, classes, dim=dim)
+        self.register_buffer("seen", torch.zeros(()))
+
+    def coarsen(self, images):
+        self.seen += 0 if self.training else len(images)
+        return super().coarsen(images)
+
+
+class ModelGathersStatistics(HonestModel):
+    def __init__(self, image, classes: int, *, dim: int = 4):
+        super().__init__(image, classes, dim=dim)
+        self.register_buffer("usual", torch.zeros(()))
+
+    def coarsen(self, images):
+        if self.training:
+            self.usual.copy_(images.detach().mean())
+        return super().coarsen(images)
+
+
+class ModelDraws(HonestModel):
+    def coarsen(self, images):
+        torch.rand(())
+        return super().coarsen(images)
+
+
+class ModelSeeds(HonestModel):
+    def __init__(self, image, classes: int, *, dim: int = 4):
+        super().__init__(image, classes, dim=dim)
+        torch.manual_seed(0)
+
+
+class ModelViews(HonestModel):
+    def coarsen(self, images):
+        return super().coarsen(images.view(len(images), -1).view(images.shape))
+
+
+class ModelRemembers(HonestModel):
+    last = 0.0
+
+    def coarsen(self, images):
+        found = super().coarsen(images) + self.last
+        self.last = images.detach().mean().item()
+        return found
+
+
+class WritesToItsImages(HonestModel):
+    def coarsen(self, images):
+        with torch.no_grad():
+            images.mul_(0.9)
+        return super().coarsen(images)
+
+
+class ModelOptionWithoutType(HonestModel):
+    def __init__(self, image, classes: int, *, dim=4):
+        super().__init__(image, classes, dim=dim)
+
+
+MODELS = [
+    (OneScoreTooMany, "output_fits", "scores are (3, 5)"),
+    (ModelInFloat32, "output_fits", "torch.float64 in, scores of torch.float32 out"),
+    (SeesTheLabels, "labels_only_choose_what_is_rebuilt", "scores and poses with labels, against none"),
+    (RebuildsTheFirstClass, "labels_only_choose_what_is_rebuilt", "what is rebuilt without labels"),
+    (ScoresNeedTheDecoder, "predictions_have_the_scores_of_evaluation", "scores of predict"),
+    (ImagesAreDetached, "gradients_reach_inputs", "the gradient of images is absent"),
+    (ModelParameterNeverUsed, "gradients_reach_parameters", "bias (absent)"),
+    (CentredImages, "samples_are_independent", "sample 0 alone"),
+    (CentredImagesInTraining, "training_keeps_samples_apart", "sample 0 among others"),
+    (CountsImagesInEvaluation, "state_stays_untouched", "seen after a call"),
+    (ModelStateOutsideTheStateDict, "weights_rebuild_the_function", "built anew and loaded, in evaluation"),
+    (ModelViews, "memory_layout_changes_nothing", "raised RuntimeError: view size is not compatible"),
+    (ModelRemembers, "evaluation_repeats", "a second call"),
+    (WritesToItsImages, "inputs_stay_untouched", "images after a call"),
+    (ModelDraws, "evaluation_draws_nothing", "of torch moved"),
+    (ModelSeeds, "process_stays_untouched", "its construction seeds the random state of torch"),
+    (ModelGathersStatistics, "batches_leave_no_statistics", "depend on the batch trained on: usual"),
+    (ModelOptionWithoutType, "options_are_plain_data", "option 'dim' needs a type"),
+]

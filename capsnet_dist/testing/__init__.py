@@ -4,6 +4,7 @@ from capsnet_dist.testing.augmentation import check_augmentation
 from capsnet_dist.testing.law import Broken
 from capsnet_dist.testing.layer import check_layer
 from capsnet_dist.testing.loss import check_loss
+from capsnet_dist.testing.model import check_model
 from capsnet_dist.testing.report import ChecksFailed, Report, Result
 from capsnet_dist.testing.routing import check_routing, parametrize_with_routing_checks
 from capsnet_dist.testing.schedule import check_schedule
@@ -17,6 +18,7 @@ __all__ = [
     "check_augmentation",
     "check_layer",
     "check_loss",
+    "check_model",
     "check_routing",
     "check_schedule",
     "check_target",

@@ -10,12 +10,13 @@ from typing import Any
 
 from capsnet_dist.config import import_plugins
 from capsnet_dist.errors import UserError, did_you_mean
-from capsnet_dist.plugins import REGISTRIES, Augmentation, Layer, Routing
+from capsnet_dist.plugins import REGISTRIES, Augmentation, Layer, Model, Routing
 from capsnet_dist.registry import Choice
 from capsnet_dist.screen.console import print_table
 from capsnet_dist.testing.augmentation import check_augmentation
 from capsnet_dist.testing.layer import check_layer
 from capsnet_dist.testing.loss import check_loss
+from capsnet_dist.testing.model import check_model
 from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing import check_routing
 from capsnet_dist.testing.schedule import check_schedule
@@ -24,6 +25,7 @@ CHECKS: dict[str, Callable[..., Report]] = {
     "routing": check_routing,
     "layer": check_layer,
     "loss": check_loss,
+    "model": check_model,
     "augmentation": check_augmentation,
     "schedule": check_schedule,
 }
@@ -80,6 +82,8 @@ def _kind(plugin: Any, target: str) -> str:
             return "routing"
         if issubclass(plugin, Layer):
             return "layer"
+        if issubclass(plugin, Model):
+            return "model"
         if issubclass(plugin, Augmentation):
             return "augmentation"
         called = inspect.signature(plugin.__call__).parameters

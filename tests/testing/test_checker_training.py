@@ -1,12 +1,31 @@
-"""The checker on augmentations and schedules: those that are built in obey the laws, each mistake breaks its own."""
+"""The checker on augmentations, schedules and networks: those built in obey the laws, each mistake breaks its own."""
 
 from pathlib import Path
 
 import pytest
-from mutants_training import AUGMENTATIONS, SCHEDULES, TOGETHER, HonestAugmentation, HonestMixture, HonestSchedule
+import test_networks_matrix
+import test_networks_vector
+from mutants_training import (
+    AUGMENTATIONS,
+    MODELS,
+    SCHEDULES,
+    TOGETHER,
+    HonestAugmentation,
+    HonestMixture,
+    HonestModel,
+    HonestSchedule,
+)
 
-from capsnet_dist import UserError, augmentations, schedules
-from capsnet_dist.testing import augmentation, check_augmentation, check_schedule, check_target, schedule
+from capsnet_dist import UserError, augmentations, models, schedules
+from capsnet_dist.testing import (
+    augmentation,
+    check_augmentation,
+    check_model,
+    check_schedule,
+    check_target,
+    model,
+    schedule,
+)
 
 CHAIN = tuple(map(augmentations, ("affine", "flip", "mixup")))
 OPTIONS = {
@@ -31,12 +50,22 @@ def test_registered_schedules_obey_the_laws(name):
     assert {result.status for result in report.results} == {"passed"}
 
 
+NETWORKS = {**test_networks_vector.SMALL, **test_networks_matrix.SMALL}
+NETWORKS["capsnet"] = dict(channels=4, kernel=5, primary_types=2, primary_kernel=5)
+
+
+@pytest.mark.parametrize("name", list(models))
+def test_registered_networks_obey_the_laws(name):
+    assert not check_model(models(name, **NETWORKS[name]), image=(1, 20, 20)).failed
+
+
 @pytest.mark.parametrize(
     ("check", "honest"),
     [
         (check_augmentation, HonestAugmentation),
         (check_augmentation, HonestMixture),
         (check_schedule, HonestSchedule),
+        (check_model, HonestModel),
     ],
 )
 def test_an_honest_plugin_passes_everything(check, honest):
@@ -57,10 +86,17 @@ def test_a_mistake_breaks_the_law_that_is_meant_for_it_and_no_other(check, mutan
     assert results.keys() == {law} | TOGETHER.get(mutant, set())
 
 
+@pytest.mark.parametrize(("mutant", "law", "words"), MODELS, ids=[f"{m.__name__}-{law}" for m, law, _ in MODELS])
+def test_a_mistake_in_a_network_is_caught(mutant, law, words):
+    (result,) = check_model(mutant, image=(1, 8, 8), only=[law], on_fail="report").results
+    assert result.status in ("failed", "noted")
+    assert words in result.message
+
+
 @pytest.mark.parametrize(
     ("laws", "cases"),
-    [(augmentation.LAWS, AUGMENTATIONS), (schedule.LAWS, SCHEDULES)],
-    ids=["augmentation", "schedule"],
+    [(augmentation.LAWS, AUGMENTATIONS), (schedule.LAWS, SCHEDULES), (model.LAWS, MODELS)],
+    ids=["augmentation", "schedule", "model"],
 )
 def test_every_law_has_caught_something(laws, cases):
     assert {law.name for law in laws} <= {law for _, law, _ in cases}
@@ -68,10 +104,11 @@ def test_every_law_has_caught_something(laws, cases):
 
 def test_every_law_is_in_the_guide():
     guide = (Path(__file__).parents[2] / "docs" / "checking.md").read_text(encoding="utf-8")
-    assert [law.name for law in (*augmentation.LAWS, *schedule.LAWS) if f"`{law.name}`" not in guide] == []
+    assert [law.name for law in (*augmentation.LAWS, *schedule.LAWS, *model.LAWS) if f"`{law.name}`" not in guide] == []
 
 
 def test_a_plugin_is_found_by_its_name_or_by_its_kind_and_name():
+    assert check_target("mutants_training:HonestModel", only=["output_fits"]).kind == "model"
     assert check_target("cosine", only=["some_step_learns"]).kind == "schedule"
     assert check_target("augmentation/hvc", only=["draws_decide"]).kind == "augmentation"
     assert check_target("capsnet_dist.optim.schedules:Warmup", only=["some_step_learns"]).kind == "schedule"

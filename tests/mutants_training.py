@@ -1,4 +1,4 @@
-"""Augmentations, schedules and networks with one mistake each; the lists are as in `mutants`."""
+"""Augmentations, schedules, networks and data sets with one mistake each; the lists are as in `mutants`."""
 
 import random
 
@@ -7,7 +7,7 @@ from einops import rearrange
 from torch.nn.functional import adaptive_avg_pool2d
 
 from capsnet_dist import decoders, lengths, squash
-from capsnet_dist.plugins import Augmentation, Model, Output
+from capsnet_dist.plugins import Augmentation, Model, Output, Split
 
 
 class HonestAugmentation(Augmentation):
@@ -401,4 +401,86 @@ MODELS = [
     (ModelSeeds, "process_stays_untouched", "its construction seeds the random state of torch"),
     (ModelGathersStatistics, "batches_leave_no_statistics", "depend on the batch trained on: usual"),
     (ModelOptionWithoutType, "options_are_plain_data", "option 'dim' needs a type"),
+]
+
+
+class HonestDataset:
+    """Twelve pictures of noise, in steps that a mutant can get wrong."""
+
+    classes = ("cat", "dog", "fox")
+
+    def __init__(self, *, seed: int = 0):
+        self.seed = seed
+
+    def split(self, name):
+        draw = torch.Generator().manual_seed(self.seed + (name == "test"))
+        images = torch.randint(256, (12, 1, 6, 7), generator=draw, dtype=torch.uint8)
+        return self.finish(Split(images, torch.arange(12) % 3), name)
+
+    def finish(self, split, name):
+        return split
+
+
+class LabelsFromOne(HonestDataset):
+    def finish(self, split, name):
+        return split._replace(labels=split.labels + 1)
+
+
+class TestIsLarger(HonestDataset):
+    def finish(self, split, name):
+        return split if name == "train" else split._replace(images=split.images.repeat(1, 1, 2, 2))
+
+
+class TwoCats(HonestDataset):
+    classes = ("cat", "dog", "cat")
+
+
+class NamesAreNumbers(HonestDataset):
+    classes = (0, 1, 2)
+
+
+class OrderIsDrawnWhenBuilt(HonestDataset):
+    def __init__(self, *, seed: int = 0):
+        super().__init__(seed=seed)
+        self.start = random.randint(0, 10**9)
+
+    def finish(self, split, name):
+        return split.select(torch.randperm(12, generator=torch.Generator().manual_seed(self.start)))
+
+
+class AnotherOrderEachTime(HonestDataset):
+    calls = 0
+
+    def finish(self, split, name):
+        self.calls += 1
+        return Split(split.images.roll(self.calls, dims=0), split.labels)
+
+
+class DatasetDraws(HonestDataset):
+    def finish(self, split, name):
+        torch.rand(())
+        return split
+
+
+class DatasetSeeds(HonestDataset):
+    def __init__(self, *, seed: int = 0):
+        super().__init__(seed=seed)
+        torch.manual_seed(seed)
+
+
+class DatasetOptionWithoutType(HonestDataset):
+    def __init__(self, *, seed=0):
+        super().__init__(seed=seed)
+
+
+DATASETS = [
+    (LabelsFromOne, "splits_can_be_trained_on", "label 3 of image 2 names none of 3 classes"),
+    (TestIsLarger, "splits_can_be_trained_on", "must have the same channels, height and width"),
+    (TwoCats, "class_names_are_distinct", "2 classes are called 'cat'"),
+    (NamesAreNumbers, "class_names_are_distinct", "a class is called 0"),
+    (OrderIsDrawnWhenBuilt, "images_are_always_the_same", "built anew, it has another split train"),
+    (AnotherOrderEachTime, "evaluation_repeats", "a second call"),
+    (DatasetDraws, "evaluation_draws_nothing", "of torch moved"),
+    (DatasetSeeds, "process_stays_untouched", "its construction seeds the random state of torch"),
+    (DatasetOptionWithoutType, "options_are_plain_data", "option 'seed' needs a type"),
 ]

@@ -1,6 +1,7 @@
 """Checks that every plugin must pass, for those who write one (after scikit-learn's check_estimator)."""
 
 from capsnet_dist.testing.augmentation import check_augmentation
+from capsnet_dist.testing.dataset import check_dataset
 from capsnet_dist.testing.law import Broken
 from capsnet_dist.testing.layer import check_layer
 from capsnet_dist.testing.loss import check_loss
@@ -16,6 +17,7 @@ __all__ = [
     "Report",
     "Result",
     "check_augmentation",
+    "check_dataset",
     "check_layer",
     "check_loss",
     "check_model",

@@ -14,6 +14,7 @@ from capsnet_dist.plugins import REGISTRIES, Augmentation, Layer, Model, Routing
 from capsnet_dist.registry import Choice
 from capsnet_dist.screen.console import print_table
 from capsnet_dist.testing.augmentation import check_augmentation
+from capsnet_dist.testing.dataset import check_dataset
 from capsnet_dist.testing.layer import check_layer
 from capsnet_dist.testing.loss import check_loss
 from capsnet_dist.testing.model import check_model
@@ -26,6 +27,7 @@ CHECKS: dict[str, Callable[..., Report]] = {
     "layer": check_layer,
     "loss": check_loss,
     "model": check_model,
+    "dataset": check_dataset,
     "augmentation": check_augmentation,
     "schedule": check_schedule,
 }
@@ -86,6 +88,8 @@ def _kind(plugin: Any, target: str) -> str:
             return "model"
         if issubclass(plugin, Augmentation):
             return "augmentation"
+        if hasattr(plugin, "split") and hasattr(plugin, "classes"):
+            return "dataset"
         called = inspect.signature(plugin.__call__).parameters
         if "progress" in called:
             return "loss"

@@ -1,4 +1,4 @@
-"""The checker on augmentations, schedules and networks: those built in obey the laws, each mistake breaks its own."""
+"""The checker on what trainings are made of: plugins built in obey the laws, and each mistake breaks its own."""
 
 from pathlib import Path
 
@@ -7,22 +7,26 @@ import test_networks_matrix
 import test_networks_vector
 from mutants_training import (
     AUGMENTATIONS,
+    DATASETS,
     MODELS,
     SCHEDULES,
     TOGETHER,
     HonestAugmentation,
+    HonestDataset,
     HonestMixture,
     HonestModel,
     HonestSchedule,
 )
 
-from capsnet_dist import UserError, augmentations, models, schedules
+from capsnet_dist import UserError, augmentations, datasets, models, schedules
 from capsnet_dist.testing import (
     augmentation,
     check_augmentation,
+    check_dataset,
     check_model,
     check_schedule,
     check_target,
+    dataset,
     model,
     schedule,
 )
@@ -66,6 +70,7 @@ def test_registered_networks_obey_the_laws(name):
         (check_augmentation, HonestMixture),
         (check_schedule, HonestSchedule),
         (check_model, HonestModel),
+        (check_dataset, HonestDataset),
     ],
 )
 def test_an_honest_plugin_passes_everything(check, honest):
@@ -74,7 +79,7 @@ def test_an_honest_plugin_passes_everything(check, honest):
 
 CASES = [
     pytest.param(check, *case, id=f"{case[0].__name__}-{case[1]}")
-    for check, cases in ((check_augmentation, AUGMENTATIONS), (check_schedule, SCHEDULES))
+    for check, cases in ((check_augmentation, AUGMENTATIONS), (check_schedule, SCHEDULES), (check_dataset, DATASETS))
     for case in cases
 ]
 
@@ -95,8 +100,8 @@ def test_a_mistake_in_a_network_is_caught(mutant, law, words):
 
 @pytest.mark.parametrize(
     ("laws", "cases"),
-    [(augmentation.LAWS, AUGMENTATIONS), (schedule.LAWS, SCHEDULES), (model.LAWS, MODELS)],
-    ids=["augmentation", "schedule", "model"],
+    [(augmentation.LAWS, AUGMENTATIONS), (schedule.LAWS, SCHEDULES), (model.LAWS, MODELS), (dataset.LAWS, DATASETS)],
+    ids=["augmentation", "schedule", "model", "dataset"],
 )
 def test_every_law_has_caught_something(laws, cases):
     assert {law.name for law in laws} <= {law for _, law, _ in cases}
@@ -104,7 +109,14 @@ def test_every_law_has_caught_something(laws, cases):
 
 def test_every_law_is_in_the_guide():
     guide = (Path(__file__).parents[2] / "docs" / "checking.md").read_text(encoding="utf-8")
-    assert [law.name for law in (*augmentation.LAWS, *schedule.LAWS, *model.LAWS) if f"`{law.name}`" not in guide] == []
+    laws = (*augmentation.LAWS, *schedule.LAWS, *model.LAWS, *dataset.LAWS)
+    assert [law.name for law in laws if f"`{law.name}`" not in guide] == []
+
+
+def test_a_data_set_that_is_here_is_checked_and_of_another_a_line_says_why_not():
+    assert not check_target("digits").failed
+    with pytest.raises(UserError, match="^Data set folder cannot be checked here: .*root"):
+        check_dataset(datasets("folder"))
 
 
 def test_a_plugin_is_found_by_its_name_or_by_its_kind_and_name():

@@ -27,7 +27,9 @@ class DatasetProbe(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Images and labels."""
-        return tuple(self.plugin.split("train").select(tensors[0]))
+        images, labels = self.plugin.split("train").select(tensors[0])
+        assert isinstance(images, Tensor), "select() gives images in memory"
+        return images, labels
 
 
 class DatasetSubject(Subject):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from capsnet_dist.files import read_json
+from capsnet_dist.files import read_json, shipped
 from capsnet_dist.ranges import Count, Positive
 from capsnet_dist.reproduction.page import COLUMNS, page, rows
 from capsnet_dist.reproduction.recipes import Recipe, all_in, file_of, named
@@ -111,7 +111,7 @@ def _keep(recipe: Recipe, run: Run, folder: Path, seed: int, kept: Path) -> None
 def _beside(words: Sequence[str]) -> list[Recipe]:
     """All recipes in the folders of those that were named, so that the page says which nobody ran."""
     folders = dict.fromkeys(file_of(word).parent for word in words)
-    return [recipe for folder in folders or [Path("recipes")] for recipe in all_in(folder)]
+    return [recipe for folder in folders or [shipped("recipes")] for recipe in all_in(folder)]
 
 
 def _show(recipes: Sequence[Recipe], kept: Path) -> None:

@@ -1,11 +1,10 @@
 """`capsnet-dist train`: a recipe by its name, or any network on any data by flags alone."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from capsnet_dist.config import import_plugins
-from capsnet_dist.errors import UserError, did_you_mean
-from capsnet_dist.files import shipped
+from capsnet_dist.errors import UserError
+from capsnet_dist.reproduction.recipes import file_of
 from capsnet_dist.run import Run
 from capsnet_dist.screen.console import any_text
 from capsnet_dist.screen.ending import user_errors
@@ -42,10 +41,7 @@ def read_recipe(word: str) -> Run:
     Raises:
         UserError: there is no such recipe, or it describes no run.
     """
-    own = {file.stem: file for file in sorted(shipped("recipes").glob("*.py"))}
-    if not word.endswith(".py") and word not in own:
-        raise UserError(f"Unknown recipe {word!r}.{did_you_mean(word, own)} Or give a file that ends with .py.")
-    file = Path(word) if word.endswith(".py") else own[word]
+    file = file_of(word)
     run = getattr(import_plugins(str(file)), "run", None)
     if not isinstance(run, Run):
         raise UserError(f"{file} is no recipe: it must have `run = Run(...)` at module level.")

@@ -51,7 +51,7 @@ class MainRecord(Record):
         self._saver: Saver | None = None
         self._pictures: Pictures | None = None
         self._steps = 0
-        self._accuracy = 0.0
+        self._accuracy, self._weight = 0.0, 0.0
         self._classes: Sequence[str] = ()
         self._interruption = self._ended = ""
         self._is_full = False
@@ -135,6 +135,7 @@ class MainRecord(Record):
         assert self._progress is not None and self._tracker is not None
         self._steps = step
         self._accuracy += 0.1 * (metrics["accuracy"] - self._accuracy)
+        self._weight += 0.1 * (1 - self._weight)  # of the steps so far: the average starts from nothing
         self._log(step=step, epoch=epoch, split="train", lr=lr, **metrics)
         self._progress.step(step, metrics)
         self._tracker.log({f"train/{name}": value for name, value in metrics.items()} | {"train/lr": lr}, step)
@@ -194,7 +195,7 @@ class MainRecord(Record):
             return
         for remark in remarks(result, self._classes):
             self.say(f"Test images: {remark}")
-        if advised := advice(result, self._accuracy):
+        if self._weight and (advised := advice(result, self._accuracy / self._weight)):
             self.say(advised)
 
     def _illustrate(self, model: Model, result: Evaluation | None, shown: Split) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from capsnet_dist.config import import_plugins
-from capsnet_dist.errors import UserError
+from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.files import shipped
 from capsnet_dist.reference import Reference
 from capsnet_dist.run import Run
 
@@ -30,8 +31,17 @@ class Recipe(NamedTuple):
 
 
 def file_of(word: str) -> Path:
-    """The file of a recipe that is given as a file, or by its name."""
-    return Path(word) if word.endswith(".py") else Path("recipes", f"{word}.py")
+    """The file of a recipe that is given as a file, or by its name.
+
+    Raises:
+        UserError: no recipe has that name.
+    """
+    if word.endswith(".py"):
+        return Path(word)
+    own = {file.stem: file for file in sorted(shipped("recipes").glob("*.py"))}
+    if word not in own:
+        raise UserError(f"Unknown recipe {word!r}.{did_you_mean(word, own)} Or give a file that ends with .py.")
+    return own[word]
 
 
 def described(file: Path) -> tuple[Run, Reference | None]:

@@ -58,11 +58,11 @@ def step_memory(choice: Choice[Model], image: Image, classes: int) -> int | None
         return tensor
 
     with torch.random.fork_rng(devices=[]), FakeTensorMode(), fast_paths(allowed=False):
-        model = choice.build(image, classes)
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            try:
+        try:
+            model = choice.build(image, classes)
+            with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
                 model(torch.empty(2, *image), torch.zeros(2, dtype=torch.int64))
-            except DataDependentOutputException:
-                return None
+        except DataDependentOutputException:
+            return None
     own = {StorageWeakRef(parameter.untyped_storage()) for parameter in model.parameters()}
     return sum(size for key, size in sizes.items() if key not in own) // 2

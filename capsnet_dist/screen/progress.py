@@ -97,9 +97,10 @@ class Lines(Progress):
         recent = (now - self._shown_time) / (step - self._shown_step)
         average = (now - self._steady_time) / (step - self._steady_step)
         numbers = _numbers(metrics, recent, self.images_per_step)
-        say(f"step {step}/{self.total}  {_left(average * (self.total - step))}  {numbers}")
+        left = "" if first and step < self.total else f"{_left(average * (self.total - step))}  "
+        say(f"step {step}/{self.total}  {left}{numbers}")
         self._shown_step, self._shown_time = step, now
-        if first:  # it compiles and allocates: the forecast leaves it out
+        if first:  # it compiles and allocates: no forecast is made from it
             self._steady_step, self._steady_time = step, now
 
 

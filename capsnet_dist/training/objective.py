@@ -76,7 +76,10 @@ def rehearse(model: Model, criteria: Sequence[Loss], batches: Batches) -> None:
     loss_terms(criteria, model(batch.images, batch.labels), batch, 0.0)["loss"].backward()
     idle = [name for name, parameter in model.named_parameters() if parameter.grad is None]
     if idle:
-        raise UserError(f"No loss reaches {', '.join(idle)}. Leave that part out, or add a loss that uses it.")
+        raise UserError(
+            f"No loss reaches {', '.join(idle)}. Leave that part out, or add a loss that uses it: "
+            "for a decoder, --model.decoder none or --regularizer reconstruction."
+        )
 
 
 def warm_up(

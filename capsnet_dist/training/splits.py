@@ -90,7 +90,9 @@ def separate(
         raise UserError(f"Data set {run.data.name} has no test images, by which the training is judged in the end.")
     kept, held = hold_out(whole.labels, run.validation, groups)
     if run.batch_size > len(kept):
-        raise UserError(f"--batch-size {run.batch_size}: there are only {len(kept)} training images.")
+        raise UserError(
+            f"--batch-size {run.batch_size}: there are only {len(kept)} training images: give {len(kept)} or less."
+        )
     if run.patience and not len(held):
         raise UserError(
             f"--patience {run.patience}: --validation {run.validation:g} holds out no image, by which to see whether "

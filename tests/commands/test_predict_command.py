@@ -90,6 +90,11 @@ def test_the_best_classes_are_named_in_order(network, folder):
     assert line[1::2] == list(best["scores"]) and [float(score) for score in line[2::2]] == [*best["scores"].values()]
 
 
+def test_no_more_classes_are_named_than_there_are(network, folder):
+    code, out, err = said("predict", network, *folder[:2], "--top", "99")
+    assert (code, err) == (0, "") and "name_10" in out and "name_11" not in out
+
+
 def test_below_the_threshold_it_is_none_of_these(network, folder):
     (found,), _ = predicted(network, folder[0])
     for threshold, name in ((found["score"], found["name"]), (found["score"] + 0.01, None)):

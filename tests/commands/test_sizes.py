@@ -32,6 +32,12 @@ def test_a_step_is_measured_without_numbers():
     assert 4 * 4 * 36 < small < large
 
 
+@pytest.mark.parametrize("name", sorted(models))
+def test_the_memory_of_a_step_is_known_or_said_to_be_unknown(name):
+    found = size.step_memory(models(name), (1, 28, 28), 3)
+    assert found is None or found > 4 * 28 * 28
+
+
 def test_each_network_has_a_row_also_where_images_are_too_small(monkeypatch):
     monkeypatch.setattr(plugins, "step_memory", lambda *network: None)  # seconds for each
     code, out, err = said("plugins", "model", "--image", "1,8,8", "--classes", "3", "--json")

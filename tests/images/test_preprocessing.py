@@ -192,7 +192,11 @@ REFUSED = {
     "Data set given has no test images": Given(GOOD, Split(IMAGES[:0], LABELS[:0])),
     "images of split test are 1x7x8, those of split train 1x8x8": Given(GOOD, Split(IMAGES[:, :, :7], LABELS)),
     "images must be samples x channels x height x width; got the shape 8x8x8.": Given(Split(IMAGES[:, 0], LABELS)),
-    "labels must be one for each sample; got the shape 8x1.": Given(Split(IMAGES, LABELS[:, None])),
+    "labels must be one, or several, for each sample; got the shape 8x1x1.": Given(
+        Split(IMAGES, LABELS[:, None, None])
+    ),
+    "1 labels for each image: there must be at least 2": Given(Split(IMAGES, LABELS[:, None])),
+    r"image 0 has a label twice: \[0, 0\]": Given(Split(IMAGES, LABELS[:, None].repeat(1, 2)), classes=("a", "b", "c")),
     "images must be a tensor; got ndarray.": Given(Split(IMAGES.numpy(), LABELS)),
     "must be a capsnet_dist.Split of images and labels; got tuple.": Given((IMAGES, LABELS)),
     "images have no pixels: 1x0x8.": Given(Split(IMAGES[:, :, :0], LABELS)),

@@ -13,8 +13,10 @@ from test_cli import refused, said
 from test_train import RUN, trained
 from torch import nn
 
-from capsnet_dist import UserError, build, load, save
+from capsnet_dist import Split, UserError, augmentations, build, load, save
 from capsnet_dist.config.command_line import parse
+from capsnet_dist.data.batches import Batches
+from capsnet_dist.data.order import make_order
 from capsnet_dist.importing.foreign import Told, by_number
 from capsnet_dist.importing.layouts import REFUSED
 from capsnet_dist.importing.make import import_weights, save_imported
@@ -517,7 +519,10 @@ def test_weights_of_another_network_are_no_start(tmp_path):
 def build_network(run):
     from accelerate import Accelerator
 
-    model = network.build_network(run, (1, 8, 8), tuple("0123456789"), None, Accelerator(cpu=True))
+    split = Split(torch.zeros(4, 1, 8, 8, dtype=torch.uint8), torch.arange(4))
+    order = make_order("uniform", split.labels, 4, 0)
+    batches = Batches(split, augmentations("none").build(), order, torch.float32)
+    model = network.build_network(run, batches, tuple("0123456789"), None, Accelerator(cpu=True))
     return model.state_dict()
 
 

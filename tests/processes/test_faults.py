@@ -49,7 +49,7 @@ def train_with(fault, rank, run, timeout=None, slow=None, pause=0.0):
         return original(self, given, micro, progress)
 
     Trainer._micro_batch, watchdog.LOOK, watchdog.GRACE = faulty, 0.1, 1.0
-    command_line.parse = lambda default: default
+    command_line.parse = lambda default, *_: default
     main(run)
 
 

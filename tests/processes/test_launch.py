@@ -209,4 +209,6 @@ def refused(run):
 def test_what_the_first_process_refuses_the_others_refuse_too():
     """They would say that they lost it, and the message would be one of several."""
     run_ranks(2, refused, replace(RUN, run_dir=Path("run"), batch_size=9998))
-    assert [Path(rank).read_text() for rank in "01"] == 2 * ["--batch-size 9998: there are only 1295 training images."]
+    assert [Path(rank).read_text() for rank in "01"] == 2 * [
+        "--batch-size 9998: there are only 1295 training images: give 1295 or less."
+    ]

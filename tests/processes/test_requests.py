@@ -152,7 +152,7 @@ def test_processes_that_met_in_a_file_too_repeat_why_one_failed():
 def test_what_cannot_be_done_is_refused_in_one_line(variables, message, monkeypatch, capsys):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(command_line, "parse", lambda default: default)
+    monkeypatch.setattr(command_line, "parse", lambda default, *_: default)
     with pytest.raises(SystemExit, match="2"):
         main(RUN)
     said = capsys.readouterr().err

@@ -160,7 +160,8 @@ def _numbers(metrics: Mapping[str, float], seconds: float, images_per_step: int)
     """What both styles show of a step that took `seconds`."""
     shown = [f"{name} {metrics[name]:.{digits}f}" for name, digits in (("loss", 4), ("accuracy", 3)) if name in metrics]
     seconds = max(seconds, 1e-9)  # a clock may not have moved between two steps
-    shown += [f"{images_per_step / seconds:.0f} images/s", f"{1000 * seconds:.3g} ms/step"]
+    each = f"{1000 * seconds:.3g} ms/step" if seconds < 1 else f"{seconds:.3g} s/step"
+    shown += [f"{images_per_step / seconds:.0f} images/s", each]
     memory = _memory()
     shown += [] if memory is None else [f"{memory / 2**30:.1f} GiB"]
     return "  ".join(shown)

@@ -94,7 +94,7 @@ def test_no_run_begins_when_the_time_is_up(recipe):
     [
         (("own.py",), "own.py names no published result"),
         (("absent.py",), "no such file"),
-        (("absent",), "recipes/absent.py: there is no such file"),
+        (("mnits",), "Unknown recipe 'mnits'. Did you mean 'mnist'"),
     ],
 )
 def test_what_is_no_recipe_is_refused_before_any_work(recipe, words, message):

@@ -46,10 +46,13 @@ def test_a_line_gives_rate_of_the_last_steps_and_the_time_that_is_left(clock, ca
 
 
 def test_a_resumed_training_counts_only_its_own_steps(clock, capsys):
-    with progress("plain", 100, start=90, images_per_step=10) as shown:
-        clock.now += 2
-        shown.step(91, METRICS)
-    assert "step 91/100  0:00:18 left  loss 0.5000  accuracy 0.750  5 images/s" in capsys.readouterr().err
+    with progress("plain", 100, start=90, images_per_step=100) as shown:
+        for step in (91, 92):
+            clock.now += 20
+            shown.step(step, METRICS)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("step 91/100  loss 0.5000  accuracy 0.750  5 images/s  20 s/step")  # no forecast from it
+    assert second.startswith("step 92/100  0:02:40 left  loss 0.5000  accuracy 0.750  5 images/s  20 s/step")
 
 
 def test_style_none_says_only_what_it_is_told(capsys):

@@ -59,3 +59,5 @@ def data(
         say(f"{twice.both:,} test images are among the training images, {twice.contradicted:,} as another class.")
     if twice.train or twice.test:
         say(f"{twice.train:,} training images and {twice.test:,} test images repeat an earlier one of their split.")
+    if not any((twice.both, twice.train, twice.test)):
+        say("No image is there twice.")

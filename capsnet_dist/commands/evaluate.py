@@ -57,6 +57,7 @@ def evaluate(
         accelerator = make_evaluator(_precision(trained))
         follow_precision(accelerator.mixed_precision)
         part = trained.part(model, data, split).to(accelerator.device)
+        _say_what_is_left_out(trained, data, split)
         network, criteria = model.to(accelerator.device), trained.criteria()
         scores = torch.zeros(len(part.labels) if csv else 0, len(model.classes), dtype=torch.float64)
 
@@ -76,6 +77,13 @@ def evaluate(
             _print_evaluation(result, split, model.classes, json)
         if csv is None and not json and result.accuracy < 1:
             print("\nWhich images went wrong: --csv FILE has each with its class, prediction and scores.")  # noqa: T201
+
+
+def _say_what_is_left_out(trained: TrainedRun, data: Choice[Any], split: str) -> None:
+    """That pictures of other folders are divided as well, where only their test split is evaluated."""
+    own = None if trained.is_imported else trained.data()
+    if split == "test" and data != own and data.options.get("share", 1) != 1:
+        say(f"Where {data.name} has no test split of its own, a share of it is taken; all of it: --data.share 1.")
 
 
 def _precision(trained: TrainedRun) -> str:

@@ -135,7 +135,8 @@ class Handler(BaseHTTPRequestHandler):
         """Only a page that this server gave may ask."""
         hosts, origins = (self.headers.get_all(name, []) for name in ("Host", "Origin"))
         if len(hosts) != 1 or not HOSTS.fullmatch(hosts[0]):
-            raise Refused(HTTPStatus.FORBIDDEN, "This page is for this machine: open it as http://localhost.")
+            place = f"http://localhost:{self.connection.getsockname()[1]}"
+            raise Refused(HTTPStatus.FORBIDDEN, f"This page is for this machine: open it as {place}.")
         if origins not in ([], [f"http://{hosts[0]}"]):
             raise Refused(HTTPStatus.FORBIDDEN, "Another page may not ask.")
         if self.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):

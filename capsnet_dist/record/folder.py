@@ -47,7 +47,9 @@ class RunFolder:
             self._lock = (self.path / ".lock").open("a+", encoding="utf-8", errors="replace")
             self._metrics = self._open_metrics()
         except FileExistsError as error:
-            raise UserError(f"--run-dir {self.path} exists already, and runs are never overwritten.") from error
+            raise UserError(
+                f"--run-dir {self.path} exists already, and runs are never overwritten. --resume auto goes on with it."
+            ) from error
         except OSError as error:
             raise UserError(f"The run folder {self.path} cannot be written: {reason(error)}.") from error
         self._take_lock()

@@ -158,7 +158,7 @@ class MainRecord(Record):
     @override
     def interrupted(self, why: str) -> None:
         self._interruption, self._done = why, False
-        self.say(f"Interrupted: {why}.")
+        self.say(f"Interrupted: {why}. To go on: --run-dir {self.path} --resume auto")
 
     @override
     def ended(self, why: str) -> None:

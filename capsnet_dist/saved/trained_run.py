@@ -48,6 +48,7 @@ class TrainedRun:
             raise UserError(f"{file} has no entry 'run': only what a training run left can be evaluated here.")
         self.entry: Mapping[str, Any] = {} if self.is_imported else cast(dict[str, Any], entry)
         """The training's own options; none of an imported network."""
+        self._built: tuple[Choice[Any], Any] | None = None
 
     def data(self, *, is_named: bool = False) -> Choice[Any]:
         """The data set of the training, with its options; of an imported network any one, where the user names another.
@@ -86,24 +87,30 @@ class TrainedRun:
         Raises:
             UserError: the network does not take these images, or the part has none.
         """
-        dataset = _prepared(data, model.fit).build()
+        dataset = self._dataset(data, model.fit)
         _refuse_other_fit(dataset, model.fit, data.name)
         classes = class_names(dataset.classes, f"Data set {data.name}")
         return _matched(self._part(dataset, split), classes, model, self.still, f"Data set {data.name}, split {split}")
 
     def names(self, model: Model, data: Choice[Any], split: str) -> list[str]:
         """What the images of `part` are called: their files, or their numbers in "test" or "train" of the data set."""
-        dataset, place = _prepared(data, model.fit).build(), "test" if split == "test" else "train"
+        dataset, place = self._dataset(data, model.fit), "test" if split == "test" else "train"
         labels: Tensor = dataset.split(place).labels
         rows = torch.arange(len(labels))
         if split != "test":
-            kept, held = hold_out(labels, self._share)
+            kept, held = hold_out(labels, self._share, groups_of(dataset))
             rows = kept if split == "train" else held
         numbers = cast(list[int], rows.tolist())
         if not isinstance(dataset, NamedDataset):
             return [str(number) for number in numbers]
         files = dataset.names(place)
         return [files[number] for number in numbers]
+
+    def _dataset(self, data: Choice[Any], fit: Fit | None) -> Any:
+        """A data set, built once: what it warns of is said once."""
+        if self._built is None or self._built[0] != data:
+            self._built = data, _prepared(data, fit).build()
+        return self._built[1]
 
     @property
     def _share(self) -> float:

@@ -182,11 +182,21 @@ def test_a_table_that_is_not_there_or_no_text_is_one_message():
 
 
 def test_a_network_trained_from_a_table_is_evaluated_from_a_folder(pictures):
-    data = datasets("csv", table=Path("pictures/labels.csv"), size=8, cache=Path("cache"), channels=1)
-    run_ranks(1, train, replace(RUN, data=data, batch_size=4, steps=2, run_dir=Path("run")))
+    write("\n".join(["file,label,person", *(f"{line},{place % 5}" for place, line in enumerate(pictures[1:]))]))
+    table = Path("pictures/labels.csv")
+    data = datasets("csv", table=table, size=8, cache=Path("cache"), channels=1, group_column="person")
+    run_ranks(1, train, replace(RUN, data=data, batch_size=4, steps=2, validation=0.5, run_dir=Path("run")))
     saved = json.loads(Path("run/config.json").read_text())
     assert saved["preprocessing"]["size"] == 8 and saved["run"]["data"]["table"] == "pictures/labels.csv"
     assert evaluated("run")["images"] == 4 and load("run").classes == ("ant", "cat")
+    persons = {f"pictures/{line.split(',')[0]}": place % 5 for place, line in enumerate(pictures[1:])}
+    sides = []
+    for split in ("validation", "train"):
+        found = evaluated("run", "--split", split, "--csv", f"{split}.csv")
+        rows = [line.split(",")[:2] for line in Path(f"{split}.csv").read_text().splitlines()[1:]]
+        assert len(rows) == found["images"] > 0 and all(Path(file).parent.name == name for file, name in rows)
+        sides.append({persons[file] for file, _ in rows})
+    assert not sides[0] & sides[1]  # the files of groups, as they were held out
     shutil.copytree("pictures/cat", "other/cat")
     found = evaluated("run", "--data", "folder", "--data.root", "other", "--data.share", "1", "--data.cache", "cache")
     assert found["images"] == 10 and sum(found["confusion"][0]) == 0

@@ -55,6 +55,7 @@ def test_help_is_that_of_the_command_and_of_the_recipe():
 
 def test_the_package_is_the_command_line_for_launchers(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["capsnet_dist", "--version"])
+    monkeypatch.delitem(sys.modules, "capsnet_dist.__main__", raising=False)  # where another test has imported it
     runpy.run_module("capsnet_dist", run_name="__main__")
     assert capsys.readouterr().out.startswith("capsnet-dist 0.")
 

@@ -249,12 +249,13 @@ class Model(nn.Module, ABC):
         """
         if batch_size < 1:
             raise UserError(f"batch_size={batch_size}: must be at least 1.")
-        chunks = checked(images, self.image).split(batch_size)
+        pixels = checked(images, self.image)
         parameter = next(self.parameters())
         if parameter.dtype in (torch.float16, torch.bfloat16):
-            return copy.deepcopy(self).float().predict(torch.cat(chunks), batch_size=batch_size)
+            return copy.deepcopy(self).float().predict(pixels, batch_size=batch_size)
         with self.evaluating(), _without_images():
-            scores = [self(to_unit(chunk.to(parameter.device), parameter.dtype)).scores for chunk in chunks]
+            chunks = (chunk.to(parameter.device) for chunk in pixels.split(batch_size))
+            scores = [self(to_unit(chunk, parameter.dtype)).scores for chunk in chunks]
         joined = torch.cat(scores)
         labels = joined.argmax(dim=-1)
         return Prediction(labels, joined, [self.classes[label] for label in labels.tolist()])

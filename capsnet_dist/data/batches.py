@@ -37,10 +37,7 @@ class Batch(NamedTuple):
 
     def first(self, number: int) -> "Batch":
         """The first of the samples."""
-        images, labels, pictures = (part[:number] for part in self[:3])
-        if self.others is None or self.shares is None:
-            return Batch(images, labels, pictures)
-        return Batch(images, labels, pictures, self.others[:number], self.shares[:number])
+        return Batch._make(None if part is None else part[:number] for part in self)
 
 
 class Batches:

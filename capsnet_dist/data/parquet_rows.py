@@ -39,6 +39,9 @@ class ParquetRows:
                     self.groups.append((path, group))
                     counts.append(file.metadata.row_group(group).num_rows)
         self.starts = [0, *accumulate(counts)]
+        self.firsts: dict[Path, int] = {}
+        for (path, _), start in zip(self.groups, self.starts, strict=False):  # starts has the end, too
+            self.firsts.setdefault(path, start)
         self._read: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -51,10 +54,8 @@ class ParquetRows:
 
     def name(self, index: int) -> str:
         """Its file and row."""
-        group = self._group(self.rows[index])
-        path, _ = self.groups[group]
-        first = self.starts[next(number for number, (other, _) in enumerate(self.groups) if other == path)]
-        return f"{path.name} row {self.rows[index] - first}"
+        path, _ = self.groups[self._group(self.rows[index])]
+        return f"{path.name} row {self.rows[index] - self.firsts[path]}"
 
     def open(self, index: int) -> AbstractContextManager[Any]:
         """The picture.

@@ -94,6 +94,7 @@ class PictureSet(ABC):
         self.cache = self.cache.expanduser()
         self.division = Division(self.share, self.seed, self.folds, self.fold)
         self.division.check()
+        self._listed = dict[str, Listing]()
         self._read = dict[str, _Decoded]()
 
     @property
@@ -144,7 +145,7 @@ class PictureSet(ABC):
         """All images of a listing; what is broken is said once."""
         if name not in self._read:
             self._refuse_what_is_split()
-            label, pictures, groups = self.listing(name)
+            label, pictures, groups = self._listing(name)
             whole, skipped = stored(self.cache, label, pictures, self.fit, self.classes, self.skip_broken)
             if skipped:
                 say(f"Warning: {report([pictures.name(index) for index in skipped], pictures)} They are left out.")
@@ -153,12 +154,18 @@ class PictureSet(ABC):
             self._read[name] = _Decoded(whole, kept, pictures, numbers)
         return self._read[name]
 
+    def _listing(self, name: str) -> Listing:
+        """A listing, made once: folders are walked for it, or files read."""
+        if name not in self._listed:
+            self._listed[name] = self.listing(name)
+        return self._listed[name]
+
     def _refuse_what_is_split(self) -> None:
         """Refuse to divide anew what is split, and splits that groups do not respect."""
         if not self.is_split:
             return
         self.division.check(is_split=True)
-        train, test = (self.listing(name).groups for name in ("train", "test"))
+        train, test = (self._listing(name).groups for name in ("train", "test"))
         if both := sorted({*(train or ())} & {*(test or ())}):
             raise UserError(
                 f"{len(both):,} groups have images in the training and in the test split: {listed(both)}. "

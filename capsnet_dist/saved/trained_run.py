@@ -49,6 +49,8 @@ class TrainedRun:
         self.entry: Mapping[str, Any] = {} if self.is_imported else cast(dict[str, Any], entry)
         """The training's own options; none of an imported network."""
         self._built: tuple[Choice[Any], Any] | None = None
+        self._rows: dict[str, Tensor] = {}
+        """Of each part that was taken: where its images stand in "test" or "train" of the data set."""
 
     def data(self, *, is_named: bool = False) -> Choice[Any]:
         """The data set of the training, with its options; of an imported network any one, where the user names another.
@@ -95,12 +97,9 @@ class TrainedRun:
     def names(self, model: Model, data: Choice[Any], split: str) -> list[str]:
         """What the images of `part` are called: their files, or their numbers in "test" or "train" of the data set."""
         dataset, place = self._dataset(data, model.fit), "test" if split == "test" else "train"
-        labels: Tensor = dataset.split(place).labels
-        rows = torch.arange(len(labels))
-        if split != "test":
-            kept, held = hold_out(labels, self._share, groups_of(dataset))
-            rows = kept if split == "train" else held
-        numbers = cast(list[int], rows.tolist())
+        if split not in self._rows:
+            self._part(dataset, split)
+        numbers = cast(list[int], self._rows[split].tolist())
         if not isinstance(dataset, NamedDataset):
             return [str(number) for number in numbers]
         files = dataset.names(place)
@@ -109,7 +108,7 @@ class TrainedRun:
     def _dataset(self, data: Choice[Any], fit: Fit | None) -> Any:
         """A data set, built once: what it warns of is said once."""
         if self._built is None or self._built[0] != data:
-            self._built = data, _prepared(data, fit).build()
+            self._built, self._rows = (data, _prepared(data, fit).build()), {}
         return self._built[1]
 
     @property
@@ -131,10 +130,12 @@ class TrainedRun:
             test = dataset.split(name)
             if not len(test.labels):
                 raise UserError("--split test: the data set has no images for it.")
+            self._rows[name] = torch.arange(len(test.labels))
             return test
         share, whole = self._share, dataset.split("train")
         kept, held = hold_out(whole.labels, share, groups_of(dataset))
-        part = whole.part(kept if name == "train" else held)
+        self._rows[name] = kept if name == "train" else held
+        part = whole.part(self._rows[name])
         if not len(part.labels):
             raise UserError(f"--split {name}: the run held out no images for it.")
         return part

@@ -253,7 +253,7 @@ class Model(nn.Module, ABC):
         parameter = next(self.parameters())
         if parameter.dtype in (torch.float16, torch.bfloat16):
             return copy.deepcopy(self).float().predict(pixels, batch_size=batch_size)
-        with self.evaluating(), _without_images():
+        with self.evaluating(), without_images():
             chunks = (chunk.to(parameter.device) for chunk in pixels.split(batch_size))
             scores = [self(to_unit(chunk, parameter.dtype)).scores for chunk in chunks]
         joined = torch.cat(scores)
@@ -266,7 +266,7 @@ _rebuilds = ContextVar("rebuilds", default=True)
 
 
 @contextmanager
-def _without_images() -> Generator[None]:
+def without_images() -> Generator[None]:
     """Let networks do without their decoders for a while: scores and poses do not depend on them."""
     before = _rebuilds.set(False)
     try:

@@ -63,10 +63,8 @@ def predict(
     """
     files, total = _files(images)
     model = load(run).to("cuda" if torch.cuda.is_available() else "cpu")
-    reading, form = (
-        _reading(model, background, invert),
-        _Form(model.classes, top and min(top, len(model.classes)), threshold),
-    )
+    reading = _reading(model, background, invert)
+    form = _Form(model.classes, top and min(top, len(model.classes)), threshold)
     noticed = Noticed(reading, is_light_on_dark(run), say)
     found = answers(model, reading, _views(model, run), files, batch_size, noticed)
     done = broken = 0

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from capsnet_dist.config import import_plugins
-from capsnet_dist.errors import UserError
-from capsnet_dist.reproduction.recipes import file_of
+from capsnet_dist.reproduction.recipes import described, file_of
 from capsnet_dist.run import Run
 from capsnet_dist.screen.console import any_text
 from capsnet_dist.screen.ending import user_errors
@@ -41,8 +39,5 @@ def read_recipe(word: str) -> Run:
     Raises:
         UserError: there is no such recipe, or it describes no run.
     """
-    file = file_of(word)
-    run = getattr(import_plugins(str(file)), "run", None)
-    if not isinstance(run, Run):
-        raise UserError(f"{file} is no recipe: it must have `run = Run(...)` at module level.")
+    run, _ = described(file_of(word))
     return run

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from capsnet_dist.data.batches import together
 from capsnet_dist.objects import aligned, is_right, likeliest
-from capsnet_dist.plugins import Loss, Model, Split, to_unit
+from capsnet_dist.plugins import Loss, Model, Split, to_unit, without_images
 from capsnet_dist.processes.watchdog import beat
 from capsnet_dist.record.results import Evaluation, top_k
 from capsnet_dist.training.objective import require_several
@@ -75,7 +75,8 @@ def evaluate(
             with accelerator.autocast():
                 output = model(to_unit(seen, dtype))
                 if further:
-                    scores = [output.scores, *(model(to_unit(view, dtype)).scores for view, _ in further)]
+                    with without_images():
+                        scores = [output.scores, *(model(to_unit(view, dtype)).scores for view, _ in further)]
                     output = output._replace(scores=torch.stack(scores).mean(0))
                 predicted = aligned(output.scores, labels)
                 if labels.ndim > 1 and output.reconstruction is not None:

@@ -1,20 +1,14 @@
 """Overlapping objects and what a network rebuilds of each (Sabour et al., 2017, figure 5)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from einops import rearrange
 from jaxtyping import Float, Int64
 
-from capsnet_dist.figures import tiles
 from capsnet_dist.figures.canvas import Figure, canvas, drawing, inches, labels, placed
+from capsnet_dist.figures.table import COLUMNS, INCHES, TITLE, draw, line_height
 
-COLUMNS = 10
-INCHES = 0.75  # of a tile
-LINE = 0.19  # inches of a line of text
-TITLE = 0.32  # inches, with what is left free above
-SIZE = 8.0  # of letters, in points
 HUES = ((1.0, 0.6, 0.0), (0.0, 0.4, 1.0))
 """Orange and blue, which sum up to white where two objects overlap, and which everybody tells apart."""
 GROUPS = ("Predicted right", "Predicted wrong, rebuilt from both", "One class is neither there nor predicted")
@@ -50,8 +44,7 @@ def overlaps(
     chosen = [np.flatnonzero(groups == group)[:COLUMNS] for group in range(len(GROUPS))]
     lines = [(title, part) for title, part in zip(GROUPS, chosen, strict=True) if len(part)]
     rows = ["image", "both rebuilt", "the first", "the second"]
-    room = inches({name for row in written.values() for name in row}, SIZE) + 0.1
-    line = LINE if room <= INCHES else room  # long names stand upright
+    line = line_height({name for row in written.values() for name in row})
     height, width = images.shape[2:]
     high = len(texts) * line + len(rows) * INCHES * height / width
     left, columns = inches([*rows, *texts], 10.0) + 0.25, max(len(part) for _, part in lines)
@@ -60,7 +53,7 @@ def overlaps(
     drawn = _coloured(images, objects)
     for number, (title, part) in enumerate(lines, 1):
         axes = placed(figure, left, 0.1 + (len(lines) - number) * (high + TITLE), INCHES * len(part), high)
-        _draw_line(axes, {what: [row[i] for i in part] for what, row in written.items()}, drawn[:, part], line, rows)
+        draw(axes, {what: [row[i] for i in part] for what, row in written.items()}, rows, drawn[:, part], line)
         axes.set_title(title, loc="left", fontweight="bold")
     return figure
 
@@ -72,21 +65,3 @@ def _coloured(
     three = images[:, :3] if images.shape[1] >= 3 else np.repeat(images[:, :1], 3, axis=1)
     shades = objects.mean(axis=2)[:, :, None] * rearrange(np.array(HUES, np.float32), "o c -> 1 o c 1 1")
     return np.stack([three, shades.sum(axis=1).clip(0, 1), shades[:, 0], shades[:, 1]])
-
-
-def _draw_line(
-    axes: Any, texts: dict[str, list[str]], drawn: Float[np.ndarray, "r n 3 h w"], line: float, rows: Sequence[str]
-) -> None:
-    """A table: lines of text above the tiles."""
-    step = line / INCHES
-    high = tiles.show(axes, drawn, top=len(texts) * step)
-    middles = [(row + 0.5) * step for row in range(len(texts))]
-    middles += [len(texts) * step + (row + 0.5) * high for row in range(len(rows))]
-    axes.set_ylim(len(texts) * step + len(rows) * high, 0)
-    axes.set_yticks(middles, [*texts, *rows])
-    axes.set_xticks([])
-    tiles.bare(axes)
-    for middle, words in zip(middles, texts.values(), strict=False):
-        for column, word in enumerate(words):
-            rotation = "vertical" if line > LINE else "horizontal"
-            axes.text(column + 0.5, middle, word, ha="center", va="center", rotation=rotation, fontsize=SIZE)

@@ -1,19 +1,12 @@
 """Images and what a network rebuilds from their class capsules (Sabour et al., 2017, figure 3)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from capsnet_dist.figures import tiles
 from capsnet_dist.figures.canvas import Figure, canvas, drawing, inches, labels, placed
-
-COLUMNS = 10
-INCHES = 0.75  # of a tile
-LINE = 0.19  # inches of a line of text
-TITLE = 0.32  # inches, with what is left free above
-SIZE = 8.0  # of letters, in points
+from capsnet_dist.figures.table import COLUMNS, INCHES, TITLE, draw, line_height
 
 
 @drawing
@@ -42,8 +35,7 @@ def reconstructions(
     texts |= {"predicted": predicted, "rebuilt from": targets}
     lines = _lines(predicted == (predicted if true is None else true), known=true is not None)
     height, width = images.shape[2:]
-    room = inches({names[index] for row in texts.values() for index in row}, SIZE) + 0.1
-    line = LINE if room <= INCHES else room  # long names stand upright
+    line = line_height({names[index] for row in texts.values() for index in row})
     high = len(texts) * line + 2 * INCHES * height / width
     left, columns = inches(["reconstruction"], 10.0) + 0.25, max(len(part) for _, part in lines)
     figure = canvas(left + INCHES * columns + 0.1, 0.1 + len(lines) * (high + TITLE), layout="none")
@@ -51,7 +43,7 @@ def reconstructions(
         bottom = 0.1 + (len(lines) - number) * (high + TITLE)
         axes = placed(figure, left, bottom, INCHES * len(part), high)
         rows = {what: [names[index] for index in row[part]] for what, row in texts.items()}
-        _draw_line(axes, rows, np.stack([images[part], rebuilt[part]]), line / INCHES)
+        draw(axes, rows, ["image", "reconstruction"], np.stack([images[part], rebuilt[part]]), line)
         axes.set_title(title, loc="left", fontweight="bold")
     return figure
 
@@ -64,18 +56,3 @@ def _lines(right: Bool[np.ndarray, " n"], *, known: bool) -> list[tuple[str, Int
         parts = [indices[start : start + COLUMNS] for start in range(0, len(indices), COLUMNS)]
         found += [(title if number == 0 else "", part) for number, part in enumerate(parts)]
     return found
-
-
-def _draw_line(axes: Any, texts: dict[str, list[str]], images: Float[np.ndarray, "2 n c h w"], line: float) -> None:
-    """A table: lines of text, of a height in tiles, above the images and what is rebuilt from them."""
-    high = tiles.show(axes, images, top=len(texts) * line)
-    middles = [(row + 0.5) * line for row in range(len(texts))]
-    middles += [len(texts) * line + (row + 0.5) * high for row in range(2)]
-    axes.set_ylim(len(texts) * line + 2 * high, 0)
-    axes.set_yticks(middles, [*texts, "image", "reconstruction"])
-    axes.set_xticks([])
-    tiles.bare(axes)
-    for middle, names in zip(middles, texts.values(), strict=False):
-        for column, name in enumerate(names):
-            rotation = "vertical" if line * INCHES > LINE else "horizontal"
-            axes.text(column + 0.5, middle, name, ha="center", va="center", rotation=rotation, fontsize=SIZE)

@@ -63,7 +63,7 @@ def predict(
     """
     files, total = _files(images)
     model = load(run).to("cuda" if torch.cuda.is_available() else "cpu")
-    reading = _reading(model, background, invert)
+    reading = Reading.of(model, background, is_inverted=invert)
     form = _Form(model.classes, top and min(top, len(model.classes)), threshold)
     noticed = Noticed(reading, is_light_on_dark(run), say)
     found = answers(model, reading, _views(model, run), files, batch_size, noticed)
@@ -91,7 +91,7 @@ def read_images(model: Model, run: str, files: Sequence[Path]) -> UInt8[Tensor, 
     Raises:
         UserError: one cannot be read.
     """
-    reading = _reading(model, None, False)
+    reading = Reading.of(model)
     noticed = Noticed(reading, is_light_on_dark(run), say)
     read = [reading(file) for file in files]
     for file, found in zip(files, read, strict=True):
@@ -168,12 +168,6 @@ def _files(words: Sequence[Path]) -> tuple[Iterable[Path], int | None]:
     if len(words) > 1:
         raise UserError("- reads all names from standard input: give no others beside it.")
     return (expanded(name) for line in sys.stdin if (name := line.rstrip("\r\n"))), None
-
-
-def _reading(model: Model, background: int | None, invert: bool) -> Reading:
-    """How files become the pixels of a network."""
-    behind = background if background is not None else 0 if model.fit is None else model.fit.background
-    return Reading(model.image if model.fit is None else model.fit.image, model.fit, behind, invert)
 
 
 def _views(model: Model, run: str) -> Callable[[Tensor], Sequence[Tensor]]:

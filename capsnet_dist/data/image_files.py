@@ -20,7 +20,7 @@ from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import MODES, Fit, is_transparent, of_8_bits, opaque
-from capsnet_dist.plugins import Image
+from capsnet_dist.plugins import Image, Model
 
 MAX_PIXELS = 50_000_000  # a large camera's; a small file may unpack to far more
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # not those for which Pillow starts other programs
@@ -118,6 +118,14 @@ class Reading:
     def __post_init__(self) -> None:
         if self.image[0] not in MODES:
             raise UserError(f"The network takes {self.image[0]} channels: an image file gives 1 (gray) or 3 (colour).")
+
+    @classmethod
+    def of(cls, model: Model, background: int | None = None, *, is_inverted: bool = False) -> "Reading":
+        """How files become the pixels of a network; without a background on that of its training."""
+        fit = model.fit
+        if background is None:
+            background = 0 if fit is None else fit.background
+        return cls(model.image if fit is None else fit.image, fit, background, is_inverted)
 
     def __call__(self, file: Path) -> "Read":
         """The pixels of an image file.

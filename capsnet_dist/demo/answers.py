@@ -158,8 +158,7 @@ def _seen_pixels(request: requests.Look, first: Stage) -> tuple[UInt8[np.ndarray
 def _read(picture: bytes, stage: Stage, polarity: requests.Polarity) -> tuple[UInt8[np.ndarray, "c h w"], bool]:
     """A picture as a network takes it, and whether dark and light were exchanged, before pads were added."""
     model = stage.model
-    fit = model.fit
-    reading = Reading(model.image if fit is None else fit.image, fit, 0 if fit is None else fit.background)
+    reading = Reading.of(model)
 
     def read(*, inverted: bool) -> UInt8[np.ndarray, "c h w"]:
         pixels = replace(reading, is_inverted=inverted).sent(picture, "The picture").pixels

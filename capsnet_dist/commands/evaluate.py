@@ -57,7 +57,6 @@ def evaluate(
         accelerator = make_evaluator(_precision(trained))
         follow_precision(accelerator.mixed_precision)
         part = trained.part(model, data, split).to(accelerator.device)
-        _say_what_is_left_out(trained, data, split)
         network, criteria = model.to(accelerator.device), trained.criteria()
         scores = torch.zeros(len(part.labels) if csv else 0, len(model.classes), dtype=torch.float64)
 
@@ -71,6 +70,7 @@ def evaluate(
         part_at_exit()
         if not accelerator.is_main_process:
             return
+        _say_what_is_left_out(trained, data, split)
         if csv is not None:
             _write(csv, trained.names(model, data, split), part.labels.cpu(), scores, model.classes)
         if json or str(csv) != "-":

@@ -85,8 +85,9 @@ def read_rebuild(body: bytes, stages: Sequence[Stage]) -> Rebuild:
     Raises:
         UserError: it is none.
     """
-    stage, pixels, of = read_effects(body, stages)
-    return Rebuild(stage, pixels, of, _offsets(_object(body), stage.known.poses.shape[-1]))
+    data = _object(body)
+    stage, pixels, of = _capsule(data, stages)
+    return Rebuild(stage, pixels, of, _offsets(data, stage.known.poses.shape[-1]))
 
 
 def read_effects(body: bytes, stages: Sequence[Stage]) -> Effects:
@@ -95,9 +96,7 @@ def read_effects(body: bytes, stages: Sequence[Stage]) -> Effects:
     Raises:
         UserError: it is none.
     """
-    data = _object(body)
-    stage = stages[_integer(data, "run", len(stages))]
-    return Effects(stage, _pixels(data, stage), _integer(data, "class", len(stage.model.classes)))
+    return _capsule(_object(body), stages)
 
 
 def read_routing(body: bytes, stages: Sequence[Stage]) -> Routing:
@@ -114,6 +113,12 @@ def read_routing(body: bytes, stages: Sequence[Stage]) -> Routing:
     number = len(stage.model.classes)
     classes = [_integer({"classes": label}, "classes", number) for label in named]
     return Routing(stage, _pixels(data, stage), classes)
+
+
+def _capsule(data: dict[str, Any], stages: Sequence[Stage]) -> Effects:
+    """The network, the pixels and the class of a request."""
+    stage = stages[_integer(data, "run", len(stages))]
+    return Effects(stage, _pixels(data, stage), _integer(data, "class", len(stage.model.classes)))
 
 
 def _object(body: bytes) -> dict[str, Any]:

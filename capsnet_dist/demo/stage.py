@@ -108,8 +108,7 @@ class Stage:
 
     def usual(self, of: int) -> Float[Tensor, "2 d"] | None:
         """Between which values the numbers of a class's pose lie in 96 % of its images; None where they are few."""
-        own = self.known.poses[self.known.predicted == of][:, of]
-        return views.ends(own) if len(own) >= views.ENOUGH else None
+        return views.usual_poses(self.known, of)
 
     @cached_property
     def reach(self) -> float:

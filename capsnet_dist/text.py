@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 MAX_NAMED = 20  # of many, in one message
@@ -43,6 +43,12 @@ def to_json(data: Any, indent: int | None = None) -> str:
 def markdown(text: str) -> str:
     """A text of one line that Markdown and HTML show as it is."""
     return re.sub(r"([\\`*_{}\[\]<>#|~&$@])", r"\\\1", printable(text))
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; its cells are Markdown already."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def code_span(text: str) -> str:

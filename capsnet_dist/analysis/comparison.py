@@ -13,7 +13,7 @@ from capsnet_dist.figures.canvas import theme
 from capsnet_dist.figures.comparison import comparison
 from capsnet_dist.run import Run
 from capsnet_dist.screen.console import print_table, tolerated
-from capsnet_dist.text import markdown, to_json
+from capsnet_dist.text import markdown, markdown_table, to_json
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,12 @@ def save(rows: Sequence[Row], run: Run, folder: Path, baseline: str = "") -> Non
         baseline: The routing that the others are compared with; "" if there is none.
     """
     table = _table(rows, baseline)
-    lines = [list(table[0]), ["---"] * len(table[0]), *(list(map(markdown, cells.values())) for cells in table)]
     texts = {
         "json": to_json(
             {"run": config.to_dict(run), "baseline": baseline, "rows": [asdict(row) for row in rows]}, indent=2
         )
         + "\n",
-        "md": "".join(f"| {' | '.join(line)} |\n" for line in lines),
+        "md": markdown_table([*table[0]], [list(map(markdown, cells.values())) for cells in table]),
         "csv": _csv([[field.name for field in fields(Row)], *(list(asdict(row).values()) for row in rows)]),
     }
     for kind, text in texts.items():

@@ -9,7 +9,7 @@ from capsnet_dist.bench.floor import floor
 from capsnet_dist.bench.measure import Rates, Spread, ratios
 from capsnet_dist.bench.options import Candidate, reference
 from capsnet_dist.screen.console import print_table
-from capsnet_dist.text import code_span, to_json
+from capsnet_dist.text import code_span, markdown_table, to_json
 from capsnet_dist.text import markdown as markdown_text
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -188,10 +188,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     place = found["environment"]
     version = f"commit {place['commit']}" if place["commit"] else f"version {place['packages']['capsnet_dist']}"
     machine = markdown_text(f"{place['device']}, {place['processor']}")
-    head = f"{code_span(place['command'])}, {version}, {machine}\n"
-    parts = [head]
+    first = f"{code_span(place['command'])}, {version}, {machine}\n"
+    parts = [first]
     for title, columns, lines in tables(found):
-        cells = [list(map(markdown_text, line)) for line in [columns, *lines]]
-        cells.insert(1, ["---"] * len(columns))
-        parts.append(f"{markdown_text(title)}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in cells))
+        head, *cells = (list(map(markdown_text, line)) for line in [columns, *lines])
+        parts.append(f"{markdown_text(title)}\n\n{markdown_table(head, cells)}")
     return "\n".join(parts)

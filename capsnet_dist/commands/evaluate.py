@@ -15,7 +15,7 @@ from capsnet_dist.kernels import fast_paths, follow_precision
 from capsnet_dist.objects import aligned
 from capsnet_dist.processes.launching import make_evaluator, part_at_exit
 from capsnet_dist.processes.requests import on_gpu
-from capsnet_dist.record.remarks import CLASS_COLUMNS, MAX_CLASSES, class_rows, class_values, rate_name, remarks
+from capsnet_dist.record.remarks import CLASS_COLUMNS, MAX_CLASSES, class_rows, class_values, further_rates, remarks
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.registry import Choice
 from capsnet_dist.saved.trained_run import TrainedRun
@@ -128,10 +128,10 @@ def _print_evaluation(result: Evaluation, split: str, classes: Sequence[str], js
         values |= {"terms": result.terms, "classes": list(classes), "per_class": class_values(result, classes)}
         print_json(values | {"confusion": result.confusion.tolist()})
         return
-    rates = [f"{split} accuracy {100 * result.accuracy:.2f} % of {result.num_samples} images"]
-    rates += [f"{rate_name(name)} {100 * rate:.2f} %" for name, rate in [*result.rates.items()][1:]]
+    accuracy = f"{split} accuracy {100 * result.accuracy:.2f} % of {result.num_samples} images"
     terms = [f"{name} {value:.4f}" for name, value in result.terms.items()]
-    lines = [rates[0], "  ".join(rates[1:]), *(["  ".join([f"loss {result.loss:.4f}", *terms])] if terms else [])]
+    further = "  ".join(further_rates(result))
+    lines = [accuracy, further, *(["  ".join([f"loss {result.loss:.4f}", *terms])] if terms else [])]
     print("\n".join([*lines, *remarks(result, classes), ""]))  # noqa: T201
     caption, rows = class_rows(result, classes)
     if caption:

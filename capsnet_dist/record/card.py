@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capsnet_dist.plugins import Model, datasets
-from capsnet_dist.record.remarks import CLASS_COLUMNS, class_rows, rate_name, remarks
+from capsnet_dist.record.remarks import CLASS_COLUMNS, class_rows, further_rates, remarks
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.run import Run
-from capsnet_dist.text import code_span, listed, markdown, printable
+from capsnet_dist.text import code_span, listed, markdown, markdown_table, printable
 
 
 def model_card(
@@ -69,8 +69,7 @@ def _table(results: Mapping[str, Evaluation]) -> str:
     if any(r.objects > 1 for r in results.values()):  # an image is right with all its objects
         columns["right objects"] = [f"{100 * r.right_objects:.2f} %" for r in results.values()]
     columns["images"] = [str(r.num_samples) for r in results.values()]
-    lines = [list(columns), ["---"] * len(columns), *zip(*columns.values(), strict=True)]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", ""])
+    return markdown_table([*columns], zip(*columns.values(), strict=True)) + "\n"
 
 
 def _classes(results: Mapping[str, Evaluation], names: Sequence[str]) -> str:
@@ -79,8 +78,6 @@ def _classes(results: Mapping[str, Evaluation], names: Sequence[str]) -> str:
     if result is None:
         return ""
     caption, rows = class_rows(result, names)
-    _, *rates = (f"{rate_name(name)} {100 * rate:.2f} %" for name, rate in result.rates.items())
-    said = [f"The selected weights have {listed(rates)}.", *remarks(result, names), caption]
-    lines = [f"| {' | '.join(map(markdown, row))} |" for row in (CLASS_COLUMNS, *rows)]
-    ruled = [lines[0], "| --- " * len(CLASS_COLUMNS) + "|", *lines[1:]]
-    return "\n".join([" ".join(map(markdown, filter(None, said))), "", *ruled, "", ""])
+    said = [f"The selected weights have {listed(further_rates(result))}.", *remarks(result, names), caption]
+    table = markdown_table(CLASS_COLUMNS, [list(map(markdown, row)) for row in rows])
+    return f"{' '.join(map(markdown, filter(None, said)))}\n\n{table}\n"

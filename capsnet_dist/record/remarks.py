@@ -49,8 +49,13 @@ def class_rates(result: Evaluation, names: Sequence[str]) -> dict[str, float]:
     return {key: rate for key, rate in rates.items() if not math.isnan(rate)}
 
 
-def rate_name(name: str) -> str:
-    """A name of `Evaluation.rates` as it is read."""
+def further_rates(result: Evaluation) -> list[str]:
+    """All rates but the accuracy, as they are read."""
+    _, *rates = (f"{_rate_name(name)} {100 * rate:.2f} %" for name, rate in result.rates.items())
+    return rates
+
+
+def _rate_name(name: str) -> str:
     return {"macro_f1": "macro F1"}.get(name, name.replace("top_", "top-").replace("_", " "))
 
 

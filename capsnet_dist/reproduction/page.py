@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from capsnet_dist.reference import Reference
 from capsnet_dist.reproduction.recipes import Recipe
 from capsnet_dist.reproduction.results import Result, Trial, spread
-from capsnet_dist.text import markdown
+from capsnet_dist.text import markdown, markdown_table
 
 COLUMNS = ("recipe", "published", "ours", "within", "epochs", "hardware", "minutes", "commit")
 NOT_RUN = "not run"
@@ -51,8 +51,7 @@ def rows(recipes: Sequence[Recipe], results: Sequence[Result]) -> list[tuple[str
 
 def page(recipes: Sequence[Recipe], results: Sequence[Result]) -> str:
     """The page: the table, and where each published number is found."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(tuple(map(markdown, row)) for row in rows(recipes, results))]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    table = markdown_table(COLUMNS, [list(map(markdown, row)) for row in rows(recipes, results)])
     sources = "".join(f"- `{one.name}`: {one.reference.source}, {one.reference.table}\n" for one in recipes)
     return f"{HEAD}{table}\n## Where the published numbers are found\n\n{sources}"
 

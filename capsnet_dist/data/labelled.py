@@ -1,10 +1,10 @@
 """Rows that each say which class an item is of: checked, numbered, and taken apart into splits."""
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from capsnet_dist.data.picture_set import TESTS, selected
+from capsnet_dist.data.picture_set import TESTS, selected_of_each
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.screen.progress import say
 from capsnet_dist.text import listed
@@ -41,7 +41,9 @@ class Table:
         self.name, self.rows = name, rows
         if not rows:
             raise UserError(f"{name} has no rows: each must name an image and its class.")
-        self._refuse("an empty path, class, split or group", lambda row: "" in row[1:])
+        if wrong := [row.place for row in rows if "" in row[1:]]:
+            what = "an empty path, class, split or group"
+            raise UserError(f"{name}: {what} in {len(wrong):,} of {len(rows):,} rows: {listed(wrong)}.")
         self._refuse_unknown_splits()
         self._refuse_repeats()
         self.tested = self._tested()
@@ -57,11 +59,8 @@ class Table:
 
     def part(self, name: str, limit: int | None) -> list[Row]:
         """The rows of the split called "train" or "test", or all where none is named; so many of each class at most."""
-        by_class = defaultdict[str, list[int]](list)
         rows = self._of(name)
-        for number, row in enumerate(rows):
-            by_class[row.label].append(number)
-        return [rows[number] for number in sorted(n for found in by_class.values() for n in selected(found, limit))]
+        return [rows[number] for number in selected_of_each([row.label for row in rows], limit)]
 
     def labels(self, rows: Sequence[Row]) -> list[int]:
         """The number of the class of each."""
@@ -76,10 +75,6 @@ class Table:
     def _of(self, name: str) -> list[Row]:
         wanted = {"train": "train", "test": self.tested}[name]
         return [row for row in self.rows if self.tested is None or _lower(row.split) == wanted]
-
-    def _refuse(self, what: str, is_wrong: Callable[[Row], bool]) -> None:
-        if wrong := [row.place for row in self.rows if is_wrong(row)]:
-            raise UserError(f"{self.name}: {what} in {len(wrong):,} of {len(self.rows):,} rows: {listed(wrong)}.")
 
     def _refuse_unknown_splits(self) -> None:
         known = ("train", *TESTS)

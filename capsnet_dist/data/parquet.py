@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from capsnet_dist.data.parquet_rows import ParquetRows, arrow, opened_parquet, read_column
-from capsnet_dist.data.picture_set import TESTS, Listing, PictureSet, selected
+from capsnet_dist.data.picture_set import TESTS, Listing, PictureSet, selected_of_each
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.plugins import datasets
 from capsnet_dist.screen.progress import say
@@ -68,10 +68,7 @@ class ParquetSet(PictureSet):
                 f"{self.source}: the labels of {part} are of classes that train has not: {listed(unknown)}. -1 says on "
                 f"the Hub that nobody knows the label. Known: {listed(self.classes)}."
             )
-        by_class = defaultdict[int, list[int]](list)
-        for row, label in enumerate(labels):
-            by_class[numbers[label]].append(row)
-        rows = sorted(row for found in by_class.values() for row in selected(found, self.limit))
+        rows = selected_of_each(labels, self.limit)
         pictures = ParquetRows(self.files[part], self._image_column, rows, [numbers[labels[row]] for row in rows])
         groups = self._column(part, self.group_column) if self.group_column else None
         label = f"{self.source}-{name}" if self.is_split else self.source

@@ -2,7 +2,8 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -179,3 +180,11 @@ def selected(found: Sequence[T], limit: int | None) -> Sequence[T]:
         return found
     chosen = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:limit]
     return [found[index] for index in sorted(chosen.tolist())]
+
+
+def selected_of_each(labels: Sequence[Hashable], limit: int | None) -> list[int]:
+    """The numbers, in order, of all that have these labels, or of a selection of so many of each class."""
+    by_class = defaultdict[Hashable, list[int]](list)
+    for number, label in enumerate(labels):
+        by_class[label].append(number)
+    return sorted(number for found in by_class.values() for number in selected(found, limit))

@@ -67,7 +67,7 @@ def sizes_are_those_of_evaluation(subject: AugmentationSubject) -> None:
     for channels in (1, 3):
         inputs, probe = subject.inputs(channels=channels), subject.wrap()
         seen = probe.plugin.still(inputs["images"])
-        for drawn in (inputs["draws"], torch.zeros_like(inputs["draws"]), inputs["draws"] * 0 + LARGEST_DRAW):
+        for drawn in _with_extremes(inputs["draws"]):
             found = probe(*(inputs | {"draws": drawn, "other_draws": drawn}).values())[0]
             require(found.dtype is torch.uint8, f"bytes in, {found.dtype} out")
             differs = f"training sees {tuple(found.shape)} and evaluation {tuple(seen.shape)}"
@@ -111,7 +111,7 @@ def shares_of_mixtures_are_at_least_half(subject: AugmentationSubject) -> None:
     probe, inputs = subject.wrap(), subject.inputs()
     if not probe.plugin.mixes:
         raise Skipped("it does not mix")
-    for drawn in (inputs["draws"], torch.zeros_like(inputs["draws"]), inputs["draws"] * 0 + LARGEST_DRAW):
+    for drawn in _with_extremes(inputs["draws"]):
         share = probe(*(inputs | {"draws": drawn}).values())[1]
         require(share.shape == (3,), f"3 images have shares of the shape {tuple(share.shape)}")
         fits = ((share >= 0.5) & (share <= 1)).all()
@@ -121,6 +121,11 @@ def shares_of_mixtures_are_at_least_half(subject: AugmentationSubject) -> None:
 def no_value_is_waited_for(subject: AugmentationSubject) -> None:
     """What it does takes no value from the device, else each step waits for it: `.item()`, `if` on a tensor, masks."""
     subject.wrap()(*(x.to("meta") for x in subject.inputs().values()))
+
+
+def _with_extremes(drawn: Tensor) -> tuple[Tensor, ...]:
+    """Draws, and the smallest and the largest that there are."""
+    return drawn, torch.zeros_like(drawn), torch.full_like(drawn, LARGEST_DRAW)
 
 
 LAWS: tuple[Law[Any], ...] = (

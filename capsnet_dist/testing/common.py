@@ -146,6 +146,14 @@ LAWS = (
 )
 """Laws for everything that computes."""
 
+PROCESS_LAWS = (
+    Law(evaluation_repeats),
+    Law(evaluation_draws_nothing),
+    Law(process_stays_untouched),
+    Law(options_are_plain_data),
+)
+"""Laws for what has neither gradients nor tensors of another layout."""
+
 MODULE_LAWS = (
     Law(gradients_reach_inputs),
     Law(gradients_reach_parameters),

@@ -9,12 +9,11 @@ from torch import Tensor, nn
 from capsnet_dist.data.checks import check_splits, digest
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Dataset, datasets
-from capsnet_dist.testing.common import options_are_plain_data
+from capsnet_dist.testing.common import PROCESS_LAWS
 from capsnet_dist.testing.conduct import OnFail, check
 from capsnet_dist.testing.law import Law, require
 from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing import NONE
-from capsnet_dist.testing.side_effects import evaluation_draws_nothing, evaluation_repeats, process_stays_untouched
 from capsnet_dist.testing.subject import Inputs, Subject, Target
 
 
@@ -84,10 +83,7 @@ LAWS: tuple[Law[Any], ...] = (
     Law(splits_can_be_trained_on),
     Law(class_names_are_distinct),
     Law(images_are_always_the_same),
-    Law(evaluation_repeats),
-    Law(evaluation_draws_nothing),
-    Law(process_stays_untouched),
-    Law(options_are_plain_data),
+    *PROCESS_LAWS,
 )
 
 

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from capsnet_dist.plugins import Schedule, schedules
-from capsnet_dist.testing.common import options_are_plain_data
+from capsnet_dist.testing.common import PROCESS_LAWS
 from capsnet_dist.testing.conduct import OnFail, check
 from capsnet_dist.testing.law import Law, require
 from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing import NONE
-from capsnet_dist.testing.side_effects import evaluation_draws_nothing, evaluation_repeats, process_stays_untouched
 from capsnet_dist.testing.subject import Inputs, Subject, Target
 
 STEPS = 1000
@@ -93,10 +92,7 @@ LAWS: tuple[Law[Any], ...] = (
     Law(some_step_learns),
     Law(peak_is_reached, soft=True),
     Law(step_alone_decides),
-    Law(evaluation_repeats),
-    Law(evaluation_draws_nothing),
-    Law(process_stays_untouched),
-    Law(options_are_plain_data),
+    *PROCESS_LAWS,
 )
 
 

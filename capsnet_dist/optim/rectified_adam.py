@@ -64,28 +64,43 @@ class RectifiedAdam(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Follow the gradient."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    self._follow(weight, group)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            all_taken = torch.ones((), dtype=torch.float32, device=weights[0].device)
+            taken = all_taken if self.found_inf is None else 1 - self.found_inf
+            exact, (beta1, beta2) = taken.double(), group["betas"]  # a share such as 1 - beta2 keeps its digits
+            shares = exact * (1 - beta1), exact * (1 - beta2), exact * group["lr"]
+            for weight in weights:
+                self._follow(weight, group, taken, shares)
 
-    def _follow(self, weight: Tensor, group: dict[str, Any]) -> None:
+    def _follow(
+        self, weight: Tensor, group: dict[str, Any], taken: Tensor, shares: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
+        """Change one weight.
+
+        Args:
+            weight: It has a gradient.
+            group: Its options.
+            taken: 1, or 0 where the step changes nothing.
+            shares: What the new gradient counts in both means, and the learning rate, all times `taken`, in float64.
+        """
         state: dict[str, Tensor] = self.state[weight]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32, device=weight.device)
             state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(weight), torch.zeros_like(weight)
-        taken = torch.ones_like(state["step"]) if self.found_inf is None else 1 - self.found_inf
-        exact = taken.double()  # a share such as 1 - beta2 keeps its digits
+        of_mean, of_square, rate = (share.to(weight.dtype) for share in shares)
         assert weight.grad is not None
         grad = torch.where(taken > 0, weight.grad, 0)
         state["step"] += taken
         (beta1, beta2), step = group["betas"], state["step"].double().clamp(min=1)
-        state["exp_avg"].lerp_(grad, (exact * (1 - beta1)).to(weight.dtype))
-        state["exp_avg_sq"].lerp_(grad.square(), (exact * (1 - beta2)).to(weight.dtype))
+        state["exp_avg"].lerp_(grad, of_mean)
+        state["exp_avg_sq"].lerp_(grad.square(), of_square)
         mean = state["exp_avg"] / (1 - beta1**step).to(weight.dtype)
         root = (state["exp_avg_sq"].sqrt() + group["eps"]) / (1 - beta2**step).sqrt().to(weight.dtype)
         rectified, known = (value.to(weight.dtype) for value in _rectification(step, beta2))
         change = torch.where(known > 0, mean / root * rectified, mean) + group["weight_decay"] * weight
-        weight.sub_(change * (exact * group["lr"]).to(weight.dtype))
+        weight.sub_(change * rate)
 
 
 def _rectification(step: Tensor, beta2: float) -> tuple[Tensor, Tensor]:

@@ -125,7 +125,11 @@ def test_commands_in_the_documentation_work(command, reader, monkeypatch):
         words.pop(0)
     scripts = [position for position, word in enumerate(words) if word.startswith("recipes/")]
     if words[0] == "capsnet-dist":
-        short = {"compare": ["--seeds", "1", "--steps", "5"], "train": ["--dry-run"]}
+        short = {
+            "compare": ["--seeds", "1", "--steps", "5"],
+            "robustness": ["--limit", "5", "--steps", "2"],
+            "train": ["--dry-run"],
+        }
         run_ranks(1, _call, _tool, words + short.get(words[1], []))
     elif words[0] in ("accelerate", "python", "sbatch") and scripts:
         assert words[0] != "sbatch" or (ROOT / words[scripts[0] - 1]).is_file()

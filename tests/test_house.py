@@ -79,7 +79,7 @@ FLOORS = [
     "commands",
     "train",
     "training bench reproduction",
-    "record testing importing demo",
+    "record testing importing demo robustness",
     "analysis",
     "processes saved figures model",
     "routing layer stem loss optim data run reference",

@@ -18,6 +18,7 @@ COMMANDS = (
     "train",
     "predict",
     "evaluate",
+    "robustness",
     "show",
     "demo",
     "runs",
@@ -62,12 +63,19 @@ def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
         from capsnet_dist.reproduction.recipes import described, file_of
 
         return {"data": described(file_of(words[1]))[0].data}
-    if words[:1] not in (["evaluate"], ["show"], ["demo"]):
+    if words[:1] not in (["evaluate"], ["robustness"], ["show"], ["demo"]):
         chosen: dict[str, Choice[Any]] = {"data": datasets(own[words[0]])} if words and words[0] in own else {}
         return chosen | ({"augmentation": augmentations("none")} if words[:1] == ["data"] else {})
     from capsnet_dist.saved.trained_run import TrainedRun  # with all data sets, which other commands need not wait for
 
-    switches = ("--json", "--no-json", "--open", "--no-open")  # the flags that take no value
+    switches = (
+        "--json",
+        "--no-json",
+        "--open",
+        "--no-open",
+        "--targeted",
+        "--no-targeted",
+    )  # the flags that take no value
     pairs = itertools.pairwise(words)
     runs = [word for before, word in pairs if word[:1] != "-" and (before in switches or before[:1] != "-")]
     if words[0] == "demo":

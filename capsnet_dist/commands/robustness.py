@@ -1,0 +1,120 @@
+"""`capsnet-dist robustness`: what a trained network still gets right when its images are changed or attacked."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from capsnet_dist import config
+from capsnet_dist.errors import UserError
+from capsnet_dist.files import expanded
+from capsnet_dist.kernels import fast_paths
+from capsnet_dist.plugins import Model, Split
+from capsnet_dist.ranges import Count, Shares
+from capsnet_dist.registry import Choice
+from capsnet_dist.robustness.measure import KINDS, Kind, Plan, measure
+from capsnet_dist.robustness.report import Report
+from capsnet_dist.robustness.trial import Trial, chosen
+from capsnet_dist.saved.trained_run import TrainedRun
+from capsnet_dist.saved.weights import load
+from capsnet_dist.screen.console import print_json, print_table
+from capsnet_dist.text import printable, reason, to_json
+from capsnet_dist.training.isolation import isolated
+from capsnet_dist.world import world_size
+
+
+def robustness(
+    run: str,
+    /,
+    *,
+    data: Choice[Any],
+    split: Literal["test", "validation", "train"] = "test",
+    limit: Count = 200,
+    kinds: tuple[Kind, ...] = KINDS,
+    eps: Shares = Plan.eps,
+    steps: Count = Plan.steps,
+    restarts: Count = Plan.restarts,
+    targeted: bool = False,
+    seed: int = 0,
+    batch_size: Count = 128,
+    json: bool = False,
+    out: Path | None = None,
+    imports: tuple[str, ...] = (),
+) -> None:
+    """Try a trained network on images that are transformed and attacked; print tables, and save them as JSON.
+
+    Attacks change the pixels that the network sees, in [0, 1] and before it normalizes them.
+
+    Args:
+        run: Run folder, or owner/name on the Hugging Face Hub; it stands first.
+        data: Data set; the default is that of the training, whose options RUN --help shows.
+        split: "validation" is the part of "train" that was held out.
+        limit: Images, drawn from all of the split; attacks take hundreds of times as long as an evaluation.
+        kinds: What is tried. transformations: turned, sheared, stretched and moved in affNIST's ranges. attacks: FGSM
+            and PGD.
+        eps: By how much attacks may change each pixel, of 1.
+        steps: Of PGD, from each start.
+        restarts: Starts of PGD at random places.
+        targeted: Attack also towards other classes, one drawn for each image.
+        seed: What is random follows from this, and from the number of the image.
+        batch_size: Images that are computed together.
+        json: Print JSON.
+        out: Folder for robustness.json, which replaces an older one; RUN/robustness if not given.
+
+    Raises:
+        UserError: the network does not take these images, or they cannot be attacked.
+    """
+    if world_size() > 1:
+        raise UserError("Robustness is measured by one process: start it without a launcher.")
+    with isolated(), fast_paths(allowed=True):
+        model, trained = load(run).float(), TrainedRun(run)
+        part = trained.part(model, data, split)
+        _refuse(model, part, kinds, targeted)
+        numbers = chosen(part, limit, seed)
+        trial = Trial(
+            model.to("cuda" if torch.cuda.is_available() else "cpu"),
+            part.part(numbers),
+            numbers,
+            trained.still,
+            batch_size,
+        )
+        plan = Plan(kinds, eps, steps, restarts, targeted, seed)
+        settings = {"run": run, "data": config.to_dict(data), "split": split, "of": len(part.labels)}
+        report = measure(trial, plan, settings | vars(plan))
+    _save(report, expanded(run) / "robustness" if out is None else out)
+    if json:
+        print_json(report.to_dict())
+    else:
+        _print(report)
+
+
+def _refuse(model: Model, part: Split, kinds: tuple[Kind, ...], targeted: bool) -> None:
+    """Refuse attacks that have nowhere to go.
+
+    Raises:
+        UserError: there is no wrong class, or there are several objects and no single class to aim at.
+    """
+    objects = part.labels[:1].numel()
+    if "attacks" in kinds and objects >= len(model.classes):
+        raise UserError(f"The network has {len(model.classes)} class(es): there is no wrong one to attack towards.")
+    if targeted and objects > 1:
+        raise UserError(f"--targeted needs images of one object; these have {objects}. Leave it out.")
+
+
+def _save(report: Report, folder: Path) -> None:
+    file = folder / "robustness.json"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(to_json(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {reason(error)}. Name another folder by --out.") from error
+
+
+def _print(report: Report) -> None:
+    known, of = f"each share is known to within ±{100 * report.error:.1f} points", report.settings["of"]
+    print(f"{100 * report.accuracy:.1f} % of {report.images:,} of {of:,} images are right unchanged; {known} (95 %).")  # noqa: T201
+    for title, columns, rows in report.tables():
+        print(f"\n{printable(title)}")  # noqa: T201
+        print_table(columns, rows)
+    if report.findings:
+        print("\n" + "\n".join(map(printable, report.findings)))  # noqa: T201

@@ -20,6 +20,10 @@ T = TypeVar("T")
 Plugin = TypeVar("Plugin", bound=Callable[..., Any])
 
 
+registered: list[tuple[str, str]] = []
+"""Kind and name of each plugin, in the order of their registration."""
+
+
 @dataclass(frozen=True)
 class Choice(Generic[T]):
     """A plugin and its options: plain data, parsed from the command line, saved with the weights."""
@@ -92,6 +96,7 @@ class Registry(Generic[T]):
             if name in self._plugins and _identity(self._plugins[name]) != _identity(plugin):
                 raise self._claimed_twice(name, [_owner(self._plugins[name]), _owner(plugin)])
             self._plugins[name] = plugin
+            registered.append((self.kind, name))
             return plugin
 
         return add
@@ -116,6 +121,11 @@ class Registry(Generic[T]):
         """The package and version, or the file, that brings a plugin: `capsnet_dist 0.1.0`."""
         offers = self._offers().get(name, [])
         return _distribution(offers[0]) if offers else _owner(self[name])
+
+    def module(self, name: str) -> str | None:
+        """The module where a plugin was written; None of one that an installed package offers."""
+        plugin = self[name]
+        return None if self._offers().get(name) else _written_in(plugin)
 
     def __getitem__(self, name: str) -> Callable[..., T]:
         """The class or function registered under a name, loaded from its package if need be.
@@ -178,10 +188,15 @@ def _loaded(offer: EntryPoint) -> object:
     return value
 
 
-def _owner(plugin: Callable[..., Any] | None) -> str:
+def _written_in(plugin: Callable[..., Any] | None) -> str:
+    """The name of the module of a plugin."""
     if isinstance(plugin, functools.partial):
-        return _owner(plugin.func)
-    module = str(getattr(plugin, "__module__", "?"))
+        return _written_in(plugin.func)
+    return str(getattr(plugin, "__module__", "?"))
+
+
+def _owner(plugin: Callable[..., Any] | None) -> str:
+    module = _written_in(plugin)
     package = module.partition(".")[0]
     try:
         return f"{package} {version(package)}"

@@ -3,11 +3,13 @@
 import itertools
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from keyword import iskeyword
 from typing import Any
 
-from capsnet_dist.config import command_line
+from capsnet_dist.config import KEPT, command_line, import_plugins
+from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import augmentations, datasets
 from capsnet_dist.registry import Choice
 from capsnet_dist.screen.console import any_text, notices
@@ -35,6 +37,8 @@ COMMANDS = (
 )
 """Each is a function in a module of its own, which is imported when it is named; `import` is `import_` in both, and a
 dash is an underscore."""
+OF_RUNS = ("predict", "evaluate", "robustness", "show", "demo")
+"""Those whose first words are runs."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     description = "Train, use and inspect capsule networks. --version prints the version."
     with any_text(), user_errors(), notices():
-        command_line.command(COMMANDS, _function, words, description, lambda: _choices(words))
+        command_line.command(COMMANDS, _function, words, description, lambda: _choices(words), partial(_import, words))
 
 
 def _function(command: str) -> Callable[..., None]:
@@ -68,22 +72,34 @@ def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
         return chosen | ({"augmentation": augmentations("none")} if words[:1] == ["data"] else {})
     from capsnet_dist.saved.trained_run import TrainedRun  # with all data sets, which other commands need not wait for
 
-    switches = (
-        "--json",
-        "--no-json",
-        "--open",
-        "--no-open",
-        "--targeted",
-        "--no-targeted",
-    )  # the flags that take no value
-    pairs = itertools.pairwise(words)
-    runs = [word for before, word in pairs if word[:1] != "-" and (before in switches or before[:1] != "-")]
+    runs = _named(words)
     if words[0] == "demo":
         from capsnet_dist.commands.demo import data_of
 
         return {"data": data_of(runs[0]) if runs else datasets("digits")}
     is_named = any(word.partition("=")[0] == "--data" for word in words)
     return {"data": TrainedRun(runs[0]).data(is_named=is_named) if runs else datasets("digits")}
+
+
+def _import(words: Sequence[str], source: str) -> None:
+    """Obey `--import`: "kept" is what the runs have kept that the command is for."""
+    if source != KEPT:
+        import_plugins(source)
+        return
+    if words[0] not in OF_RUNS:
+        raise UserError(f"--import {KEPT} is for what a run has kept, and {words[0]} takes no run: name a file.")
+    from capsnet_dist.saved.weights import import_kept_of
+
+    for run in _named(words)[: 2 if words[0] == "demo" else 1]:
+        import_kept_of(run)
+
+
+def _named(words: Sequence[str]) -> list[str]:
+    """The words of a command that are neither flags nor their values: first the runs that it is for."""
+    switches = ("--json", "--open", "--invert", "--targeted")  # the flags that take no value
+    taken = {*switches, *(switch.replace("--", "--no-", 1) for switch in switches)}
+    pairs = itertools.pairwise(words)
+    return [word for before, word in pairs if word[:1] != "-" and (before in taken or before[:1] != "-")]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from capsnet_dist.config import entries, from_dict, import_plugins, is_nested, named, replace
+from capsnet_dist.config import KEPT, entries, from_dict, import_kept, import_plugins, is_nested, named, replace
+from capsnet_dist.config.sources import FOLDER
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import expanded, read_json
 from capsnet_dist.ranges import require
@@ -41,9 +42,10 @@ def parse(default: C, argv: Sequence[str] | None = None, program: str | None = N
 
     argv = list(sys.argv[1:] if argv is None else argv)
     words = _words(argv)
+    files = _values(words, "--config")[-1:]
     for source in _values(words, "--import"):
-        import_plugins(source)
-    for file in _values(words, "--config")[-1:]:
+        _import(source, files)
+    for file in files:
         data = read_json(expanded(file))
         run: Any = typing.cast(dict[str, Any], data).get("run") if isinstance(data, dict) else None
         if run is None and isinstance(data, dict) and "imported" in data:
@@ -66,6 +68,7 @@ def command(
     argv: Sequence[str],
     description: str,
     choices: Callable[[], Mapping[str, Choice[Any]]],
+    import_source: Callable[[str], object] = import_plugins,
 ) -> None:
     """Call the function that the first word of a command line names, with what the rest says.
 
@@ -78,6 +81,7 @@ def command(
         argv: The words of the command line.
         description: What the program is for.
         choices: Gives the plugins that parameters start from.
+        import_source: Obeys `--import`, for each of its values.
 
     Raises:
         UserError: an unknown command or plugin, or a file that cannot be imported.
@@ -89,7 +93,7 @@ def command(
         raise UserError(f"Unknown command {name!r}.{did_you_mean(name, names)}")
     words = _words(argv)
     for source in _values(words, "--import"):
-        import_plugins(source)
+        import_source(source)
     how: dict[str, Any] = {"registry": _rules(), "console_outputs": speaks()}
     if name not in names:
         known = {name: _annotated(function(name)) for name in names}
@@ -100,6 +104,16 @@ def command(
     bound = functools.partial(named_function, **{key: getattr(chosen, key) for key in given})
     bound.__doc__ = named_function.__doc__
     tyro.cli(bound, prog=f"capsnet-dist {name}", args=argv[1:], **how)
+
+
+def _import(source: str, config_files: Sequence[str]) -> None:
+    """Obey `--import` of a training: "kept" is what the run has kept whose configuration is repeated."""
+    if source != KEPT:
+        import_plugins(source)
+    elif config_files:
+        import_kept(expanded(config_files[0]))
+    else:
+        raise UserError(f"--import {KEPT} is for what a run has kept: give --config RUN/config.json, too.")
 
 
 @contextlib.contextmanager
@@ -116,7 +130,10 @@ def _annotated(function: Callable[..., None]) -> Callable[..., None]:
     """Name the words of a command as its help shows them, and `imports` as its flag."""
     import tyro
 
-    help_text = "Python files or modules that register plugins; they stand after the other words."
+    help_text = (
+        "Python files or modules that register plugins; they stand after the other words. "
+        f'"{KEPT}": those that the run has kept in {FOLDER}/, which are programs of whoever made it.'
+    )
     imports: Any = tyro.conf.arg(name="import", metavar="FILE|MODULE", help=help_text)
     hints = function.__annotations__
     hints["imports"] = Annotated[tuple[str, ...], imports]
@@ -145,7 +162,7 @@ def _command(default: Any) -> Any:
     import tyro
 
     config_help = "A saved config.json whose values replace the defaults: repeats that run."
-    import_help = "Python files or modules that register plugins."
+    import_help = f'Python files or modules that register plugins; "{KEPT}": those beside the file of --config.'
     config = Annotated[Path | None, tyro.conf.arg(help=config_help)]
     imports = Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE|MODULE", help=import_help)]
     run = Annotated[type(default), tyro.conf.arg(name="")]

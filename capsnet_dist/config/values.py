@@ -116,6 +116,13 @@ def is_nested(value: Any) -> bool:
     return isinstance(value, Choice) or (isinstance(value, tuple) and any(map(is_nested, typing.cast(Any, value))))
 
 
+def choices(config: Any) -> list[Choice[Any]]:
+    """All plugins of a configuration, those that are options of others too."""
+    own = [typing.cast(Choice[Any], config)] if isinstance(config, Choice) else []
+    nested = [value for _, value in entries(config).values() if is_nested(value) or _is_group(value)]
+    return [*own, *(found for value in nested for found in choices(value))]
+
+
 def entries(config: Any) -> dict[str, tuple[Any, Any]]:
     """Type and value of each option of a choice, field of a dataclass, or item of a tuple."""
     if isinstance(config, Choice):

@@ -21,6 +21,7 @@ def model_card(
     folder: Path,
     *,
     is_done: bool,
+    plugins: Sequence[str] = (),
 ) -> str:
     """What was trained, how, what it achieves and how to use it.
 
@@ -32,13 +33,16 @@ def model_card(
         command: What started the training.
         folder: Where the weights are.
         is_done: Whether all steps were taken.
+        plugins: Files in the folder with the source of plugins.
     """
     count = sum(parameter.numel() for parameter in model.parameters())
     title = markdown(f"{run.name}: {run.model.name} on {run.data.name}")
     data = markdown((inspect.getdoc(datasets[run.data.name]) or "").partition("\n")[0])
     test = "took no part in that" if results else "was not evaluated"
     test += "" if is_done else ": the run was interrupted"
-    path = json.dumps(printable(str(folder)))
+    path, note, switch = json.dumps(printable(str(folder))), "", ""
+    if plugins:
+        note, switch = f"# imports=True runs {listed(plugins)}: read what that does first\n", ", imports=True"
     return f"""---
 library_name: capsnet_dist
 pipeline_tag: image-classification
@@ -55,7 +59,7 @@ pipeline_tag: image-classification
 ```python
 import capsnet_dist
 
-model = capsnet_dist.load({path})
+{note}model = capsnet_dist.load({path}{switch})
 labels, scores, names = model.predict(images)  # uint8, batch x {" x ".join(map(str, model.image))}
 ```
 """

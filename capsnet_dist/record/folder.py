@@ -3,7 +3,7 @@
 import os
 import platform
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from io import FileIO
@@ -105,6 +105,19 @@ class RunFolder:
             beside.write_text(text, encoding="utf-8", errors="backslashreplace")
             beside.replace(self.path / name)
 
+    def keep(self, files: Mapping[str, bytes]) -> None:
+        """Write files, each whole or not at all, by their paths in the folder.
+
+        Raises:
+            UserError: the folder has gone, or can no longer be written.
+        """
+        with self.writing():
+            for name, content in files.items():
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+                beside = (self.path / name).with_name(".new")
+                beside.write_bytes(content)
+                beside.replace(self.path / name)
+
     @contextmanager
     def writing(self) -> Generator[None]:
         """Say it in one line if the folder can no longer be written."""
@@ -200,6 +213,7 @@ def _default_path(run: Run) -> Path:
 
 def _refuse_links(folder: Path) -> None:
     """Refuse links and pipes where files will be written: they would land, or wait, elsewhere."""
-    for path in (found for place in (folder, folder / "samples", folder / "checkpoints") for found in place.glob("*")):
+    found = [path for place in (folder, folder / "samples", folder / "checkpoints") for path in place.glob("*")]
+    for path in [*found, *(folder / "plugins").rglob("*")]:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise UserError(f"{path} is a link or no ordinary file, where a run would write: remove it first.")

@@ -18,6 +18,7 @@ from capsnet_dist.record.card import model_card
 from capsnet_dist.record.environment import environment
 from capsnet_dist.record.folder import RunFolder, resumed_step
 from capsnet_dist.record.pictures import Pictures
+from capsnet_dist.record.plugins import kept
 from capsnet_dist.record.remarks import advice, class_rates, remarks
 from capsnet_dist.record.results import Evaluation
 from capsnet_dist.record.saver import Saver
@@ -53,6 +54,7 @@ class MainRecord(Record):
         self._steps = 0
         self._accuracy, self._weight = 0.0, 0.0
         self._classes: Sequence[str] = ()
+        self._further: dict[str, Any] = {}
         self._interruption = self._ended = ""
         self._is_full = False
         self._done = False
@@ -90,8 +92,11 @@ class MainRecord(Record):
         self, model: Model, device: torch.device, num_steps: int, place: Mapping[str, Any], wanted: Wanted
     ) -> Checkpoint | None:
         run, path, self._classes = self.run, self.path, model.classes
-        described = weights.describe(model, run.model, model.fit) | {"run": resumed.repeatable(run)}
-        self._place = environment(device) | dict(place)
+        plugins = kept(run)
+        imports = {"imports": plugins.entries} if plugins.entries else {}
+        self._further = {"run": resumed.repeatable(run)} | imports
+        described = weights.describe(model, run.model, model.fit) | self._further
+        self._place = environment(device) | dict(place) | {"plugins": plugins.hashes}
         self._saver = Saver(self.folder, run.checkpoint.keep, device.type, self.say)
         config_text = weights.config_json(described)
         found = resumed.find(run, path / "checkpoints", wanted) if self.folder.is_resumed else None
@@ -103,6 +108,7 @@ class MainRecord(Record):
         kind, name = "none" if run.dry_run else run.tracker, path.resolve().name
         self._tracker = Tracker(kind, project="capsnet_dist", name=name, config=described, folder=path)
         self.folder.write("environment.json", to_json(self._place, indent=2) + "\n")
+        self.folder.keep(plugins.files)
         self.folder.write("config.json", config_text)
         first = self._steps = found.step if found else 0
         self._pictures = Pictures(path / "samples", first, num_steps, self._tracker.image, self._drawing)
@@ -167,7 +173,7 @@ class MainRecord(Record):
 
     @override
     def keep(self, model: Model, source: str, *, is_done: bool) -> None:
-        weights.save(model, self.path, run=resumed.repeatable(self.run))
+        weights.save(model, self.path, **self._further)
         self._write_card(model, source, {}, is_done)
         self._done = is_done
 
@@ -185,7 +191,8 @@ class MainRecord(Record):
     def _write_card(self, model: Model, source: str, results: Mapping[str, Evaluation], is_done: bool) -> None:
         """README.md, and what of the metrics found no room before: without both a run is not finished."""
         source = f"{source}. {self._ended}" if self._ended else source
-        card = model_card(self.run, model, source, results, self._place["command"], self.path, is_done=is_done)
+        command, plugins = str(self._place["command"]), list(self._place["plugins"])
+        card = model_card(self.run, model, source, results, command, self.path, is_done=is_done, plugins=plugins)
         self.folder.write("README.md", card)
         self.folder.keep_metrics()
 

@@ -44,15 +44,16 @@ def compare(run: Run, place: Mapping[str, Any], found: Checkpoint) -> None:
     Raises:
         UserError: something is, and the run is to be resumed strictly.
     """
-    now = {"run": repeatable(run), "environment": place}
+    now = {"run": repeatable(run), "environment": place, "source": place["plugins"]}
     before = {kind: found.state.get(kind, {}) for kind in now}
     unknown = {"pixels"} - before["environment"].keys()  # older checkpoints do not tell
+    before["source"] = before["environment"].get("plugins", now["source"])
     before["run"] = _defaults() | before["run"]  # nor of options that came later, which then had no effect
     changes = [
         f"{kind}.{key}: {before[kind].get(key)!r} before, {value!r} now"
         for kind, values in now.items()
         for key, value in values.items()
-        if key not in OF_THE_OCCASION | unknown and before[kind].get(key) != value
+        if key not in OF_THE_OCCASION | unknown | {"plugins"} and before[kind].get(key) != value
     ]
     if changes and run.strict_resume:
         raise UserError(f"--strict-resume: {'; '.join(changes)}.")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from capsnet_dist.config import import_plugins
+from capsnet_dist.config.imports import import_source
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import shipped
 from capsnet_dist.reference import Reference
@@ -50,7 +50,7 @@ def described(file: Path) -> tuple[Run, Reference | None]:
     Raises:
         UserError: the file is not there, fails to import, or describes no run.
     """
-    module = import_plugins(str(file))
+    module = import_source(str(file))
     run, reference = getattr(module, "run", None), getattr(module, "reference", None)
     if not isinstance(run, Run):
         raise UserError(f"{file} is no recipe: it must have `run = Run(...)` at module level.")

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch.nn.modules import module as modules
 
-from capsnet_dist.config import from_dict, to_dict
+from capsnet_dist.config import choices, from_dict, to_dict
+from capsnet_dist.config.kept import advice
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import MAX_JSON, read_json
 from capsnet_dist.images.fit import MODES, POLICIES, Fit
@@ -81,7 +82,7 @@ def describe(model: Model, choice: Choice[Model], fit: Fit | None) -> dict[str, 
         "model": to_dict(choice),
         "image": list(model.image),
         "classes": list(class_names(model.classes, "The network")),
-        "plugins": {f"{c.registry.kind} {c.name}": c.registry.owner(c.name) for c in _choices(choice)},
+        "plugins": {f"{c.registry.kind} {c.name}": c.registry.owner(c.name) for c in choices(choice)},
         "normalization": model.normalization,
     } | preprocessing
 
@@ -246,7 +247,7 @@ def _choose(config: dict[str, Any], file: Path) -> Choice[Model]:
     try:
         return from_dict(models(name), cast(dict[str, Any], named), "model")
     except (UserError, RecursionError) as error:
-        raise UserError(f"{file}: {error!s:.2000}{_absent(config.get('plugins'))}") from error
+        raise UserError(f"{file}: {error!s:.2000}{_absent(config.get('plugins'))}{advice(config, file)}") from error
 
 
 def _absent(owners: Any) -> str:
@@ -258,11 +259,6 @@ def _absent(owners: Any) -> str:
         if kind in kinds and name not in kinds[kind] and _is_word(plugin) and _is_word(owner):
             missing.append(f"{plugin} of {owner}")
     return f" It was saved with {', '.join(missing):.1000}: install or import that first." if missing else ""
-
-
-def _choices(choice: Choice[Any]) -> list[Choice[Any]]:
-    nested = [v for value in choice.options.values() for v in (value if isinstance(value, tuple) else (value,))]
-    return [choice, *(found for value in nested if isinstance(value, Choice) for found in _choices(value))]
 
 
 def _is_word(value: object) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from capsnet_dist import config
+from capsnet_dist.config.kept import advice
 from capsnet_dist.data.checks import check_split
 from capsnet_dist.data.division import groups_of, hold_out
 from capsnet_dist.errors import UserError
@@ -40,8 +41,8 @@ class TrainedRun:
     """
 
     def __init__(self, source: str) -> None:
-        file, _ = weights.find(source)
-        held = read_config(file)
+        self._file, _ = file, _ = weights.find(source)
+        self._held = held = read_config(file)
         entry = held.get("run")
         self.source, self.is_imported = source, entry is None and "imported" in held
         if not self.is_imported and not isinstance(entry, dict):
@@ -149,7 +150,8 @@ class TrainedRun:
             config.check_ranges(choice, f"run.{key}.")
             return choice
         except (UserError, RecursionError) as error:
-            raise UserError(f"{self.source}/config.json: {error}") from error
+            mend = "" if name in registry else advice(self._held, self._file)
+            raise UserError(f"{self.source}/config.json: {error}{mend}") from error
 
 
 def is_light_on_dark(source: str) -> bool:

@@ -1,6 +1,7 @@
 """Weights for use: model.safetensors and config.json, saved whole and loaded strictly."""
 
 import contextlib
+import functools
 import hashlib
 import os
 import tempfile
@@ -14,13 +15,15 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from capsnet_dist.config import import_kept, import_plugins
+from capsnet_dist.config.kept import changed
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary, write_new
 from capsnet_dist.plugins import Model
 from capsnet_dist.saved import hub
 from capsnet_dist.saved.checkpoint import on_cpu
 from capsnet_dist.saved.header import Entry, Header, differences, entries, read_header, sort_metadata
-from capsnet_dist.saved.plan import Plan, assemble, build, config_json, describe, draft, read_plan
+from capsnet_dist.saved.plan import Plan, assemble, build, config_json, describe, draft, read_config, read_plan
 from capsnet_dist.text import listed, reason
 
 __all__ = ["build", "describe", "digest", "find", "load", "save"]
@@ -57,18 +60,26 @@ def save(model: Model, folder: Path | str, **further: Any) -> None:
         raise UserError(f"{folder} cannot be written: {reason(error)}.") from error
 
 
-def load(source: Path | str, revision: str | None = None) -> Model:
+def load(source: Path | str, revision: str | None = None, *, imports: bool | Path | str = False) -> Model:
     """The network of a run folder or of the Hugging Face Hub, in evaluation mode.
 
     Args:
         source: A folder; or, on the Hub, `owner/name`, `owner/name@revision` or `hf://owner/name@revision`. A folder
             that exists comes first.
         revision: Branch, tag or commit on the Hub, where `source` names none.
+        imports: Whether to run the source of plugins that the run has kept in plugins/, which is a program of whoever
+            made it; or a file or module to import first.
 
     Raises:
         UserError: with all that is wrong, when anything is missing, damaged or does not fit.
     """
     config_file, file = find(source, revision)
+    if imports is True:
+        import_kept_of(source, revision)
+    elif imports:
+        import_plugins(str(imports))
+    for path in changed(read_config(config_file), config_file):
+        warnings.warn(f"{config_file.parent / path}, which the run has kept, differs from what is used.", stacklevel=2)
     plan = read_plan(config_file)
     try:
         planned = draft(plan)
@@ -112,6 +123,17 @@ def find(source: Path | str, revision: str | None = None) -> tuple[Path, Path]:
         return hub.download(place, CONFIG), hub.download(place, WEIGHTS)
     taken = " (given as a path)" if "/" in str(source) else ""
     raise UserError(f"No such folder: {source}{taken}. On the Hub a network is owner/name or hf://owner/name@revision.")
+
+
+def import_kept_of(source: Path | str, revision: str | None = None) -> None:
+    """Run the sources of plugins that a run folder, or what `load` takes from the Hub, has kept.
+
+    Raises:
+        UserError: it has kept none, one is not as it was kept, or fails to import.
+    """
+    config_file, _ = find(source, revision)
+    place = None if os.path.isdir(os.path.expanduser(source)) else hub.address(str(source), revision)
+    import_kept(config_file, place and functools.partial(hub.download, place))
 
 
 def digest(state: Mapping[str, Tensor]) -> str:

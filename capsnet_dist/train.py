@@ -2,7 +2,8 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -21,11 +22,11 @@ from capsnet_dist.plugins import Model, Output, Split
 from capsnet_dist.processes.launching import make_accelerator, part_at_exit
 from capsnet_dist.processes.memory import keep_freed_memory
 from capsnet_dist.processes.requests import remarks
-from capsnet_dist.processes.signals import Interruption, interruption
+from capsnet_dist.processes.signals import Interruption, hearing
 from capsnet_dist.processes.watchdog import beat
 from capsnet_dist.record.base import Record
 from capsnet_dist.record.record import open_record
-from capsnet_dist.record.results import Evaluation
+from capsnet_dist.record.results import Evaluated, Evaluation
 from capsnet_dist.run import Run, check
 from capsnet_dist.saved import checkpoint
 from capsnet_dist.saved.state import wanted_tensors
@@ -35,7 +36,7 @@ from capsnet_dist.training.cuda_graph import StepFunction, StepGraph, StepInputs
 from capsnet_dist.training.ema import MovingAverage
 from capsnet_dist.training.evaluation import GivenUp, evaluate
 from capsnet_dist.training.guard import Guard
-from capsnet_dist.training.isolation import isolated, reseed
+from capsnet_dist.training.isolation import Isolation, isolated, reseed
 from capsnet_dist.training.network import build_network
 from capsnet_dist.training.objective import loss_terms, rehearse, restore_statistics, step_if_finite, warm_up, weigh
 from capsnet_dist.training.regions import compile_regions
@@ -43,7 +44,7 @@ from capsnet_dist.training.splits import load_splits
 from capsnet_dist.training.state import TrainingState
 from capsnet_dist.training.step_metrics import StepMetrics, sum_over_processes
 
-__all__ = ["Run", "Trainer", "main", "train"]
+__all__ = ["Run", "Trainer", "evaluations", "main", "train"]
 
 NUM_SHOWN = 256  # images that the pictures of a run are made of: as many as are evaluated at a time
 
@@ -69,24 +70,65 @@ def train(run: Run) -> dict[str, float]:
         UserError: the configuration cannot work.
         SystemExit: it was interrupted; what was trained so far is saved, to go on from.
     """
+    with _training(run) as (trainer, _):
+        for _ in trainer.evaluations():
+            pass
+        results = trainer.finish()
+    return _accuracies(trainer, results)
+
+
+def evaluations(run: Run) -> Generator[Evaluated, None, dict[str, float]]:
+    """Train as `train` does, step for step, and give what each evaluation on the validation split finds.
+
+    Whoever stops asking, as by `break` or an exception, ends the training: it is saved, to go on from, and its folder
+    says `stopped`. Of several processes each asks; when one stops, the others are given no further evaluation, and end.
+
+    Returns:
+        What `train` returns, to a generator that delegates to this one; nothing of a training that was stopped.
+
+    Raises:
+        UserError: the configuration cannot work, or holds out no images to evaluate on.
+        SystemExit: it was interrupted; what was trained so far is saved, to go on from.
+    """
+    with _training(run) as (trainer, pause):
+        if not len(trainer.validation.labels):
+            raise UserError(f"--validation {run.validation:g} holds out no image, and there is nothing to evaluate on.")
+        for evaluated in trainer.evaluations():
+            is_left = False
+            try:
+                with pause():
+                    yield evaluated
+            except GeneratorExit:
+                is_left = True
+            trainer.leave(is_left)
+        results = trainer.finish()
+    return _accuracies(trainer, results)
+
+
+@contextmanager
+def _training(run: Run) -> Generator[tuple["Trainer", Callable[[], AbstractContextManager[object]]]]:
+    """A trainer, and what gives the word to its caller for a while, in the process as it was before."""
     check(run, world.place().world_size)
-    with (
-        isolated(),
-        fast_paths(not run.exact),
-        interruption(run.max_time) as interrupted,  # around the record: no signal ends it before it is closed
-        open_record(run) as record,
-        Guard(run.timeout) as guard,
-    ):
+    interrupted = Interruption(run.max_time)
+    # Signals are heard around the record: none ends it before it is closed.
+    contexts = [isolated, lambda: fast_paths(not run.exact), lambda: hearing(interrupted)]
+    with Isolation(*contexts) as isolation, open_record(run) as record, Guard(run.timeout) as guard:
         trainer = Trainer(run, record, interrupted)
         guard.begin(record)
-        trainer.validate()  # if an interruption has left that out
-        while not trainer.is_over:
-            trainer.step(trainer.state.done)
-            trainer.validate()
-            trainer.save()
-        results = trainer.finish()
-    if trainer.stopped:
-        sys.exit(interrupted.exit_code)
+
+        @contextmanager
+        def pause() -> Generator[None]:
+            with guard.resting(), isolation.lifted():
+                yield
+            follow_precision(trainer.accelerator.mixed_precision)
+
+        yield trainer, pause
+
+
+def _accuracies(trainer: "Trainer", results: Mapping[str, Evaluation]) -> dict[str, float]:
+    """What a training returns, unless a signal or the clock has ended it."""
+    if trainer.stopped and not trainer.interrupted.is_left:
+        sys.exit(trainer.interrupted.exit_code)
     return {name: result.accuracy for name, result in results.items()}
 
 
@@ -160,6 +202,21 @@ class Trainer:
         split = self.validation if len(self.validation.labels) else self.batches.training
         return self.batches.sample(split, NUM_SHOWN)
 
+    def evaluations(self) -> Generator[Evaluated]:
+        """Take the steps that are left, and give what each evaluation finds."""
+        if evaluated := self.validate():  # if an interruption has left that out
+            yield evaluated
+        while not self.is_over:
+            self.step(self.state.done)
+            if evaluated := self.validate():
+                yield evaluated
+            self.save()
+
+    def leave(self, is_left: bool) -> None:
+        """Stop, all processes alike, if the program that is given the evaluations of any of them wants no more."""
+        if sum_over_processes(torch.tensor(float(is_left), device=self.accelerator.device), self.accelerator):
+            self.interrupted.is_left = self.stopped = True
+
     def step(self, step: int) -> None:
         """Follow the gradient of one global batch."""
         reseed(derive(self.run.seed, "network", step, self.accelerator.process_index), self.accelerator.device)
@@ -180,22 +237,23 @@ class Trainer:
             self._record(self.metrics.flush())
             self.record.checkpoint(self.state.done, self.state.tensors, self.state.values)
 
-    def validate(self) -> None:
+    def validate(self) -> Evaluated | None:
         """If it is time, evaluate the candidates on the validation split, and keep the best.
 
         An interruption leaves all of it out, for the run that goes on to make up for.
         """
         if not self.state.evaluation_due:
-            return
+            return None
         self._record(self.metrics.flush())
         results = self._evaluate(self.state.candidates if len(self.validation.labels) else {}, self.validation)
         if self.stopped:
-            return
+            return None
         self.record.reconstructions(self.state.done, self.model, self.shown)
         for name, result in results.items():
             self.state.best.offer(name, self.state.done, self.state.candidates[name], result)
             self.record.evaluation(self.state.done, "validation", name, result)
         self.state.evaluation_due = False
+        return Evaluated(self.state.done, self.state.done / self.steps_per_epoch, results) if results else None
 
     def finish(self) -> dict[str, Evaluation]:
         """Leave the selected weights in the run folder, and read the test split, unless interrupted."""
@@ -215,7 +273,8 @@ class Trainer:
         results |= {"selected": known} if known else self._evaluate({"selected": selected}, self.test)
         if self.stopped:
             results = {}
-            self.record.interrupted(f"{self.interrupted.reason}, after step {self.state.done}")
+            why = f"{self.interrupted.reason}, after step {self.state.done}"
+            self.record.interrupted(why, "stopped" if self.interrupted.is_left else "preempted")
         for name, result in results.items():
             self.record.evaluation(self.state.done, "test", name, result)
         self.record.finish(selected, source, results, self.shown)

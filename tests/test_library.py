@@ -31,7 +31,7 @@ from capsnet_dist.analysis.gallery import FIGURES
 from capsnet_dist.analysis.subject import NotShown, Subject
 from capsnet_dist.commands.evaluate import evaluate as evaluate_run
 from capsnet_dist.kernels import fast_paths, follow_precision
-from capsnet_dist.processes.signals import SIGNALS, interruption
+from capsnet_dist.processes.signals import SIGNALS, Interruption, hearing
 from capsnet_dist.train import train
 from capsnet_dist.training.evaluation import evaluate
 from capsnet_dist.training.isolation import isolated
@@ -250,7 +250,7 @@ def test_a_handler_that_python_cannot_put_back_is_left_as_it_is(monkeypatch):
     known, put = signal.getsignal, []
     monkeypatch.setattr(signal, "getsignal", lambda number: None if number == signal.SIGUSR1 else known(number))
     monkeypatch.setattr(signal, "signal", lambda number, handler: put.append(number))
-    with interruption(None):
+    with hearing(Interruption(None)):
         assert put == [signal.SIGINT, signal.SIGTERM]
 
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGUSR1 and the clock as a request that the training loop reads between two steps."""
+"""Ctrl-C, SIGTERM, SIGUSR1, the clock and the caller as a request that the training loop reads between two steps."""
 
 import signal
 import threading
@@ -23,6 +23,8 @@ class Interruption:
         self._max_time = max_time
         self._deadline = None if max_time is None else time.monotonic() + 60 * max_time
         self._signal = 0
+        self.is_left = False
+        """Whether the program that is given the evaluations wants no more."""
 
     @property
     def is_set(self) -> bool:
@@ -32,6 +34,8 @@ class Interruption:
     @property
     def reason(self) -> str:
         """Why it should."""
+        if self.is_left:
+            return "stopped by the program that was given its evaluations"
         if self._signal:
             return signal.Signals(self._signal).name
         return f"--max-time {self._max_time:g}" if self.is_set else "a signal to another process"
@@ -51,18 +55,17 @@ class Interruption:
 
 
 @contextmanager
-def interruption(max_time: float | None) -> Generator[Interruption]:
+def hearing(interrupted: Interruption) -> Generator[None]:
     """Hear the signals; what handled them before comes back at the end.
 
     Only the main thread of a program can hear them: in another one, the clock alone interrupts. A handler that is not
     Python's is left as it is, since it could not be put back.
     """
-    interrupted = Interruption(max_time)
     heard = [number for number in SIGNALS if signal.getsignal(number) is not None]
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, interrupted) for number in heard if is_main}
     try:
-        yield interrupted
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,6 +1,7 @@
 """Notices that this process hangs: shows where it stands, and ends it so that nobody waits for it."""
 
 import faulthandler
+import math
 import os
 import threading
 import time
@@ -50,6 +51,10 @@ class Watchdog(threading.Thread):
         self._last = time.monotonic()
         if step is not None:
             self.step = step
+
+    def rest(self) -> None:
+        """Nothing is expected until the next beat."""
+        self._last = math.inf
 
     def run(self) -> None:
         """Look once a second."""

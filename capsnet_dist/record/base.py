@@ -68,8 +68,8 @@ class Record:
     def reconstructions(self, step: int, model: Model, split: Split) -> None:
         """Images beside what the network makes of them."""
 
-    def interrupted(self, why: str) -> None:
-        """Why the training ends before its time."""
+    def interrupted(self, why: str, state: str) -> None:
+        """Why the training ends before its time, and whether it was "preempted" or "stopped"."""
 
     def ended(self, why: str) -> None:
         """Why the training ends before its last step, by itself."""

@@ -56,6 +56,7 @@ class MainRecord(Record):
         self._classes: Sequence[str] = ()
         self._further: dict[str, Any] = {}
         self._interruption = self._ended = ""
+        self._unfinished = "preempted"
         self._is_full = False
         self._done = False
 
@@ -72,7 +73,7 @@ class MainRecord(Record):
                 last_first.callback(tolerated("Warning: the tracker was not closed", say)(self._tracker.close))
             if self._progress is not None:
                 why = self._interruption or self._ended if kind is None else f"{kind.__name__}: {rest[0]}"
-                last_first.callback(self._end, "done" if self._done else "failed" if kind else "preempted", why)
+                last_first.callback(self._end, "done" if self._done else "failed" if kind else self._unfinished, why)
                 leave = tolerated("Warning: the progress was not shown to its end", say)(self._progress.__exit__)
                 last_first.callback(leave, kind, *rest)
             if self._saver is not None:
@@ -162,8 +163,8 @@ class MainRecord(Record):
         self._pictures.evaluated(step, model, split)
 
     @override
-    def interrupted(self, why: str) -> None:
-        self._interruption, self._done = why, False
+    def interrupted(self, why: str, state: str) -> None:
+        self._interruption, self._unfinished, self._done = why, state, False
         self.say(f"Interrupted: {why}. To go on: --run-dir {self.path} --resume auto")
 
     @override
@@ -228,7 +229,7 @@ class MainRecord(Record):
             self._is_full = True
 
     def _status(self, state: str, why: str) -> None:
-        """STATUS.json: running, done, preempted or failed, and why; launchers turn every exit code into 1."""
+        """STATUS.json: running, done, preempted, stopped or failed, and why; launchers turn every exit code into 1."""
         self.folder.write("STATUS.json", to_json({"state": state, "reason": why}, indent=2) + "\n")
 
 

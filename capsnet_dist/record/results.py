@@ -116,6 +116,22 @@ class Evaluation:
         return {"accuracy": self.accuracy, **several, **whole, **near}
 
 
+class Evaluated(NamedTuple):
+    """What a training has come to on its validation split."""
+
+    step: int
+    """After how many steps."""
+    epoch: float
+    """After how many passes over the training images."""
+    results: dict[str, Evaluation]
+    """Of the `last` weights and, where there is one, of their moving average, `ema`."""
+
+    @property
+    def accuracy(self) -> float:
+        """The higher of the accuracies, in [0, 1]."""
+        return max(result.accuracy for result in self.results.values())
+
+
 def _mean(values: Sequence[float]) -> float:
     """The mean of those that are numbers."""
     known = [value for value in values if not math.isnan(value)]

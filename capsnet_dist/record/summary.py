@@ -24,7 +24,7 @@ class Summary(NamedTuple):
     data: str
     seed: int | None
     state: str
-    """running, done, preempted or failed, as its folder says; killed, if it says running and nobody does."""
+    """running, done, preempted, stopped or failed, as its folder says; killed, if it says running and nobody does."""
     accuracy: float | None
     """On the test split, of the selected weights; None until then."""
     validation: float | None

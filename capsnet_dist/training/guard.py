@@ -1,7 +1,8 @@
 """What stands by a training of several processes: it ends, and says why, when one of them hangs, fails or dies."""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
 from capsnet_dist.errors import ProcessLost
@@ -38,6 +39,16 @@ class Guard:
         if self._world > 1:
             self._peers = Peers(record.path if self._rank == 0 else None)
         self._watchdog.__enter__()
+
+    @contextmanager
+    def resting(self) -> Generator[None]:
+        """While the training waits for its caller, which may take its time unless other processes wait, too."""
+        if self._world == 1:
+            self._watchdog.rest()
+        try:
+            yield
+        finally:
+            self._watchdog.beat()
 
     def _look(self, is_at_work: bool) -> None:
         if self._peers is not None:

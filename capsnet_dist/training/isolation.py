@@ -3,8 +3,8 @@
 import os
 import random
 import warnings
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,41 @@ def isolated() -> Generator[None]:
         yield
 
 
+class Isolation:
+    """Contexts that a long work stays in, and leaves whenever its caller has the word.
+
+    What the work has set in its process comes back with it: variables, warning filters, PyTorch's determinism and
+    threads, and the state that Accelerate shares.
+
+    Args:
+        contexts: Each makes a context: first at the beginning, then whenever the work goes on.
+    """
+
+    def __init__(self, *contexts: Callable[[], AbstractContextManager[object]]) -> None:
+        self._contexts, self._entered = contexts, ExitStack()
+
+    def __enter__(self) -> "Isolation":
+        with ExitStack() as entered:  # left again where one of them fails
+            for make in self._contexts:
+                entered.enter_context(make())
+            self._entered = entered.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._entered.close()
+
+    @contextmanager
+    def lifted(self) -> Generator[None]:
+        """Outside of the contexts, for a while."""
+        give_back = _kept()
+        self._entered.close()
+        try:
+            yield
+        finally:
+            self.__enter__()
+            give_back()
+
+
 def reseed(seed: int, device: torch.device) -> None:
     """Let what is drawn next on the CPU and a device, as by dropout, follow from a seed.
 
@@ -57,17 +92,38 @@ def reseed(seed: int, device: torch.device) -> None:
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
 
 
+def _kept() -> Callable[[], None]:
+    """What sets again all that is set now."""
+    variables = {name: os.environ.get(name) for name in VARIABLES}
+    filters, threads = warnings.filters[:], torch.get_num_threads()
+    determinism, accelerate = torch.get_deterministic_debug_mode(), [dict(state._shared_state) for state in ACCELERATE]
+
+    def give_back() -> None:
+        _set_variables(variables)
+        warnings.filters[:] = filters  # pyright: ignore
+        torch.set_deterministic_debug_mode(determinism)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        _set_accelerate(accelerate)
+
+    return give_back
+
+
 @contextmanager
 def _variables() -> Generator[None]:
     before = {name: os.environ.get(name) for name in VARIABLES}
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        _set_variables(before)
+
+
+def _set_variables(values: Mapping[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @contextmanager
@@ -112,6 +168,10 @@ def _accelerate_states() -> Generator[None]:
     try:
         yield
     finally:
-        for state, values in zip(ACCELERATE, before, strict=True):
-            state._shared_state.clear()
-            state._shared_state.update(values)
+        _set_accelerate(before)
+
+
+def _set_accelerate(held: Sequence[Mapping[str, Any]]) -> None:
+    for state, values in zip(ACCELERATE, held, strict=True):
+        state._shared_state.clear()
+        state._shared_state.update(values)

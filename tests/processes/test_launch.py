@@ -67,7 +67,7 @@ def executables(monkeypatch):
 def test_accelerate_reads_each_file(name, processes, machines):
     read = config_args.load_config_from_file(str(ROOT / "launch" / f"{name}.yaml"))  # refuses unknown keys
     assert (read.num_processes, read.num_machines) == (processes, machines)
-    others = {"kubernetes-job", "trainjob"}
+    others = {"kubernetes-job", "trainjob", "sweep"}
     assert {file.stem for file in (ROOT / "launch").glob("*.yaml")} == {
         "cpu", "single_gpu", "multi_gpu", "multi_node", *others
     }  # fmt: skip

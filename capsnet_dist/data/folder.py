@@ -69,7 +69,8 @@ class Folder(PictureSet):
             for file in selected(images_below(place / known), self.limit)
         ]
         files = [file for file, _ in found]
-        groups = _groups(self.group, [os.path.relpath(file, place / self.classes[label]) for file, label in found])
+        below = [os.path.relpath(file, place / self.classes[label]) for file, label in found if self.group]
+        groups = _groups(self.group, below) if self.group else None
         label = place.resolve().name if place == self.root else f"{self.root.resolve().name}-{place.name}"
         return Listing(label, PictureFiles(place, files, [label for _, label in found]), groups)
 
@@ -97,14 +98,12 @@ def _subfolders(place: Path) -> list[str]:
     return sorted(name for name in names if not name.startswith((".", "__")))
 
 
-def _groups(pattern: str, paths: Sequence[str]) -> list[str] | None:
+def _groups(pattern: str, paths: Sequence[str]) -> list[str]:
     """What a pattern finds in each path.
 
     Raises:
         UserError: it is no regular expression, or finds nothing in some.
     """
-    if not pattern:
-        return None
     try:
         found = [re.search(pattern, path.replace(os.sep, "/")) for path in paths]
     except re.error as error:

@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,15 +31,21 @@ SMALL = 2**18  # bytes of a file that is read whole: decoders ask for a few byte
 _limit = threading.Lock()  # Pillow's own limit is a global
 
 
-@contextmanager
-def opened(file: Path | str) -> Generator[Any]:
+def opened(file: Path | str) -> AbstractContextManager[Any]:
     """An image file, opened by Pillow; what its first bytes announce is checked before its pixels take memory.
 
     Raises:
         UserError: it is no ordinary file, no image of a known format, or has too many pixels.
         OSError: it cannot be opened.
     """
-    with _contents(file) as data, recognized(data, file) as picture:
+    data = _contents(file)
+    return recognized(data, file) if isinstance(data, io.BytesIO) else _streamed(data, file)
+
+
+@contextmanager
+def _streamed(data: io.BufferedReader, file: Path | str) -> Generator[Any]:
+    """A picture that is read as it is decoded, and its file, which is then closed."""
+    with data, recognized(data, file) as picture:
         yield picture
 
 
@@ -50,13 +56,12 @@ def recognized(source: io.BytesIO | io.BufferedReader, name: Path | str) -> Any:
         UserError: it is no image of a known format, or has too many pixels.
     """
     from PIL import Image as Pillow
-    from PIL import UnidentifiedImageError
 
     with _limit:
         limit, Pillow.MAX_IMAGE_PIXELS = Pillow.MAX_IMAGE_PIXELS, None  # ours comes below, and theirs may only warn
         try:
             picture = Pillow.open(source, formats=FORMATS)
-        except UnidentifiedImageError as error:
+        except Pillow.UnidentifiedImageError as error:
             raise UserError(f"{name} is no image, or of another kind than {', '.join(FORMATS)}.") from error
         finally:
             Pillow.MAX_IMAGE_PIXELS = limit

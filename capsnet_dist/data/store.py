@@ -126,7 +126,7 @@ def open_store(file: Path) -> Store:
 def _key(pictures: Pictures, fit: Fit) -> str:
     key = hashlib.blake2b(json.dumps([FORMAT, *fit]).encode(), digest_size=10)
     for label, text in zip(pictures.labels, pictures.identity(), strict=True):
-        key.update(json.dumps([label, text]).encode())
+        key.update(f"[{label}, {json.dumps(text)}]".encode())
     return key.hexdigest()
 
 

@@ -41,27 +41,25 @@ class Fit(NamedTuple):
         Raises:
             ValueError: its pixels have no known range, or Pillow cannot convert them.
         """
-        from PIL import ImageOps
-
         self.draft(picture)
         picture.load()  # some formats say after the pixels how they are turned
-        upright = ImageOps.exif_transpose(picture) if picture.getexif().get(TURNED, 1) != 1 else picture
-        plain, mode = opaque(of_8_bits(upright), self.background), MODES[self.channels]
+        plain, mode = opaque(of_8_bits(_upright(picture)), self.background), MODES[self.channels]
         scaled = self._scaled(plain if plain.mode == mode else plain.convert(mode))
         pixels = np.frombuffer(scaled.tobytes(), np.uint8).reshape(self.size, self.size, self.channels)
         return np.array(pixels.transpose(2, 0, 1), order="C")
 
     def draft(self, picture: Any) -> None:
         """Let a JPEG much larger than the image be decoded at a part of its size."""
-        picture.draft(None, (2 * self.size, 2 * self.size))
+        if min(picture.size) >= 4 * self.size:  # of twice the size wanted: smaller ones have no part as large
+            picture.draft(None, (2 * self.size, 2 * self.size))
 
     def _scaled(self, picture: Any) -> Any:
         """Brought to the size, by the policy."""
-        from PIL import Image
-
         side, (width, height) = (self.size, self.size), picture.size
         if picture.size == side:
             return picture
+        from PIL import Image
+
         if self.policy == "pad":
             scale = self.size / max(width, height)
             across, down = (max(1, round(scale * length)) for length in (width, height))
@@ -75,18 +73,27 @@ class Fit(NamedTuple):
         return picture.resize(side, Image.Resampling.BILINEAR, box=box, reducing_gap=REDUCING_GAP)
 
 
+def _upright(picture: Any) -> Any:
+    """A picture whose pixels are loaded, turned as its camera says."""
+    if picture.getexif().get(TURNED, 1) == 1:
+        return picture
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(picture)
+
+
 def of_8_bits(picture: Any) -> Any:
     """The upper 8 of 16 bits, on the same scale for all pictures: Pillow's own conversion cuts them off at 255.
 
     Raises:
         ValueError: its pixels have no known range.
     """
-    from PIL import Image
-
     if picture.mode == "F":
         raise ValueError("its pixels are floating point numbers, of no known range")
     if not picture.mode.startswith("I"):
         return picture
+    from PIL import Image
+
     shades = np.asarray(picture)
     if shades.min() < 0 or shades.max() > 65535:
         raise ValueError("its pixels have more than 16 bits, of no known range")
@@ -100,10 +107,10 @@ def is_transparent(picture: Any) -> bool:
 
 def opaque(picture: Any, background: int) -> Any:
     """A picture on a background of one shade, from 0, black, to 255."""
-    from PIL import Image
-
     if not is_transparent(picture):
         return picture
+    from PIL import Image
+
     opaque = Image.new("RGBA", picture.size, (background, background, background, 255))
     opaque.alpha_composite(picture.convert("RGBA"))
     return opaque

@@ -115,14 +115,22 @@ class Stored:
     def _read(self, rows: Sequence[int], target: UInt8[np.ndarray, " bytes"]) -> None:
         """Fill an array with these images, one after another."""
         size, whole = math.prod(self.image), target.data  # slices of a view cost half of what an array's do
-        for start, row in zip(range(0, len(whole), size), rows, strict=True):
+        together = len(rows) if _are_neighbours(rows) else 1
+        span = together * size
+        for start, row in zip(range(0, len(whole), span), rows[::together], strict=True):
             place = self.offset + row * size
-            count = read_at(self.descriptor, whole[start : start + size], place)
-            while count < size:  # a network's file system may give less than asked
-                more = read_at(self.descriptor, whole[start + count : start + size], place + count)
+            count = read_at(self.descriptor, whole[start : start + span], place)
+            while count < span:  # no call gives more than 2 GiB, and a network's file system may give less
+                more = read_at(self.descriptor, whole[start + count : start + span], place + count)
                 if not more:
-                    raise UserError(f"{self.file} ends before image {row}: delete it, and it is made again.")
+                    missing = row + count // size
+                    raise UserError(f"{self.file} ends before image {missing}: delete it, and it is made again.")
                 count += more
+
+
+def _are_neighbours(rows: Sequence[int]) -> bool:
+    """Whether images lie one after another in the file, so that one call reads them all."""
+    return len(rows) > 1 and rows[-1] - rows[0] == len(rows) - 1 and rows == [*range(rows[0], rows[-1] + 1)]
 
 
 def read_at(descriptor: int, target: memoryview, place: int) -> int:

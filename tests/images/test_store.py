@@ -26,6 +26,7 @@ from capsnet_dist.analysis.diagnosis import diagnose
 from capsnet_dist.commands.evaluate import evaluate
 from capsnet_dist.data import pictures as decoding
 from capsnet_dist.data import store
+from capsnet_dist.images import stored
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.images.stored import Stored
 from capsnet_dist.run import Checkpoints
@@ -266,6 +267,18 @@ def test_memory_stays_flat_however_many_images_are_read(tmp_path):
     for at in range(0, count, 64):
         images[at : at + 64]
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32 * 1024  # of 96 MiB
+
+
+def test_images_that_lie_together_are_read_by_one_call(tmp_path, monkeypatch):
+    held = torch.randint(256, (9, 1, 4, 4), dtype=torch.uint8)
+    (tmp_path / "pixels").write_bytes(held.numpy().tobytes())
+    images, calls = Stored(tmp_path / "pixels", (1, 4, 4), 0, torch.arange(9), ""), []
+    monkeypatch.setattr(stored, "read_at", lambda *given, read=stored.read_at: calls.append(given) or read(*given))
+    for rows, number in (([0, 1, 2, 3], 1), ([2, 3, 5], 3), ([3, 2, 1], 3), ([1, 1, 3], 3), ([7], 1), ([], 0)):
+        calls.clear()
+        assert torch.equal(images[torch.tensor(rows, dtype=torch.int64)], held[rows]) and len(calls) == number
+    with pytest.raises(UserError, match="ends before image 9:"):
+        Stored(tmp_path / "pixels", (1, 4, 4), 0, torch.arange(12), "")[:]
 
 
 def test_descriptors_are_given_back(root, in_a_file):

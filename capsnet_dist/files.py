@@ -123,6 +123,18 @@ def write_new(file: Path, content: bytes) -> None:
         sync(opened.fileno())
 
 
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file, or in the place of an older one: whatever happens, a reader sees the old one or the new one.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    beside = file.with_name(f".{file.name}.new")
+    beside.unlink(missing_ok=True)  # of somebody who was killed here
+    write_new(beside, text.encode("utf-8", "backslashreplace"))
+    beside.replace(file)
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk, on a system that opens folders.
 

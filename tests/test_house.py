@@ -77,6 +77,7 @@ def test_plugins_know_neither_training_nor_the_command_line():
 FLOORS = [
     "__main__",
     "commands",
+    "comparing",
     "train",
     "training bench reproduction",
     "record testing importing demo robustness",

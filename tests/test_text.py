@@ -19,8 +19,8 @@ from capsnet_dist import UserError, build, config, datasets, load, save
 from capsnet_dist.analysis import comparison
 from capsnet_dist.analysis.comparison import Row
 from capsnet_dist.bench import Options, command, report
-from capsnet_dist.commands.compare import _made
 from capsnet_dist.commands.main import main
+from capsnet_dist.comparing.runs import _made
 from capsnet_dist.config import command_line
 from capsnet_dist.data.image_files import Reading
 from capsnet_dist.figures.comparison import comparison as draw_comparison
@@ -133,7 +133,7 @@ def test_names_in_figures_are_drawn_and_not_set_as_formulas(monkeypatch):
 
 def test_pictures_of_tables_that_fail_cost_the_picture(monkeypatch, capsys):
     monkeypatch.setattr(comparison, "comparison", raising(RuntimeError("no font")))
-    comparison.save([Row("max_min|2", 1, math.nan)], RUN, Path())
+    comparison.save([Row("max_min|2", 1, math.nan)], comparison.Comparison(RUN, "routing", ""), {}, Path())
     assert r"| max\_min\|2 |" in Path("comparison.md").read_text(encoding="utf-8")
     assert strict(Path("comparison.json").read_text())["rows"][0]["accuracy"] is None
     assert "no picture comparison.png: RuntimeError: no font." in capsys.readouterr().err
@@ -143,9 +143,9 @@ def test_pictures_of_tables_that_fail_cost_the_picture(monkeypatch, capsys):
 
 
 def test_a_folder_that_nobody_named_is_a_new_one():
-    assert [_made(None).name for _ in range(3)] == ["comparison", "comparison-2", "comparison-3"]
+    assert [_made(None, False).name for _ in range(3)] == ["comparison", "comparison-2", "comparison-3"]
     with pytest.raises(UserError, match="File exists. Choose another folder"):
-        _made(Path("comparison"))
+        _made(Path("comparison"), False)
 
 
 def test_a_second_benchmark_leaves_the_first_as_it_was(monkeypatch, capsys):
@@ -203,7 +203,7 @@ def test_a_tilde_is_the_home_folder_in_every_command(home, monkeypatch, capsys):
     main(["evaluate", "~/net", "--json"])
     assert strict(capsys.readouterr().out)["images"] == 359
     seen = []
-    monkeypatch.setattr("capsnet_dist.commands.compare.compare_routings", lambda *given: seen.append(given[3]) or [])
+    monkeypatch.setattr("capsnet_dist.commands.compare.compare_runs", lambda *given, **how: seen.append(given[2]) or [])
     monkeypatch.setattr("capsnet_dist.commands.bench.main", lambda *given: seen.append(given[2]))
     for words in (["compare", "--folder=~/out"], ["bench", "--folder=~/out"], ["bench"]):
         main(words)

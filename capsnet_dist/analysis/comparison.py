@@ -1,4 +1,4 @@
-"""The table of a comparison: what each routing achieved, as JSON, Markdown, CSV and a plot."""
+"""The table of a comparison: what each routing or network achieved, as JSON, Markdown, CSV and a plot."""
 
 import csv
 import io
@@ -11,25 +11,47 @@ from typing import Any
 from capsnet_dist import config
 from capsnet_dist.figures.canvas import theme
 from capsnet_dist.figures.comparison import comparison
+from capsnet_dist.files import write_whole
 from capsnet_dist.run import Run
 from capsnet_dist.screen.console import print_table, tolerated
 from capsnet_dist.text import markdown, markdown_table, to_json
 
+MEANS = ("accuracy", "calibration", "images_per_second", "entropy", "dead")
+"""What each seed measures, or may measure, of which a row has the mean."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the runs of a comparison share."""
+
+    run: Run
+    """The first of them."""
+    kind: str
+    """In what they differ: "routing" or "network"."""
+    baseline: str
+    """Which of them the others are compared with; "" if there is none."""
+    command: str = ""
+    """What started them."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """What one routing achieved."""
+    """What one routing or network achieved."""
 
-    routing: str
-    """Its name."""
+    name: str
+    """Its name, with the options that differ."""
     seeds: int
     """How many runs succeeded."""
     accuracy: float | None = None
     """Mean test accuracy of the selected weights, in [0, 1]."""
     deviation: float | None = None
     """Its standard deviation over the seeds (of a sample: n - 1); None for one seed."""
+    calibration: float | None = None
+    """Expected calibration error of the highest score, in [0, 1]; mean over the seeds."""
     images_per_second: float | None = None
     """Images in a step over the median time between two steps; mean over the seeds."""
+    speed: float | None = None
+    """That of a seed over that of the same seed of the baseline; mean over the seeds of both."""
     memory: float | None = None
     """Highest MiB until the last step: allocated on the GPU, or else resident, libraries too; largest of the seeds."""
     parameters: int | None = None
@@ -45,25 +67,32 @@ class Row:
     problem: str = ""
     """Why runs failed, when some did."""
 
+    @property
+    def is_distinguishable(self) -> bool:
+        """Whether the interval of its difference to the baseline leaves out zero."""
+        return self.difference is not None and self.margin is not None and abs(self.difference) > self.margin
+
 
 Tries = Sequence[Mapping[str, Any]]
 """What each seed measured, or its "problem"."""
 
 
 def summarize(tries: Mapping[str, Tries], baseline: str) -> list[Row]:
-    """What the runs of each routing come to, and how they differ from those of the baseline with the same seeds."""
-    rows = [_row(name, own) for name, own in tries.items()]
-    pairs = [_differences(own, tries.get(baseline, [])) if name != baseline else [] for name, own in tries.items()]
-    return [
-        replace(row, difference=statistics.fmean(each), margin=_margin(each)) if each else row
-        for row, each in zip(rows, pairs, strict=True)
-    ]
+    """What the runs of each come to, and how they differ from those of the baseline with the same seeds."""
+    return [_against(_row(name, own), own, tries.get(baseline, [])) for name, own in tries.items() if own]
 
 
-def _differences(own: Tries, baseline: Tries) -> list[float]:
-    """How much more accurate each seed is than the same seed of the baseline, where both succeeded."""
+def _against(row: Row, own: Tries, baseline: Tries) -> Row:
+    """The row with what differs from the same seeds of the baseline, where both succeeded."""
     pairs = [pair for pair in zip(own, baseline, strict=False) if not any("problem" in found for found in pair)]
-    return [mine["accuracy"] - theirs["accuracy"] for mine, theirs in pairs]
+    timed = [pair for pair in pairs if all(found["images_per_second"] for found in pair)]
+    if timed:
+        ratios = [mine["images_per_second"] / theirs["images_per_second"] for mine, theirs in timed]
+        row = replace(row, speed=statistics.fmean(ratios))
+    if own is baseline or not pairs:
+        return row
+    differences = [mine["accuracy"] - theirs["accuracy"] for mine, theirs in pairs]
+    return replace(row, difference=statistics.fmean(differences), margin=_margin(differences))
 
 
 def _margin(differences: Sequence[float]) -> float | None:
@@ -82,84 +111,80 @@ def _row(name: str, tries: Tries) -> Row:
         return Row(name, 0, problem=problem)
 
     def mean(key: str) -> float | None:
-        values = [found[key] for found in good if found[key] is not None]
+        values = [found[key] for found in good if found.get(key) is not None]
         return statistics.fmean(values) if values else None
 
     return Row(
-        routing=name,
+        name=name,
         seeds=len(good),
-        accuracy=mean("accuracy"),
         deviation=statistics.stdev(found["accuracy"] for found in good) if len(good) > 1 else None,
-        images_per_second=mean("images_per_second"),
         memory=max(found["memory"] for found in good),
         parameters=good[0]["parameters"],
-        entropy=mean("entropy"),
-        dead=mean("dead"),
         problem=problem,
+        **{key: mean(key) for key in MEANS},
     )
 
 
-def save(rows: Sequence[Row], run: Run, folder: Path, baseline: str = "") -> None:
-    """Write comparison.json, .md, .csv and .png; the first also says what all runs shared.
+def save(rows: Sequence[Row], shared: Comparison, tries: Mapping[str, Tries], folder: Path) -> None:
+    """Write comparison.json, .md, .csv and .png; the first also says what all runs shared, and what each measured.
 
     Args:
-        rows: What each routing came to.
-        run: What all runs shared.
+        rows: What each routing or network came to.
+        shared: What all runs shared.
+        tries: What each seed measured.
         folder: Where the files go.
-        baseline: The routing that the others are compared with; "" if there is none.
     """
-    table = _table(rows, baseline)
+    table = table_of(rows, shared.kind, shared.baseline)
+    kept = asdict(shared) | {"run": config.to_dict(shared.run), "rows": [asdict(row) for row in rows]}
     texts = {
-        "json": to_json(
-            {"run": config.to_dict(run), "baseline": baseline, "rows": [asdict(row) for row in rows]}, indent=2
-        )
-        + "\n",
+        "json": to_json(kept | {"tries": {name: list(own) for name, own in tries.items()}}, indent=2) + "\n",
         "md": markdown_table([*table[0]], [list(map(markdown, cells.values())) for cells in table]),
         "csv": _csv([[field.name for field in fields(Row)], *(list(asdict(row).values()) for row in rows)]),
     }
     for kind, text in texts.items():
-        (folder / f"comparison.{kind}").write_text(text, encoding="utf-8", errors="backslashreplace")
+        write_whole(folder / f"comparison.{kind}", text)
     file = folder / "comparison.png"
     with tolerated(f"no picture {file}"), theme("light"):  # matplotlib, fonts or the disk may fail
-        comparison([asdict(row) for row in rows]).savefig(file)
+        comparison([asdict(row) for row in rows], shared.kind).savefig(file)
 
 
-def show(rows: Sequence[Row], baseline: str) -> None:
+def show(rows: Sequence[Row], shared: Comparison) -> None:
     """Print the table."""
-    table = _table(rows, baseline)
+    table = table_of(rows, shared.kind, shared.baseline)
     print_table(list(table[0]), [list(cells.values()) for cells in table])
 
 
-def _table(rows: Sequence[Row], baseline: str) -> list[dict[str, str]]:
+def table_of(rows: Sequence[Row], kind: str, baseline: str) -> list[dict[str, str]]:
     """The cells of each row by column; where there is something to compare, with the difference to the baseline."""
     if not baseline or len(rows) == 1:
-        return [_cells(row) for row in rows]
-    return [_cells(row) | {f"against {baseline}": _against(row)} for row in rows]
+        return [_cells(row, kind, "") for row in rows]
+    return [_cells(row, kind, baseline) | {f"against {baseline}": _difference(row)} for row in rows]
 
 
-def _against(row: Row) -> str:
+def _difference(row: Row) -> str:
     """The difference to the baseline in points, and whether it may well be none."""
     if row.difference is None:
         return "–"
     points = f"{100 * row.difference:+.2f}"
     if row.margin is None:
         return f"{points}: one seed tells nothing"
-    unclear = abs(row.difference) <= row.margin
-    return f"{points} ± {100 * row.margin:.2f}{': not distinguishable' if unclear else ''}"
+    return f"{points} ± {100 * row.margin:.2f}{'' if row.is_distinguishable else ': not distinguishable'}"
 
 
-def _cells(row: Row) -> dict[str, str]:
-    """What the table says of a routing; a dash where there is nothing to say."""
+def _cells(row: Row, kind: str, baseline: str) -> dict[str, str]:
+    """What the table says of a routing or network; a dash where there is nothing to say."""
 
     def cell(value: float | int | None, form: str) -> str:
         return "–" if value is None else format(value, form)
 
     spread = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
     return {
-        "routing": row.routing,
+        kind: row.name,
         "seeds": str(row.seeds),
         "accuracy, %": cell(row.accuracy and 100 * row.accuracy, ".2f") + spread,
+        "calibration error": cell(row.calibration, ".3f"),
         "images/s": cell(row.images_per_second, ".0f"),
+        **({f"speed of {baseline}": cell(row.speed, ".2f")} if baseline else {}),
         "memory, MiB": cell(row.memory, ".0f"),
         "parameters": cell(row.parameters, ",d"),
         "entropy": cell(row.entropy, ".3f"),

@@ -12,6 +12,7 @@ from einops import rearrange, reduce
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from capsnet_dist.figures.lengths import calibration_error
 from capsnet_dist.plugins import Model, Routing, Split, to_unit
 from capsnet_dist.processes.memory import peak_memory
 
@@ -26,6 +27,9 @@ class Diagnosis(NamedTuple):
     alike, 0 when to one alone. Mean over samples and parts; None where no couplings to several wholes are seen."""
     dead: float | None
     """Share of the wholes whose activation exceeds 0.1 for no image, at no position; None where they have none."""
+    calibration: float | None
+    """Expected calibration error of the highest score, such as the length of its capsule, as a probability (Guo et al.,
+    2017, equation 3, ten bins); None where scores are not in [0, 1], or images have several labels."""
 
 
 @torch.no_grad()
@@ -42,10 +46,12 @@ def diagnose(
     """
     watches = [_Watch(module) for module in model.modules() if isinstance(module, Routing)]
     parameter = next(model.parameters())
+    scores: list[Tensor] = []
     try:
         with model.evaluating():
             for indices in torch.arange(len(split.labels), device=split.labels.device).split(batch_size):
-                model(to_unit(still(split.select(indices).pixels).to(parameter.device), parameter.dtype))
+                images = to_unit(still(split.select(indices).pixels).to(parameter.device), parameter.dtype)
+                scores.append(model(images).scores.cpu())
     finally:
         for watch in watches:
             watch.remove()
@@ -54,7 +60,16 @@ def diagnose(
     return Diagnosis(
         sum(watch.entropy for watch in watches) / parts if parts else None,
         (torch.cat(peaks) <= ALIVE).double().mean().item() if peaks else None,
+        _calibration(torch.cat(scores), split.labels.cpu()),
     )
+
+
+def _calibration(scores: Tensor, labels: Tensor) -> float | None:
+    """How far the highest scores are from the shares of right predictions."""
+    highest = scores.double().max(dim=1)
+    if labels.ndim > 1 or not bool(((scores >= 0) & (scores <= 1)).all()):
+        return None
+    return calibration_error(highest.values.numpy(), (highest.indices == labels).numpy())
 
 
 class _Watch:

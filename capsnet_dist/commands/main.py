@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if words[:1] == ["train"] and words[1:] not in (["--help"], ["-h"]):
         import_module("capsnet_dist.commands.train").start(words[1:])
         return
+    if words[:1] == ["compare"] and words[1:2] and not words[1].startswith("-"):
+        words.insert(1, "--recipe")  # which may stand first, as for `train`
     description = "Train, use and inspect capsule networks. --version prints the version."
     with any_text(), user_errors(), notices():
         command_line.command(COMMANDS, _function, words, description, lambda: _choices(words), partial(_import, words))
@@ -60,13 +62,13 @@ def _function(command: str) -> Callable[..., None]:
     return getattr(import_module(f"capsnet_dist.commands.{name}"), name)
 
 
-def _choices(words: Sequence[str]) -> dict[str, Choice[Any]]:
-    """The plugins that a command starts from: `evaluate RUN` and the like from the data set of the run."""
-    own = {"compare": "digits", "data": "digits", "prepare": "folder"}
-    if words[:1] == ["compare"] and len(words) > 1 and not words[1].startswith("-"):
-        from capsnet_dist.reproduction.recipes import described, file_of
+def _choices(words: Sequence[str]) -> dict[str, Any]:
+    """The plugins and the run that a command starts from: `evaluate RUN` and the like from the data set of the run."""
+    own = {"data": "digits", "prepare": "folder"}
+    if words[:1] == ["compare"]:
+        from capsnet_dist.commands.compare import default_of
 
-        return {"data": described(file_of(words[1]))[0].data}
+        return {"run": default_of(words[1:])}
     if words[:1] not in (["evaluate"], ["robustness"], ["show"], ["demo"]):
         chosen: dict[str, Choice[Any]] = {"data": datasets(own[words[0]])} if words and words[0] in own else {}
         return chosen | ({"augmentation": augmentations("none")} if words[:1] == ["data"] else {})

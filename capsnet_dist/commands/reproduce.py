@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from capsnet_dist.files import read_json, shipped
+from capsnet_dist.files import read_json, shipped, write_whole
 from capsnet_dist.ranges import Count, Positive
 from capsnet_dist.reproduction.page import COLUMNS, page, rows
 from capsnet_dist.reproduction.recipes import Recipe, all_in, file_of, named
@@ -84,7 +84,7 @@ def _finish(run: Run, end: float | None) -> None:
         if speaks():
             file = _clock(run.run_dir)
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(f"{before + (time.monotonic() - begin) / 60:.3f}\n", encoding="ascii")
+            write_whole(file, f"{before + (time.monotonic() - begin) / 60:.3f}\n")
 
 
 def _clock(folder: Path) -> Path:

@@ -45,7 +45,15 @@ def parse(default: C, argv: Sequence[str] | None = None, program: str | None = N
     files = _values(words, "--config")[-1:]
     for source in _values(words, "--import"):
         _import(source, files)
-    for file in files:
+    default = _choose(_overlaid(default, words), words)
+    description = inspect.getdoc(type(default)) or ""
+    with _said_once():
+        return tyro.cli(_command(default), prog=program, args=argv, description=description, registry=_rules()).run
+
+
+def _overlaid(default: C, words: Sequence[str]) -> C:
+    """The configuration with the values of the saved one that `--config` names."""
+    for file in _values(words, "--config")[-1:]:
         data = read_json(expanded(file))
         run: Any = typing.cast(dict[str, Any], data).get("run") if isinstance(data, dict) else None
         if run is None and isinstance(data, dict) and "imported" in data:
@@ -56,10 +64,23 @@ def parse(default: C, argv: Sequence[str] | None = None, program: str | None = N
             default = from_dict(default, run, "run")
         except (UserError, RecursionError) as error:
             raise UserError(f"{file}: {error}") from error
-    default = _choose(default, words)
-    description = inspect.getdoc(type(default)) or ""
-    with _said_once():
-        return tyro.cli(_command(default), prog=program, args=argv, description=description, registry=_rules()).run
+    return default
+
+
+def hiding(default: Any, fields: Sequence[str]) -> Any:
+    """A dataclass some of whose fields are no flags: they keep their values.
+
+    Args:
+        default: The configuration, which `command` may be given as a choice.
+        fields: Names of those that somebody else sets.
+    """
+    import tyro
+
+    kind: Any = type(default)
+    values = {field.name: getattr(default, field.name) for field in dataclasses.fields(default)}
+    hidden = [(name, Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=values[name])) for name in fields]
+    made = dataclasses.make_dataclass(kind.__name__, hidden, bases=(kind,), frozen=True, kw_only=True)
+    return made(**values)
 
 
 def command(
@@ -67,20 +88,21 @@ def command(
     function: Callable[[str], Callable[..., None]],
     argv: Sequence[str],
     description: str,
-    choices: Callable[[], Mapping[str, Choice[Any]]],
+    choices: Callable[[], Mapping[str, Any]],
     import_source: Callable[[str], object] = import_plugins,
 ) -> None:
     """Call the function that the first word of a command line names, with what the rest says.
 
     Positional-only parameters are words, keyword-only ones flags, docstrings the help. `--import`, which reaches a
-    function as `imports`, is obeyed first; then `choices` gives the plugins that parameters start from, by name.
+    function as `imports`, is obeyed first; then `choices` gives the plugins that parameters start from, by name. A
+    configuration among them is parsed as `parse` does, `--config` included, and its flags have no prefix.
 
     Args:
         names: All commands.
         function: Gives the function of a command; asked for those that are needed.
         argv: The words of the command line.
         description: What the program is for.
-        choices: Gives the plugins that parameters start from.
+        choices: Gives the plugins and the configuration that parameters start from.
         import_source: Obeys `--import`, for each of its values.
 
     Raises:
@@ -99,9 +121,12 @@ def command(
         known = {name: _annotated(function(name)) for name in names}
         tyro.extras.subcommand_cli_from_dict(known, prog="capsnet-dist", args=argv, description=description, **how)
         return
-    given, named_function = dict(choices()), _checked(_annotated(function(name)))
-    chosen = _choose(dataclasses.make_dataclass("Chosen", [(name, Any) for name in given])(**given), words)
-    bound = functools.partial(named_function, **{key: getattr(chosen, key) for key in given})
+    named_function = _checked(_annotated(function(name)))
+    given = {key: _given(value, f"--{key}", words) for key, value in choices().items()}
+    for key, value in given.items():
+        if not isinstance(value, Choice):
+            named_function.__annotations__[key] = Annotated[type(value), tyro.conf.arg(name="")]
+    bound = functools.partial(named_function, **given)
     bound.__doc__ = named_function.__doc__
     tyro.cli(bound, prog=f"capsnet-dist {name}", args=argv[1:], **how)
 
@@ -114,6 +139,14 @@ def _import(source: str, config_files: Sequence[str]) -> None:
         import_kept(expanded(config_files[0]))
     else:
         raise UserError(f"--import {KEPT} is for what a run has kept: give --config RUN/config.json, too.")
+
+
+def _given(value: Any, flag: str, words: Sequence[str]) -> Any:
+    """What a parameter starts from: a plugin that its flag may have named, or a configuration."""
+    if not isinstance(value, Choice):
+        return _choose(_overlaid(value, words), words)
+    holder = dataclasses.make_dataclass("Chosen", [(flag.removeprefix("--"), Any)])(value)
+    return getattr(_choose(holder, words), flag.removeprefix("--"))
 
 
 @contextlib.contextmanager
@@ -173,6 +206,11 @@ def _command(default: Any) -> Any:
 def _words(argv: Sequence[str]) -> list[str]:
     """A command line with `--flag=value` taken apart, or the old plugin would stay, silently."""
     return [word for arg in argv for word in (arg.split("=", 1) if arg.startswith("--") else [arg])]
+
+
+def values_of(argv: Sequence[str], flag: str) -> list[str]:
+    """What a command line gives to a flag, as `--flag value` or `--flag=value`."""
+    return _values(_words(argv), flag)
 
 
 def _values(words: Sequence[str], flag: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import read_json
+from capsnet_dist.files import read_json, write_whole
 from capsnet_dist.record import metrics_file
 from capsnet_dist.record.resumed import repeatable
 from capsnet_dist.reference import Reference
@@ -109,9 +109,7 @@ def save(result: Result, folder: Path) -> None:
     """Write RECIPE-EPOCHS.json, so that a reader sees the old one or the new one."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{result.recipe}-{result.epochs}.json"
-    beside = file.with_suffix(".new")
-    beside.write_text(to_json(asdict(result), indent=2) + "\n", encoding="utf-8")
-    beside.replace(file)
+    write_whole(file, to_json(asdict(result), indent=2) + "\n")
 
 
 def load(folder: Path) -> list[Result]:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import multiprocessing
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +13,16 @@ import torch
 from safetensors.torch import load_file
 from test_train import RUN
 
-import capsnet_dist.commands.compare
-from capsnet_dist import Capsules, Routing, Split, UserError, datasets, models, routings
-from capsnet_dist.analysis.comparison import Row, show, summarize
+from capsnet_dist import Capsules, Routing, Split, UserError, files, models, routings
+from capsnet_dist.analysis.comparison import Comparison, Row, show, summarize
 from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
-from capsnet_dist.commands.compare import compare, compare_routings
+from capsnet_dist.commands.main import main
+from capsnet_dist.comparing import trial
+from capsnet_dist.comparing.runs import OUT_OF_TIME, compare_runs
+from capsnet_dist.comparing.variants import chosen, with_routings, words_of
 from capsnet_dist.config import import_plugins
 from capsnet_dist.processes.memory import peak_memory
+from capsnet_dist.run import Run
 
 TINY = {"channels": 4, "kernel": 3, "primary_types": 2, "primary_kernel": 3}
 IMAGES = Split(torch.randint(256, (5, 1, 8, 8), dtype=torch.uint8), torch.zeros(5, dtype=torch.int64))
@@ -124,7 +129,7 @@ def test_peak_memory_remembers_what_was_freed():
 
 PLUGIN = """
 import os
-import capsnet_dist.commands.compare
+
 from capsnet_dist import Capsules, Routing, UserError, lengths, routings, squash
 from capsnet_dist.record.pictures import Pictures
 
@@ -148,6 +153,10 @@ class Deadly(Halved):
 """
 
 
+def compare_routings(run, words, seeds, folder, **how):
+    return compare_runs(with_routings(run, words), seeds, folder, **how)
+
+
 @pytest.fixture
 def run(monkeypatch):
     """A short run, in a folder with the plugin above."""
@@ -158,18 +167,18 @@ def run(monkeypatch):
 
 def test_a_comparison_trains_every_routing_alike_and_outlives_those_that_fail(run, capsys):
     import_plugins("plugin.py")
-    rows = compare_routings(run, ["dynamic", "halved", "impossible", "deadly"], 1, Path("out"), ["plugin.py"])
-    assert [(row.routing, row.seeds) for row in rows] == [(n, s) for n, s in zip(NAMES, (1, 1, 0, 0), strict=True)]
+    rows = compare_routings(run, ["dynamic", "halved", "impossible", "deadly"], 1, Path("out"), imports=["plugin.py"])
+    assert [(row.name, row.seeds) for row in rows] == [(n, s) for n, s in zip(NAMES, (1, 1, 0, 0), strict=True)]
     assert rows[2].problem == "this one never works" and "exit code 7" in rows[3].problem
     configs = [json.loads(Path(f"out/{name}-0/config.json").read_text()) for name in NAMES[:2]]
     for row, config in zip(rows, configs, strict=False):
-        lines = [json.loads(line) for line in Path(f"out/{row.routing}-0/metrics.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in Path(f"out/{row.name}-0/metrics.jsonl").read_text().splitlines()]
         assert row.accuracy == next(line["accuracy"] for line in lines if line.get("weights") == "selected")
         assert row.images_per_second > 0 and 50 < row.memory < 5000 and 0 <= row.dead <= 1
         assert row.entropy == pytest.approx(1.0, abs=0.1)  # hardly trained: all but even
-        weights = load_file(f"out/{row.routing}-0/model.safetensors")
+        weights = load_file(f"out/{row.name}-0/model.safetensors")
         assert row.parameters == sum(tensor.numel() for tensor in weights.values())
-        assert config["model"]["routing"]["name"] == row.routing
+        assert config["model"]["routing"]["name"] == row.name
         del config["run"]["model"]
     assert configs[0]["run"] == configs[1]["run"]
     assert "halved" in capsys.readouterr().out
@@ -183,14 +192,17 @@ def tried(run, monkeypatch):
     """Runs that are not run: what they would measure, and the list of those that were asked for."""
     asked = []
 
-    def pretend(run, imports):
+    def pretend(run, imports, launcher):
         asked.append(run)
-        if run.model.options["routing"].name == "impossible":
-            return {"problem": "this one never works"}
-        measured = {"accuracy": 0.8 + run.seed / 10, "images_per_second": None, "memory": 100.0 + run.seed}
-        return measured | {"parameters": 12345, "entropy": 0.5, "dead": 0.25}
+        found = {"accuracy": 0.8 + run.seed / 10, "images_per_second": None, "memory": 100.0 + run.seed}
+        found |= {"parameters": 12345, "entropy": 0.5, "dead": 0.25, "calibration": 0.125}
+        if run.model.options.get("routing") == routings("impossible"):
+            found = {"problem": "this one never works"}
+        trial.keep(run, found)
+        return found
 
-    monkeypatch.setattr(capsnet_dist.commands.compare, "_try", pretend)
+    import_plugins("plugin.py")
+    monkeypatch.setattr(trial, "run_alone", pretend)
     return asked
 
 
@@ -199,7 +211,7 @@ def test_a_table_gives_mean_and_sample_deviation_over_the_seeds(run, tried, caps
     assert row.accuracy == pytest.approx(0.9) and row.deviation == pytest.approx(0.1)  # of 0.8, 0.9 and 1
     assert (row.memory, row.parameters, row.entropy, row.dead) == (102.0, 12345, 0.5, 0.25)
     assert [run.seed for run in tried] == [0, 1, 2]
-    line = "| dynamic | 3 | 90.00 ± 10.00 | – | 102 | 12,345 | 0.500 | 25% |"
+    line = "| dynamic | 3 | 90.00 ± 10.00 | 0.125 | – | 102 | 12,345 | 0.500 | 25% |"
     assert Path("out/comparison.md").read_text().splitlines()[2] == line
     assert "90.00 ± 10.00" in capsys.readouterr().out
     saved = json.loads(Path("out/comparison.json").read_text())
@@ -210,18 +222,55 @@ def test_a_table_gives_mean_and_sample_deviation_over_the_seeds(run, tried, caps
     assert Path("out/comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried):
-    import_plugins("plugin.py")
-    with pytest.raises(UserError, match="impossible failed: this one never works"):
-        compare(data=datasets("digits"), routings="dynamic, impossible,halved", seeds=1, steps=7, folder=Path("out"))
+def test_the_command_compares_all_and_then_fails_when_a_routing_does(tried, capsys):
+    words = ["--routings", "dynamic, impossible,halved", "--seeds", "1", "--steps", "7", "--folder", "out"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", *words])
+    assert "impossible failed: this one never works" in capsys.readouterr().err
     assert [run.model.options["routing"].name for run in tried] == ["dynamic", "impossible", "halved"]
     assert {(run.steps, run.data.name, run.model.options["kernel"]) for run in tried} == {(7, "digits", 3)}
     assert len(Path("out/comparison.md").read_text().splitlines()) == 2 + 3
 
 
+def test_every_flag_of_a_recipe_holds_for_all_runs_and_more_follow(tried, capsys):
+    words = "--recipe mnist --routings dynamic,em:iterations=2 --data digits --steps 3 --model.channels 32 --seed 4"
+    main(["compare", *words.split(), "--loss.positive", "0.8", "--model.kernel=3", "--seeds", "2", "--folder", "out"])
+    assert [(one.seed, one.model.options["routing"].name) for one in tried] == [(4, "dynamic"), (4, "em")] + [
+        (5, "dynamic"),
+        (5, "em"),
+    ]
+    assert {(one.data.name, one.steps, one.batch_size) for one in tried} == {("digits", 3, 128)}
+    assert {(one.model.options["channels"], one.model.options["kernel"]) for one in tried} == {(32, 3)}
+    assert {one.loss.options["positive"] for one in tried} == {0.8} and type(tried[0]) is Run
+    said = capsys.readouterr().err
+    assert "run 1 of 4: dynamic, seed 4" in said and "run 4 of 4: em:iterations=2, seed 5, about 0:00:00 left" in said
+
+
+def test_networks_are_compared_with_their_options(tried):
+    words = "capsnet:kernel=3:primary-kernel=3,capsnet:kernel=3:primary_kernel=3:decoder=none,efficient_capsnet"
+    main(["compare", "--models", words, "--steps", "3", "--seeds", "1", "--model.channels", "8", "--folder", "out"])
+    assert [one.model.name for one in tried] == ["capsnet", "capsnet", "efficient_capsnet"]
+    assert [one.model.options.get("channels") for one in tried] == [8, 8, None]  # the network of the run is changed
+    assert tried[1].model.options["decoder"].name == "none"
+    assert Path("out/comparison.md").read_text().startswith("| network |")
+
+
+def test_an_option_may_be_a_list_and_lie_in_a_part():
+    assert words_of("a:b=[1,2],c , d:e=[3]:f=4,") == ["a:b=[1,2]", "c", "d:e=[3]:f=4"]
+    found = chosen(models("capsnet"), "capsnet:routing=em:routing.iterations=2:decoder.hidden=[8,4]:dim=4")
+    assert found.options["routing"] == routings("em", iterations=2)
+    assert found.options["decoder"].options["hidden"] == (8, 4) and found.options["dim"] == 4
+
+
+def test_the_routing_of_the_network_keeps_its_options():
+    own = replace(RUN, model=models("capsnet", routing=routings("dynamic", iterations=5)))
+    found = with_routings(own, ["dynamic", "dynamic:gradient=last", "em"])
+    assert [one.model.options["routing"].options["iterations"] for one in found.values()] == [5, 5, 3]
+
+
 def test_a_routing_is_compared_with_the_options_that_follow_its_name(run, tried):
     rows = compare_routings(run, ["dynamic:iterations=2:gradient=last", "em:final_beta=0.02"], 1, Path("out"))
-    assert [row.routing for row in rows] == ["dynamic:iterations=2:gradient=last", "em:final_beta=0.02"]
+    assert [row.name for row in rows] == ["dynamic:iterations=2:gradient=last", "em:final_beta=0.02"]
     first, second = (one.model.options["routing"] for one in tried)
     assert (first.options["iterations"], first.options["gradient"], second.options["final_beta"]) == (2, "last", 0.02)
     assert [one.run_dir.name for one in tried] == ["dynamic-iterations=2-gradient=last-0", "em-final_beta=0.02-0"]
@@ -235,18 +284,16 @@ def test_the_difference_to_the_baseline_is_that_of_the_same_seeds():
     assert first.difference is None and (second.difference, third.difference) == pytest.approx((0.01, -0.1))
     assert second.margin == pytest.approx(4.302653 * 0.01 / 3**0.5)  # t of two degrees of freedom, 97.5 %
     assert third.margin == pytest.approx(0, abs=1e-12)
-    show([first, second, third], "a")
+    show([first, second, third], Comparison(RUN, "routing", "a"))
     tries["b"][1] = {"problem": "none"}
     assert summarize(tries, "a")[1].difference == pytest.approx(0.005)  # of the first seed and the last
     assert summarize({"a": tries["a"][:1], "b": tries["b"][:1]}, "a")[1].margin is None
 
 
 def test_the_table_says_what_is_not_distinguishable(run, tried, monkeypatch, capsys):
-    accuracies = iter([0.90, 0.92, 0.94, 0.91, 0.94, 0.94, 0.80, 0.82, 0.85])
+    accuracies = iter([0.90, 0.91, 0.80, 0.92, 0.94, 0.82, 0.94, 0.94, 0.85])  # seed by seed
     found = {"images_per_second": None, "memory": 1.0, "parameters": 1, "entropy": None, "dead": None}
-    monkeypatch.setattr(
-        capsnet_dist.commands.compare, "_try", lambda run, imports: found | {"accuracy": next(accuracies)}
-    )
+    monkeypatch.setattr(trial, "run_alone", lambda *run: found | {"accuracy": next(accuracies)})
     compare_routings(run, ["dynamic", "uniform", "em"], 3, Path("out"), baseline="dynamic")
     lines = Path("out/comparison.md").read_text().splitlines()
     assert [line.split(" | ")[-1].strip(" |") for line in (lines[0], *lines[2:])] == [
@@ -263,19 +310,45 @@ def test_what_a_comparison_has_done_is_not_done_again(run, tried):
     compare_routings(run, ["dynamic", "uniform"], 1, Path("out"))
     rows = compare_routings(run, ["dynamic", "uniform", "em"], 2, Path("out"), resume=True)
     names = [one.run_dir.name for one in tried]
-    assert names == ["dynamic-0", "uniform-0", "dynamic-1", "uniform-1", "em-0", "em-1"]
+    assert names == ["dynamic-0", "uniform-0", "em-0", "dynamic-1", "uniform-1", "em-1"]
     assert [row.seeds for row in rows] == [2, 2, 2] and {one.resume for one in tried[2:]} == {"auto"}
 
 
 def test_a_comparison_takes_a_recipe(tried):
-    import_plugins("plugin.py")
     recipe = Path("recipe.py")
     recipe.write_text(
         "from capsnet_dist import datasets, losses, models\nfrom capsnet_dist.run import Run\n"
         'run = Run(name="x", data=datasets("digits"), model=models("efficient_capsnet"), loss=losses("margin"), lr=0.5)'
     )
-    compare("recipe.py", data=datasets("digits"), routings="dynamic,halved", seeds=1, epochs=3, folder=Path("out"))
+    main(["compare", "recipe.py", "--routings", "dynamic,halved", "--seeds=1", "--epochs=3", "--folder", "out"])
     assert {(one.model.name, one.lr, one.epochs) for one in tried} == {("efficient_capsnet", 0.5, 3)}
+
+
+def test_a_failed_run_is_tried_again_and_a_note_is_all_there_or_not_at_all(run, tried):
+    compare_routings(run, ["dynamic", "impossible"], 1, Path("out"))
+    compare_routings(run, ["dynamic", "impossible"], 1, Path("out"), resume=True)
+    assert [one.run_dir.name for one in tried] == ["dynamic-0", "impossible-0", "impossible-0"]
+    own = replace(run, run_dir=Path("out/dynamic-0"))
+    before = trial.known(own)
+
+    process = multiprocessing.get_context("fork").Process(target=_keep_and_die, args=(own,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 7 and trial.known(own) == before
+    trial.keep(own, before | {"accuracy": 0.5})  # whoever goes on is not disturbed by what was left
+    assert trial.known(own)["accuracy"] == 0.5
+
+
+def _keep_and_die(run):
+    """Write another note, and be killed when its bytes are written and it is not yet in its place."""
+    files.sync = lambda descriptor: os._exit(7)
+    trial.keep(run, {"accuracy": 0.0})
+
+
+def test_no_run_begins_when_the_time_is_up(run, tried, capsys):
+    with pytest.raises(SystemExit) as end:
+        compare_routings(run, ["dynamic"], 2, Path("out"), max_time=1e-9)
+    assert end.value.code == OUT_OF_TIME and not tried and "--resume goes on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -287,6 +360,7 @@ def test_a_comparison_takes_a_recipe(tried):
         (["dynamic:iterations=0"], {}, "dynamic.iterations 0: must be at least 1"),
         (["dynamic"], {"baseline": "em"}, "--baseline em: it must be one of the routings"),
         (["dynamic"], {"resume": True, "folder": None}, "--resume goes on in --folder"),
+        (["dynamic", "dynamic:iterations=3", "dynamic-iterations=3"], {}, "Unknown routing 'dynamic-iterations=3'"),
     ],
 )
 def test_words_that_cannot_work_are_refused_before_any_work(run, names, options, message):

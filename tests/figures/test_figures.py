@@ -91,7 +91,7 @@ def draw_examples(classes=NAMES):
 
 
 def draw_comparison(classes=NAMES):
-    return comparison([vars(Row(name, 2, 0.9, 0.01, 1000.0, 500.0, 10, 0.9)) for name in classes[:4]])
+    return comparison([vars(Row(name, 2, 0.9, 0.01, 0.1, 1000.0, 1.0, 500.0, 10, 0.9, 0.1)) for name in classes[:4]])
 
 
 def draw_scaling(classes=NAMES):

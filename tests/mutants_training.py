@@ -7,6 +7,7 @@ from einops import rearrange
 from torch.nn.functional import adaptive_avg_pool2d
 
 from capsnet_dist import decoders, lengths, squash
+from capsnet_dist.images.made import Made
 from capsnet_dist.plugins import Augmentation, Model, Output, Split
 
 
@@ -473,12 +474,51 @@ class DatasetOptionWithoutType(HonestDataset):
         super().__init__(seed=seed)
 
 
+class NoiseByPlace(Made):
+    """Images that follow from the place in a batch, and not from the number that is asked for."""
+
+    def make(self, rows):
+        draw = torch.Generator().manual_seed(0)
+        images = torch.randint(256, (len(rows), *self.image), generator=draw, dtype=torch.uint8)
+        return images, images[:, None]
+
+    def part(self, indices):
+        return type(self)(self.image, self.rows[indices], self.digest)
+
+    def to(self, device):
+        return self
+
+
+class ShadesByNumber(NoiseByPlace):
+    """Images that follow from their number, but a part is that of other numbers."""
+
+    def make(self, rows):
+        images = rows.byte()[:, None, None, None].expand(-1, *self.image)
+        return images, images[:, None]
+
+    def part(self, indices):
+        return type(self)(self.image, indices.sort().values, self.digest)
+
+
+class PlaceDecides(HonestDataset):
+    images = NoiseByPlace
+
+    def finish(self, split, name):
+        return Split(self.images((1, 6, 7), torch.arange(12), name), split.labels)
+
+
+class PartsAreSorted(PlaceDecides):
+    images = ShadesByNumber
+
+
 DATASETS = [
     (LabelsFromOne, "splits_can_be_trained_on", "label 3 of image 2 names none of 3 classes"),
     (TestIsLarger, "splits_can_be_trained_on", "must have the same channels, height and width"),
     (TwoCats, "class_names_are_distinct", "2 classes are called 'cat'"),
     (NamesAreNumbers, "class_names_are_distinct", "a class is called 0"),
     (OrderIsDrawnWhenBuilt, "images_are_always_the_same", "built anew, it has another split train"),
+    (PlaceDecides, "rows_by_number_equal_rows_in_bulk", "train, rows one by one"),
+    (PartsAreSorted, "rows_by_number_equal_rows_in_bulk", "train, rows of a part"),
     (AnotherOrderEachTime, "evaluation_repeats", "a second call"),
     (DatasetDraws, "evaluation_draws_nothing", "of torch moved"),
     (DatasetSeeds, "process_stays_untouched", "its construction seeds the random state of torch"),

@@ -64,7 +64,9 @@ def _function(command: str) -> Callable[..., None]:
 
 def _choices(words: Sequence[str]) -> dict[str, Any]:
     """The plugins and the run that a command starts from: `evaluate RUN` and the like from the data set of the run."""
-    own = {"data": "digits", "prepare": "folder"}
+    own = {"data": "digits", "prepare": "folder", "check": "digits"}
+    if words[:1] == ["check"] and len(words) > 1 and (name := words[1].removeprefix("dataset/")) in datasets:
+        own["check"] = name
     if words[:1] == ["compare"]:
         from capsnet_dist.commands.compare import default_of
 

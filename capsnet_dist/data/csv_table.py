@@ -55,7 +55,10 @@ class Csv(PictureSet):
         super().__post_init__()
         self.table = self.table.expanduser()
         self.place = self.table.parent if self.root is None else self.root.expanduser()
-        self.rows = Table(str(self.table), self._present(list(self._read_rows())))
+        read = list(self._read_rows())
+        faults = [row for row in read if isinstance(row, str)]
+        rows = self._present([row for row in read if isinstance(row, Row)], faults)
+        self.rows = Table(str(self.table), rows, faults)
 
     @cached_property
     @override
@@ -74,28 +77,25 @@ class Csv(PictureSet):
         label = f"{self.table.stem}-{name}" if self.is_split else self.table.stem
         return Listing(label, PictureFiles(self.place, files, self.rows.labels(rows)), self.rows.groups(rows))
 
-    def _present(self, rows: list[Row]) -> list[Row]:
-        """The rows whose files are there; what is not is left out if broken files are.
-
-        Raises:
-            UserError: files are not there.
-        """
+    def _present(self, rows: list[Row], faults: list[str]) -> list[Row]:
+        """The rows whose files are there; what is not is left out if broken files are, and else one fault more."""
         missing = [row for row in rows if row.item and not os.path.isfile(os.path.join(self.place, row.item))]
         if not missing:
             return rows
         which = listed([os.path.join(self.place, row.item) for row in missing])
         report = f"{self.table}: {len(missing):,} of {len(rows):,} files are not there: {which}."
         if not self.skip_broken or len(missing) == len(rows):
-            raise UserError(
+            faults.append(
                 f"{report} Paths begin from the folder of the table, or from --data.root DIR; --data.skip-broken "
                 "leaves out what is missing."
             )
+            return rows
         say(f"Warning: {report} They are left out.")
         gone = {row.place for row in missing}
         return [row for row in rows if row.place not in gone]
 
-    def _read_rows(self) -> Iterator[Row]:
-        """The rows of the table, each with the number of its line."""
+    def _read_rows(self) -> Iterator[Row | str]:
+        """The rows of the table, each with the number of its line, and what is wrong with lines that are none."""
         if not self.table.exists():
             raise UserError(f"There is no table {self.table.resolve()}. Name yours: --data.table FILE.csv.")
         try:
@@ -108,14 +108,17 @@ class Csv(PictureSet):
         try:
             header = [name.strip() for name in next(reader, [])]
             take = self._columns(header)
-            for fields in reader:
-                if len(fields) not in (0, len(header)):
-                    raise UserError(
-                        f"{self.table}, line {reader.line_num}: {len(fields)} fields, where the first line names "
-                        f"{len(header)} columns. A field that holds the separator must stand in quotes."
-                    )
-                if fields:
+            uneven: list[str] = []
+            for fields in filter(None, reader):
+                if len(fields) == len(header):
                     yield Row(f"line {reader.line_num}", *take(fields))
+                else:
+                    uneven.append(f"line {reader.line_num}: {len(fields)} fields")
+            if uneven:
+                yield (
+                    f"{self.table}, {listed(uneven)}, where the first line names {len(header)} columns. A field that "
+                    "holds the separator must stand in quotes."
+                )
         except csv.Error as error:
             raise UserError(f"{self.table}, line {reader.line_num}: {error}.") from error
 
@@ -128,16 +131,19 @@ class Csv(PictureSet):
         if twice := sorted({name for name in header if header.count(name) > 1}):
             raise UserError(f"{self.table} names columns twice: {listed(twice)}.")
         places: list[int | None] = []
+        absent: list[str] = []
         for option in ("file_column", "label_column", "split_column", "group_column"):
             name: str = getattr(self, option)
             can_lack = option in ("split_column", "group_column") and name in ("", getattr(type(self), option))
             if name not in header and not can_lack:
                 flag = option.replace("_", "-")
-                raise UserError(
+                absent.append(
                     f"{self.table} has no column {name!r}.{did_you_mean(name, header)} Its first line must name the "
                     f"columns; name another one: --data.{flag} NAME."
                 )
             places.append(header.index(name) if name and name in header else None)
+        if absent:
+            raise UserError(" ".join(absent))
         file, label, split, group = places
         assert file is not None and label is not None
 

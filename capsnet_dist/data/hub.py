@@ -1,8 +1,9 @@
 """Data sets on the Hugging Face Hub."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from typing_extensions import override
 
@@ -37,18 +38,38 @@ class Hub(ParquetSet):
     @cached_property
     @override
     def files(self) -> dict[str, list[Path]]:
+        if listing := _listing(self.repository):  # a mistake is told before gigabytes are downloaded
+            self._refuse_the_wrong_folder([PurePosixPath(path) for path in listing])
         folder = _downloaded(self.repository, self.subset)
         found = sorted((folder / self.subset).rglob("*.parquet"))
+        self._refuse_the_wrong_folder([file.relative_to(folder) for file in found])
+        return by_split(found, folder, self.repository)
+
+    def _refuse_the_wrong_folder(self, files: Sequence[PurePath]) -> None:
+        """Refuse a repository without files to take, and one with several folders of which none is named."""
+        chosen = PurePosixPath(self.subset)
+        found = [file for file in files if file.suffix == ".parquet" and file.is_relative_to(chosen)]
         if not found:
             part = f" in its folder {self.subset}" if self.subset else ""
             raise UserError(
                 f"{self.repository} has no parquet files{part}. The Hub makes some of most data sets: try "
                 f"--data.repository {self.repository.partition('@')[0]}@refs/convert/parquet."
             )
-        subsets = sorted({file.relative_to(folder).parts[0] for file in found if file.parent != folder} - {"data"})
+        subsets = sorted({file.parts[0] for file in found if len(file.parts) > 1} - {"data"})
         if not self.subset and len(subsets) > 1:
             raise UserError(f"{self.repository} has several folders: {listed(subsets)}. Name one: --data.subset NAME.")
-        return by_split(found, folder, self.repository)
+
+
+def _listing(source: str) -> list[str]:
+    """The files of a repository, as the Hub lists them; none where it does not, which the download then explains."""
+    from huggingface_hub import list_repo_files
+
+    repository, _, revision = source.partition("@")
+    try:
+        with downloading(source, {}):
+            return list_repo_files(repository, repo_type="dataset", revision=revision or None)
+    except UserError:
+        return []
 
 
 def _downloaded(source: str, subset: str) -> Path:

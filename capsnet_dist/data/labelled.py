@@ -1,7 +1,7 @@
 """Rows that each say which class an item is of: checked, numbered, and taken apart into splits."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from capsnet_dist.data.picture_set import TESTS, selected_of_each
@@ -31,26 +31,30 @@ class Table:
     Args:
         name: What it is called in messages.
         rows: Its rows, in order.
+        faults: What is wrong with it besides, a sentence for each kind.
 
     Raises:
         UserError: there are none; a value is empty, a split unknown, or an image there twice; one split stands alone,
-            or tests classes that are not trained on.
+            or tests classes that are not trained on. All kinds are told at once.
     """
 
-    def __init__(self, name: str, rows: Sequence[Row]) -> None:
-        self.name, self.rows = name, rows
-        if not rows:
-            raise UserError(f"{name} has no rows: each must name an image and its class.")
+    def __init__(self, name: str, rows: Sequence[Row], faults: Sequence[str] = ()) -> None:
+        self.name, self.rows = name, [row for row in rows if "" not in row[1:]]
+        self.tested: str | None = None
+        self.classes: tuple[str, ...] = ()
+        found = list(faults)
+        if not rows and not faults:
+            found.append(f"{name} has no rows: each must name an image and its class.")
         if wrong := [row.place for row in rows if "" in row[1:]]:
             what = "an empty path, class, split or group"
-            raise UserError(f"{name}: {what} in {len(wrong):,} of {len(rows):,} rows: {listed(wrong)}.")
-        self._refuse_unknown_splits()
-        self._refuse_repeats()
-        self.tested = self._tested()
-        self.classes = tuple(sorted({row.label for row in self._of("train")}))
-        if extra := sorted({row.label for row in self._of("test")} - {*self.classes}):
-            known = listed(self.classes)
-            raise UserError(f"{name}: its test split has classes that train has not: {listed(extra)}. Known: {known}.")
+            found.append(f"{name}: {what} in {len(wrong):,} of {len(rows):,} rows: {listed(wrong)}.")
+        found += self._repeats()
+        if unknown := [*self._unknown_splits()]:
+            found += unknown  # what is misspelt would be told again, as a split or a class that is missing
+        else:
+            found += self._split()
+        if found:
+            raise UserError(" ".join(found))
 
     @property
     def is_split(self) -> bool:
@@ -76,13 +80,13 @@ class Table:
         wanted = {"train": "train", "test": self.tested}[name]
         return [row for row in self.rows if self.tested is None or _lower(row.split) == wanted]
 
-    def _refuse_unknown_splits(self) -> None:
+    def _unknown_splits(self) -> Iterator[str]:
         known = ("train", *TESTS)
         unknown = {row.split: row.place for row in reversed(self.rows) if row.split and _lower(row.split) not in known}
         for split, place in sorted(unknown.items()):
-            raise UserError(f"{self.name}, {place}: unknown split {split!r}.{did_you_mean(split, known)}")
+            yield f"{self.name}, {place}: unknown split {split!r}.{did_you_mean(split, known)}"
 
-    def _refuse_repeats(self) -> None:
+    def _repeats(self) -> Iterator[str]:
         first: dict[str, Row] = {}
         repeats: list[str] = []
         for row in self.rows:
@@ -90,29 +94,27 @@ class Table:
                 other = "" if before.label == row.label else f", as {before.label!r} and as {row.label!r}"
                 repeats.append(f"{row.item} ({before.place} and {row.place}{other})")
         if repeats:
-            raise UserError(
-                f"{self.name} names {len(repeats):,} images twice: {listed(repeats)}. Keep one row of each."
-            )
+            yield f"{self.name} names {len(repeats):,} images twice: {listed(repeats)}. Keep one row of each."
 
-    def _tested(self) -> str | None:
-        """The split that is tested; what is left out besides is said.
-
-        Raises:
-            UserError: there is one split alone.
-        """
+    def _split(self) -> Iterator[str]:
+        """Find out what is tested, and the classes; what is left out besides is said."""
         counts = Counter(_lower(row.split) for row in self.rows if row.split is not None)
-        if not counts:
-            return None
-        test = next((name for name in TESTS if name in counts), None)
-        if test is None or "train" not in counts:
-            lone = next(iter(counts))
-            raise UserError(
-                f"{self.name} has the split {lone} alone: there must be train and one of {', '.join(TESTS)}, or no "
-                "splits."
+        self.tested = next((name for name in TESTS if name in counts), None)
+        if counts and (self.tested is None or "train" not in counts):
+            yield (
+                f"{self.name} has the split {next(iter(counts))} alone: there must be train and one of "
+                f"{', '.join(TESTS)}, or no splits."
             )
-        for name in counts.keys() - {"train", test}:
-            say(f"Warning: {self.name}: {counts[name]:,} images of the split {name} are not used; {test} is tested.")
-        return test
+            return
+        for name in counts.keys() - {"train", self.tested}:
+            say(
+                f"Warning: {self.name}: {counts[name]:,} images of the split {name} are not used; {self.tested} is "
+                "tested."
+            )
+        self.classes = tuple(sorted({row.label for row in self._of("train")}))
+        if extra := sorted({row.label for row in self._of("test")} - {*self.classes}):
+            known = listed(self.classes)
+            yield f"{self.name}: its test split has classes that train has not: {listed(extra)}. Known: {known}."
 
 
 def _lower(split: str | None) -> str:

@@ -11,10 +11,12 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Dataset, datasets
 from capsnet_dist.testing.common import PROCESS_LAWS
 from capsnet_dist.testing.conduct import OnFail, check
-from capsnet_dist.testing.law import Law, require
+from capsnet_dist.testing.law import Law, require, require_same
 from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing import NONE
 from capsnet_dist.testing.subject import Inputs, Subject, Target
+
+NUM_ROWS = 32  # of each split that are compared
 
 
 class DatasetProbe(nn.Module):
@@ -79,10 +81,26 @@ def images_are_always_the_same(subject: DatasetSubject) -> None:
         require(same, f"built anew, it has another split {name}")
 
 
+def rows_by_number_equal_rows_in_bulk(subject: DatasetSubject) -> None:
+    """A sample is the same whether it is asked for alone, twice, among others or in a part, else batches differ."""
+    dataset = subject.construct()
+    for name in ("train", "test"):
+        split = dataset.split(name)
+        numbers = torch.linspace(0, len(split.labels) - 1, NUM_ROWS).long()  # some twice where there are few
+        order = torch.randperm(NUM_ROWS, generator=torch.Generator().manual_seed(0))
+        bulk = [part[order] for part in split.select(numbers)]
+        alone = zip(*(split.select(number) for number in numbers[order].split(1)), strict=True)
+        require_same([torch.cat(rows) for rows in alone], bulk, f"{name}, rows one by one", 0.0)
+        require_same(split.select(numbers[order]), bulk, f"{name}, rows in another order", 0.0)
+        part = split.part(numbers[order]).select(torch.arange(NUM_ROWS))
+        require_same(part, bulk, f"{name}, rows of a part", 0.0)
+
+
 LAWS: tuple[Law[Any], ...] = (
     Law(splits_can_be_trained_on),
     Law(class_names_are_distinct),
     Law(images_are_always_the_same),
+    Law(rows_by_number_equal_rows_in_bulk),
     *PROCESS_LAWS,
 )
 

@@ -35,20 +35,24 @@ KINDS = f"{', '.join(list(CHECKS)[:-1])} or {list(CHECKS)[-1]}"
 COLORS = {"passed": "green", "failed": "bold red", "expected": "yellow", "noted": "yellow", "skipped": "dim"}
 
 
-def check_target(target: str, *, only: Iterable[str] | None = None) -> Report:
+def check_target(target: str | Choice[Any], *, only: Iterable[str] | None = None) -> Report:
     """Check a plugin by where it is written, `my_package.module:MyRouting` or `my_routing.py:MyRouting`, or by name.
 
     Args:
         target: A module or file, a colon and a class; or the name of a registered plugin, after its kind and a slash
-            where several kinds have one of that name: `augmentation/hvc`.
+            where several kinds have one of that name: `augmentation/hvc`; or a choice with options.
         only: Names of the checks to run; all of them without.
 
     Raises:
         UserError: there is no such thing or check, or it is of a kind that has no laws.
     """
+    plugin = target if isinstance(target, Choice) else _named(target)
+    return CHECKS[_kind(plugin, str(target))](plugin, only=only, on_fail="report")
+
+
+def _named(target: str) -> Any:
     source, colon, attribute = target.rpartition(":")
-    plugin = _attribute(source, attribute) if colon else _registered(target)
-    return CHECKS[_kind(plugin, target)](plugin, only=only, on_fail="report")
+    return _attribute(source, attribute) if colon else _registered(target)
 
 
 def _registered(target: str) -> Choice[Any]:
@@ -98,7 +102,7 @@ def _kind(plugin: Any, target: str) -> str:
     raise UserError(f"{target} is no {KINDS}, nor a choice of one, but {plugin!r}.")
 
 
-def run(target: str, json: bool = False, *, only: Iterable[str] | None = None) -> int:
+def run(target: str | Choice[Any], json: bool = False, *, only: Iterable[str] | None = None) -> int:
     """Check a plugin and print a table, or JSON; the exit status: 0, or 1 when a law does not hold.
 
     Args:

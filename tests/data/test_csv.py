@@ -158,6 +158,31 @@ MISTAKES = {
 }
 
 
+def test_all_that_is_wrong_with_a_table_is_told_at_once():
+    paint("pictures/a.png", 1)
+    write("file,label\na.png,cat\na.png,dog\nb.png,cat\n,cat\na.png,cat,more\na.png,cat,1,2\n")
+    with pytest.raises(UserError) as caught:
+        csv()
+    assert str(caught.value) == (
+        "pictures/labels.csv, line 6: 3 fields, line 7: 4 fields, where the first line names 2 columns. A field that "
+        "holds the separator must stand in quotes. "
+        "pictures/labels.csv: 1 of 4 files are not there: pictures/b.png. Paths begin from the folder of the table, or "
+        "from --data.root DIR; --data.skip-broken leaves out what is missing. "
+        "pictures/labels.csv: an empty path, class, split or group in 1 of 4 rows: line 5. "
+        "pictures/labels.csv names 1 images twice: a.png (line 2 and line 3, as 'cat' and as 'dog'). Keep one row of "
+        "each."
+    )
+    for table, told in {
+        "file,label,split\n,cat,test\na.png,cat,tset\na.png,dog,vla": ["line 2", "a.png", "'tset'", "'vla'"],
+        "file,label,split\na.png,cat,train\na.png,,test": ["line 3", "the split train alone"],
+        "files,labels\na.png,cat": ["no column 'file'", "no column 'label'"],
+    }.items():
+        write(table)
+        with pytest.raises(UserError) as caught:
+            csv()
+        assert str(caught.value).count("labels.csv") == len(told) and all(word in str(caught.value) for word in told)
+
+
 @pytest.mark.parametrize("message", MISTAKES)
 def test_what_is_wrong_with_a_table_is_one_message(message):
     write(MISTAKES[message])

@@ -167,6 +167,12 @@ def hub(monkeypatch):
             raise errors.RepositoryNotFoundError("404", response=type("R", (), {"headers": {}, "request": None})())
         return repository
 
+    def list_repo_files(repository, *, repo_type, revision):
+        if not Path(repository).is_dir():
+            raise errors.OfflineModeIsEnabled("no network")
+        return [file.relative_to(repository).as_posix() for file in Path(repository).rglob("*") if file.is_file()]
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", list_repo_files)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     return asked
 
@@ -189,6 +195,9 @@ def test_a_folder_of_a_repository_is_chosen_by_name(hub):
         write(f"owner/set/{name}/train.parquet", range(30), names=NAMES)
     with pytest.raises(UserError, match="owner/set has several folders: large, small. Name one: --data.subset NAME."):
         on_hub("owner/set").split("train")
+    with pytest.raises(UserError, match="owner/set has no parquet files in its folder tiny."):
+        on_hub("owner/set", subset="tiny").split("train")
+    assert not hub  # nothing was downloaded before
     assert len(on_hub("owner/set", subset="small").split("train").labels) == 24
     assert hub[-1] == ("owner/set", "dataset", None, "small/*.parquet")
 

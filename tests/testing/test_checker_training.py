@@ -17,6 +17,8 @@ from mutants_training import (
     HonestModel,
     HonestSchedule,
 )
+from PIL import Image
+from test_cli import said
 
 from capsnet_dist import UserError, augmentations, datasets, models, schedules
 from capsnet_dist.testing import (
@@ -117,6 +119,19 @@ def test_a_data_set_that_is_here_is_checked_and_of_another_a_line_says_why_not()
     assert not check_target("digits").failed
     with pytest.raises(UserError, match="^Data set folder cannot be checked here: .*root"):
         check_dataset(datasets("folder"))
+
+
+def test_a_data_set_is_checked_with_its_options(tmp_path, monkeypatch):
+    for name in ("cat", "dog"):
+        for number in range(5):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.new("L", (4, 4), 9 * number).save(tmp_path / name / f"{number}.png")
+    options = ["--data.root", tmp_path, "--data.cache", tmp_path.with_name("cache"), "--data.size", 4]
+    for words in (["folder"], ["dataset/folder"], ["--data", "folder"]):
+        code, out, err = said("check", *words, *options)
+        assert code == 0 and not err and "rows_by_number_equal_rows_in_bulk  passed" in " ".join(out.split(" "))
+    code, _, err = said("check", "cosine", "--data", "folder", *options)
+    assert code == 2 and "cosine and --data folder: only one is checked at a time" in err
 
 
 def test_a_plugin_is_found_by_its_name_or_by_its_kind_and_name():

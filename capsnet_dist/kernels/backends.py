@@ -127,6 +127,21 @@ def installed(package: str) -> bool:
     return True
 
 
+@cache
+def has_wide_registers() -> bool:
+    """Whether numba is there, and this processor has 32 registers of 16 numbers: AVX-512."""
+    if not installed("numba"):
+        return False
+    from llvmlite.binding import get_host_cpu_features
+
+    return bool(get_host_cpu_features().get("avx512f"))
+
+
+def has_wide_lanes(tensor: Tensor) -> bool:
+    """Whether loops that need such registers take such a tensor."""
+    return tensor.device.type == "cpu" and tensor.dtype is torch.float32 and has_wide_registers()
+
+
 def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
     plain = type(poses) is Tensor and poses.device.type == "cpu" and poses.dtype is weight.dtype
     return plain and poses.dtype in (torch.float32, torch.float64) and installed("numba")

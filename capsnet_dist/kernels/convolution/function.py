@@ -7,6 +7,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from capsnet_dist.kernels.convolution import combine
 from capsnet_dist.kernels.convolution.pieces import Factors, Piece, padded, pieces, positions_first
 from capsnet_dist.kernels.convolution.tiling import Tiling
 from capsnet_dist.kernels.convolution.transforms import Transform
@@ -51,7 +52,8 @@ class BilinearConvolution(torch.autograd.Function):
         products = scratch("products", maps, sum(whole.outputs.sizes), samples, len(weight))
         values = whole.outputs.empty(maps, samples * len(weight), "values of outputs")
         x = padded(maps, tiling)
-        inputs = [piece.inputs(x, keep=kept is not None) for piece in parts]
+        at_once_pays = combine.fits(maps, samples * maps.shape[1])
+        inputs = [piece.inputs(x, keep=kept is not None or at_once_pays) for piece in parts]
         taps = transformed or _taps(weight, parts)
         slots = [piece.slots(products, whole) for piece in parts]
 

@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from capsnet_dist.kernels.convolution import combine
 from capsnet_dist.kernels.convolution.tiling import Phases, Tiling
 from capsnet_dist.kernels.convolution.transforms import Algorithm, Transform, algorithm
 from capsnet_dist.kernels.scratch import scratch
@@ -113,6 +114,9 @@ class Piece(NamedTuple):
             tiles = scratch(f"{use} tiles {self.rows.first} {self.columns.first}", tiles, *tiles.shape).copy_(tiles)
         flat = tiles.flatten(2)
         room = flat.new_empty(sum(transform.sizes), flat.shape[2]) if keep else None
+        if room is not None and combine.fits(room, room.shape[1]):  # all points while a run of the tiles is in cache
+            transform.all_factors(flat, room)
+            return Factors(transform, channels, None, room, f"{use} factors")
         return Factors(transform, channels, flat, room, f"{use} factors")
 
 

@@ -21,6 +21,7 @@ from einops import rearrange
 from jaxtyping import Complex128, Float
 from torch import Tensor
 
+from capsnet_dist.kernels.convolution import combine
 from capsnet_dist.kernels.scratch import scratch
 from capsnet_dist.kernels.threads import at_once
 
@@ -52,15 +53,34 @@ class Transform(NamedTuple):
 
     def at(self, point: int) -> tuple[slice, Float[Tensor, "m nx"]]:
         """Which of the values belong to a point of the rows, and the matrix from them to the factors there."""
-        num_real = self.sizes.count(len(self.single))
-        if point < num_real:
+        if point < self.num_real:
             return slice(point, point + 1), self.single
-        return slice(2 * point - num_real, 2 * point - num_real + 2), self.double
+        return slice(2 * point - self.num_real, 2 * point - self.num_real + 2), self.double
+
+    @property
+    def num_real(self) -> int:
+        """Real points of the rows."""
+        return self.sizes.count(len(self.single))
+
+    def all_factors(self, tiles: Float[Tensor, "y x k"], factors: Float[Tensor, "m k"]) -> None:
+        """Overwrite the factors at all points of the rows; of the tiles only `k` need be contiguous."""
+        if combine.fits(factors, factors.shape[1]):
+            pairs = len(self.sizes) - self.num_real
+            steps = combine.Steps(self.rows, self.single, self.double, self.num_real, pairs)
+            combine.evaluate(steps, tiles, factors, shared=True)
+            return
+        at = factors.split(self.sizes)
+        at_once(lambda point: self.factors(tiles, point, at[point]), range(len(at)), tiles.device)
 
     def factors(self, tiles: Float[Tensor, "y x k"], point: int, factors: Float[Tensor, "m k"]) -> None:
         """Overwrite the factors at a point of the rows; of the tiles only `k` need be contiguous."""
         which, matrix = self.at(point)
         rows = self.rows[which]
+        if combine.fits(factors, factors.shape[1]):
+            real = int(point < self.num_real)
+            steps = combine.Steps(rows, self.single, self.double, real, 1 - real)
+            combine.evaluate(steps, tiles, factors, shared=False)
+            return
         values = scratch("values at a point", tiles, len(rows), *tiles.shape[1:])
         _each_column(rows, tiles, values)
         transform(matrix, values.flatten(0, 1), factors)
@@ -72,6 +92,9 @@ class Transform(NamedTuple):
 
     def tiles(self, values: Float[Tensor, "n x k"], tiles: Float[Tensor, "y x k"]) -> None:
         """The transpose, second half: from all values, overwrite the tiles, of which only `k` need be contiguous."""
+        if combine.fits(values, values.shape[2]):
+            combine.combine(self.rows.mT, values, tiles, shared=True)
+            return
         parts = math.gcd(values.shape[2], PARTS)
         chunks = zip(values.chunk(parts, dim=2), tiles.chunk(parts, dim=2), strict=True)
         at_once(lambda chunk: _each_column(self.rows.mT, *chunk), chunks, values.device)
@@ -83,6 +106,9 @@ class Transform(NamedTuple):
 
 def transform(matrix: Float[Tensor, "m x"], source: Float[Tensor, "x k"], target: Float[Tensor, "m k"]) -> None:
     """target = matrix source, with `k` in parts."""
+    if combine.fits(target, target.shape[1]):
+        combine.combine(matrix, source[:, None], target[:, None], shared=False)
+        return
     parts = math.gcd(source.shape[1], PARTS)
     torch.bmm(
         matrix.expand(parts, -1, -1),

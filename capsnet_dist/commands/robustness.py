@@ -41,7 +41,7 @@ def robustness(
     out: Path | None = None,
     imports: tuple[str, ...] = (),
 ) -> None:
-    """Try a trained network on images that are transformed and attacked; print tables, and save them as JSON.
+    """Try a trained network on transformed, corrupted and attacked images; print tables, and save them as JSON.
 
     Attacks change the pixels that the network sees, in [0, 1] and before it normalizes them.
 
@@ -50,8 +50,8 @@ def robustness(
         data: Data set; the default is that of the training, whose options RUN --help shows.
         split: "validation" is the part of "train" that was held out.
         limit: Images, drawn from all of the split; attacks take hundreds of times as long as an evaluation.
-        kinds: What is tried. transformations: turned, sheared, stretched and moved in affNIST's ranges. attacks: FGSM
-            and PGD.
+        kinds: What is tried. transformations: turned, sheared, stretched and moved in affNIST's ranges. corruptions:
+            those of MNIST-C. attacks: FGSM and PGD.
         eps: By how much attacks may change each pixel, of 1.
         steps: Of PGD, from each start.
         restarts: Starts of PGD at random places.

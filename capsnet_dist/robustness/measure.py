@@ -1,5 +1,6 @@
 """Everything that is tried on a network, in turn."""
 
+import itertools
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -7,14 +8,15 @@ from functools import partial
 from typing import Any, Literal
 
 from capsnet_dist.robustness.attacks import fgsm, pgd
-from capsnet_dist.robustness.report import Report, Row
+from capsnet_dist.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
+from capsnet_dist.robustness.report import Report, Row, with_means
 from capsnet_dist.robustness.transformations import transformations
-from capsnet_dist.robustness.trial import Attack, Trial, augmented
+from capsnet_dist.robustness.trial import Attack, Change, Trial, augmented
 from capsnet_dist.screen.counting import counting
 
-Kind = Literal["transformations", "attacks"]
+Kind = Literal["transformations", "corruptions", "attacks"]
 """What can be tried."""
-KINDS: tuple[Kind, ...] = ("transformations", "attacks")
+KINDS: tuple[Kind, ...] = ("transformations", "corruptions", "attacks")
 
 
 @dataclass(frozen=True)
@@ -48,25 +50,36 @@ def measure(trial: Trial, plan: Plan, settings: Mapping[str, Any]) -> Report:
         plan: What is tried.
         settings: What the report says of them.
     """
-    clean = trial.changed(lambda images, numbers: images)
-    report = Report(settings, len(trial.numbers), clean.share)
+    report = Report(settings, len(trial.numbers), trial.changed(lambda images, numbers: images).share)
     if "transformations" in plan.kinds:
-        changes = transformations()
-        with _counted(trial, "transformed", len(changes)) as tried:
-            found = {name: tried.changed(augmented(change, plan.seed)) for name, change in changes.items()}
-        report.rows += [Row("transformation", name, None, one.share) for name, one in found.items()]
+        changes = [(name, None, augmented(one, plan.seed)) for name, one in transformations().items()]
+        report.rows += _changed(trial, "transformation", changes)
+    if "corruptions" in plan.kinds:
+        named = itertools.product(CORRUPTIONS, SEVERITIES)
+        changes = [(name, float(level), corrupted(name, level, plan.seed)) for name, level in named]
+        report.rows += with_means(_changed(trial, "corruption", changes), "mean of all")
     if "attacks" in plan.kinds:
-        for kind in ("attack", "target") if plan.is_targeted else ("attack",):
-            seed = plan.seed if kind == "target" else None
-            planned = {(name, eps): one for eps in plan.eps for name, one in plan.attacks(eps).items()}
-            with _counted(trial, "attacked", len(planned)) as tried:
-                shares = {key: tried.attacked(one, seed=seed).share for key, one in planned.items()}
-            report.rows += [Row(kind, name, eps, share) for (name, eps), share in shares.items()]
+        report.rows += _attacked(trial, plan, "attack", None)
+        if plan.is_targeted:
+            report.rows += _attacked(trial, plan, "target", plan.seed)
     return report
+
+
+def _changed(trial: Trial, kind: str, changes: Sequence[tuple[str, float | None, Change]]) -> list[Row]:
+    """A row for each change of the pictures, with its name and level."""
+    with _counted(trial, kind, len(changes)) as tried:
+        return [Row(kind, name, level, tried.changed(change).share) for name, level, change in changes]
+
+
+def _attacked(trial: Trial, plan: Plan, kind: str, seed: int | None) -> list[Row]:
+    """A row for each attack, with each eps."""
+    attacks = [(name, eps, one) for eps in plan.eps for name, one in plan.attacks(eps).items()]
+    with _counted(trial, kind, len(attacks)) as tried:
+        return [Row(kind, name, eps, tried.attacked(one, seed=seed).share) for name, eps, one in attacks]
 
 
 @contextmanager
 def _counted(trial: Trial, what: str, number: int) -> Generator[Trial]:
     """A trial that shows how far it is with so many changes."""
-    with counting(f"{what} batches", number * trial.num_batches) as done:
+    with counting(f"{what}, batches", number * trial.num_batches) as done:
         yield replace(trial, done=done)

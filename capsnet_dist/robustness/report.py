@@ -1,5 +1,6 @@
 """The tables of a network's robustness, for people and for programs."""
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,11 +10,12 @@ Table = tuple[str, list[str], list[list[str]]]
 
 TITLES = {
     "transformation": "Transformed: accuracy, %",
+    "corruption": "Corrupted as MNIST-C, by severity: accuracy, %",
     "attack": "Attacked, each pixel changed by at most eps: accuracy, %",
     "target": "Attacked so that another class, drawn for each image, is found: how often it is, %",
 }
 """Of each kind of change, in the order of the tables."""
-LEVELS = {"attack": "eps {:g}", "target": "eps {:g}"}
+LEVELS = {"corruption": "{:g}", "attack": "eps {:g}", "target": "eps {:g}"}
 """How the columns of a kind are called that has levels."""
 
 
@@ -26,7 +28,7 @@ class Row:
     name: str
     """Of the change."""
     level: float | None
-    """How strong it is: eps of an attack; None where there are no levels."""
+    """How strong it is: severity, or eps of an attack; None where there are no levels."""
     share: float
     """Of the images that are predicted right, in [0, 1]; of targeted attacks, as the class that was wanted."""
 
@@ -60,6 +62,14 @@ class Report:
         for kind, title in TITLES.items():
             if rows := [row for row in self.rows if row.kind == kind]:
                 yield _table(title, rows, LEVELS.get(kind, ""))
+
+
+def with_means(rows: Sequence[Row], name: str) -> list[Row]:
+    """Rows of one kind, and the mean of all for each level."""
+    levels: dict[float | None, list[float]] = {}
+    for row in rows:
+        levels.setdefault(row.level, []).append(row.share)
+    return [*rows, *(Row(rows[0].kind, name, level, statistics.fmean(each)) for level, each in levels.items())]
 
 
 def _table(title: str, rows: Sequence[Row], level: str) -> Table:

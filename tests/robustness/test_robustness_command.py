@@ -33,7 +33,7 @@ def test_the_tables_say_what_the_file_says(run):
     for row in found["rows"]:
         line = next(line for line in sections[row["kind"]].splitlines() if line.startswith(row["name"]))
         assert f"{100 * row['share']:.1f}" in line
-    assert {row["kind"] for row in found["rows"]} == {"transformation", "attack", "target"}
+    assert {row["kind"] for row in found["rows"]} == set(TITLES)
     assert f"{100 * found['accuracy']:.1f} % of 6 of 359 images are right unchanged" in out
     assert all(
         row["share"] == found["accuracy"] for row in found["rows"] if row["kind"] == "attack" and not row["level"]

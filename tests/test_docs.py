@@ -127,7 +127,7 @@ def test_commands_in_the_documentation_work(command, reader, monkeypatch):
     if words[0] == "capsnet-dist":
         short = {
             "compare": ["--seeds", "1", "--steps", "5"],
-            "robustness": ["--limit", "5", "--steps", "2"],
+            "robustness": ["--limit", "5", "--steps", "2", "--queries", "2"],
             "train": ["--dry-run"],
         }
         run_ranks(1, _call, _tool, words + short.get(words[1], []))

@@ -1,5 +1,6 @@
 """`capsnet-dist robustness`: what a trained network still gets right when its images are changed or attacked."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.files import expanded
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Model, Split
-from capsnet_dist.ranges import Count, Shares
+from capsnet_dist.ranges import Count, Natural, Shares
 from capsnet_dist.registry import Choice
 from capsnet_dist.robustness.measure import KINDS, Kind, Plan, measure
 from capsnet_dist.robustness.report import Report
@@ -18,7 +19,7 @@ from capsnet_dist.robustness.trial import Trial, chosen
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import print_json, print_table
-from capsnet_dist.text import printable, reason, to_json
+from capsnet_dist.text import listed, printable, reason, to_json
 from capsnet_dist.training.isolation import isolated
 from capsnet_dist.world import world_size
 
@@ -34,6 +35,8 @@ def robustness(
     eps: Shares = Plan.eps,
     steps: Count = Plan.steps,
     restarts: Count = Plan.restarts,
+    queries: Natural = Plan.queries,
+    transfer: str | None = None,
     targeted: bool = False,
     seed: int = 0,
     batch_size: Count = 128,
@@ -51,10 +54,12 @@ def robustness(
         split: "validation" is the part of "train" that was held out.
         limit: Images, drawn from all of the split; attacks take hundreds of times as long as an evaluation.
         kinds: What is tried. transformations: turned, sheared, stretched and moved in affNIST's ranges. corruptions:
-            those of MNIST-C. attacks: FGSM and PGD.
+            those of MNIST-C. attacks: FGSM, PGD and Square Attack.
         eps: By how much attacks may change each pixel, of 1.
         steps: Of PGD, from each start.
         restarts: Starts of PGD at random places.
+        queries: How often Square Attack, which sees no gradient, asks the network of each image; 0 leaves it out.
+        transfer: Run folder or Hub id of another network for the same images, whose adversarial images are tried, too.
         targeted: Attack also towards other classes, one drawn for each image.
         seed: What is random follows from this, and from the number of the image.
         batch_size: Images that are computed together.
@@ -71,21 +76,32 @@ def robustness(
         part = trained.part(model, data, split)
         _refuse(model, part, kinds, targeted)
         numbers = chosen(part, limit, seed)
-        trial = Trial(
-            model.to("cuda" if torch.cuda.is_available() else "cpu"),
-            part.part(numbers),
-            numbers,
-            trained.still,
-            batch_size,
-        )
-        plan = Plan(kinds, eps, steps, restarts, targeted, seed)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        trial = Trial(model.to(device), part.part(numbers), numbers, trained.still, batch_size)
+        plan = Plan(kinds, eps, steps, restarts, queries, targeted, seed)
+        other = None if transfer is None else replace(trial, model=_other(transfer, model).to(device))
         settings = {"run": run, "data": config.to_dict(data), "split": split, "of": len(part.labels)}
-        report = measure(trial, plan, settings | vars(plan))
+        report = measure(trial, plan, settings | {"transfer": transfer} | vars(plan), other)
     _save(report, expanded(run) / "robustness" if out is None else out)
     if json:
         print_json(report.to_dict())
     else:
         _print(report)
+
+
+def _other(source: str, model: Model) -> Model:
+    """The network of another run, for the same images and classes.
+
+    Raises:
+        UserError: it is for others.
+    """
+    other = load(source).float()
+    if (other.image, other.classes) != (model.image, model.classes):
+        kinds = [f"{'x'.join(map(str, one.image))}: {listed(one.classes)}" for one in (other, model)]
+        raise UserError(
+            f"--transfer {source}: it is for {kinds[0]}; this network for {kinds[1]}. They must be the same."
+        )
+    return other.eval()
 
 
 def _refuse(model: Model, part: Split, kinds: tuple[Kind, ...], targeted: bool) -> None:

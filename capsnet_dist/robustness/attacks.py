@@ -67,7 +67,14 @@ def fgsm(scores: Scores, victims: Victims, eps: float) -> Float[Tensor, "b c h w
 
 
 def pgd(
-    scores: Scores, victims: Victims, eps: float, *, steps: int = 20, restarts: int = 1, seed: int = 0
+    scores: Scores,
+    victims: Victims,
+    eps: float,
+    *,
+    steps: int = 20,
+    restarts: int = 1,
+    seed: int = 0,
+    enough: float = 0.0,
 ) -> Float[Tensor, "b c h w"]:
     """Steps along the sign of the gradient from a random place within eps (Madry et al., 2018, equation 1).
 
@@ -80,6 +87,7 @@ def pgd(
         steps: How many, from each start.
         restarts: How many starts.
         seed: What they follow from.
+        enough: The lead after which an image is left alone; infinity for one that another network is to see.
     """
     best, leads = victims.images.clone(), torch.full_like(victims.images[:, 0, 0, 0], -torch.inf)
     size = 2.5 * eps / steps  # as in the library of Madry et al.: every place within eps can be reached
@@ -87,7 +95,7 @@ def pgd(
         noise = 2 * victims.uniform(seed, start, victims.images[0].numel()) - 1
         at = _inside(victims.images + eps * noise.reshape(victims.images.shape), victims.images, eps)
         for _ in range(steps + 1):
-            withstand = (leads <= 0).nonzero()[:, 0]
+            withstand = (leads <= enough).nonzero()[:, 0]
             if not len(withstand):
                 return best
             some = victims.select(withstand)

@@ -1,5 +1,7 @@
 """Attacks find what is known of a linear network, stay within eps and [0, 1], and leave the network as it was."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from einops import rearrange
@@ -7,9 +9,13 @@ from torch import nn
 
 from capsnet_dist import Model, Output, Split, models
 from capsnet_dist.robustness.attacks import Victims, fgsm, other_classes, pgd
+from capsnet_dist.robustness.black_box import square
+from capsnet_dist.robustness.masking import PGD, SQUARE, TRANSFER, flat_gradients
+from capsnet_dist.robustness.measure import Plan, measure
 from capsnet_dist.robustness.trial import Trial, chosen
 
-ATTACKS = {"fgsm": fgsm, "pgd": pgd}
+ATTACKS = {"fgsm": fgsm, "pgd": pgd, "square": square}
+WHITE = {"fgsm": fgsm, "pgd": pgd}
 
 
 class Linear(Model):
@@ -45,7 +51,7 @@ def least_margin(model, images, label, eps):
     return (slope @ worst).item()
 
 
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@pytest.mark.parametrize("attack", WHITE.values(), ids=WHITE)
 @pytest.mark.parametrize("eps", [0.02, 0.05, 0.1])
 def test_attacks_succeed_on_a_linear_network_where_any_image_within_eps_does(attack, eps):
     model = Linear((1, 6, 6), 2)
@@ -93,7 +99,7 @@ def test_attacked_images_are_images_within_eps(attack, is_targeted):
     given = given._replace(labels=(given.labels + is_targeted) % 4)
     found = attack(trial(model).scores, given, 0.1)
     assert found.min() >= 0 and found.max() <= 1 and (found - given.images).abs().max() <= 0.1 + 1e-6
-    assert (given.lead(model(found).scores) >= given.lead(model(given.images).scores) - 1e-5).all()
+    assert attack is square or (given.lead(model(found).scores) >= given.lead(model(given.images).scores) - 1e-5).all()
 
 
 def test_targeted_attacks_reach_their_class_where_eps_allows_any_image():
@@ -141,3 +147,36 @@ def test_images_are_chosen_from_the_whole_split_and_the_same_again():
     some = chosen(split, 10, 3)
     assert torch.equal(some, chosen(split, 10, 3)) and len(set(some.tolist())) == 10 and some.max() > 50
     assert torch.equal(chosen(split, 1000, 3), torch.arange(100))
+
+
+class Rounded(Linear):
+    """The same scores, from pixels in ten shades: their gradient is zero wherever there is one."""
+
+    def forward(self, images, labels=None):
+        return super().forward((10 * images).round() / 10)
+
+
+def test_masked_gradients_are_found_out_by_the_attack_that_sees_none():
+    tried = trial(Rounded((1, 6, 6), 2), 20)
+    assert flat_gradients(tried) == ["The gradient is zero at 20 of 20 images: FGSM does not move them."]
+    report = measure(tried, Plan(("attacks",), (0.1,), steps=3), {})
+    shares = {row.name: row.share for row in report.rows}
+    assert shares[PGD] > shares[SQUARE] == shares["all attacks"]
+    assert any("The white-box attack is weaker: gradients are masked" in line for line in report.findings)
+
+
+def test_honest_gradients_show_no_sign_of_masking():
+    report = measure(trial(Linear((1, 6, 6), 2)), Plan(("attacks",), (0.05,), queries=50), {})
+    assert len(report.findings) == 1 and report.findings[0].endswith("no sign of masked gradients.")
+
+
+def test_what_fools_a_network_fools_its_twin_and_not_one_that_knows_better():
+    model, other = Linear((1, 6, 6), 2), Linear((1, 6, 6), 2)
+    tried = trial(model)
+    plan = Plan(("attacks",), (0.1,), queries=0)
+    shares = {row.name: row.share for row in measure(tried, plan, {}, replace(tried, model=other)).rows}
+    assert shares[TRANSFER] == shares[PGD] < 1
+    with torch.no_grad():
+        other.weight.neg_()  # what it takes for an attack is the contrary
+    shares = {row.name: row.share for row in measure(tried, plan, {}, replace(tried, model=other)).rows}
+    assert shares[TRANSFER] == 1

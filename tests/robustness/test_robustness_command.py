@@ -9,12 +9,13 @@ from conftest import run_ranks
 from test_cli import refused, said
 from test_train import RUN, trained
 
-from capsnet_dist import Split, datasets, load
+from capsnet_dist import Split, build, datasets, load, models, save
 from capsnet_dist.robustness.report import TITLES
 from capsnet_dist.robustness.transformations import ALL, transformations
 from capsnet_dist.robustness.trial import Trial, augmented
 
-FEW = ("--limit", "6", "--steps", "2", "--eps", "0", "0.3")
+TINY = {"channels": 4, "kernel": 3, "primary_types": 2, "primary_kernel": 3}
+FEW = ("--limit", "6", "--steps", "2", "--queries", "3", "--eps", "0", "0.3")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def run(tmp_path_factory):
 
 
 def test_the_tables_say_what_the_file_says(run):
-    code, out, _ = said("robustness", run, *FEW, "--targeted")
+    code, out, _ = said("robustness", run, *FEW, "--targeted", "--transfer", run)
     assert code == 0, out
     found = json.loads((run / "robustness" / "robustness.json").read_text())
     parts = [part for part in out.split("\n\n") if part.startswith(tuple(TITLES.values()))]
@@ -33,6 +34,7 @@ def test_the_tables_say_what_the_file_says(run):
     for row in found["rows"]:
         line = next(line for line in sections[row["kind"]].splitlines() if line.startswith(row["name"]))
         assert f"{100 * row['share']:.1f}" in line
+    assert found["findings"] and all(line in out for line in found["findings"])
     assert {row["kind"] for row in found["rows"]} == set(TITLES)
     assert f"{100 * found['accuracy']:.1f} % of 6 of 359 images are right unchanged" in out
     assert all(
@@ -50,6 +52,8 @@ def test_what_cannot_be_tried_is_refused(run, tmp_path):
     (tmp_path / "taken").write_text("")
     assert "taken" in refused("robustness", run, *FEW, "--kinds", "transformations", "--out", tmp_path / "taken")
     assert "--eps 2.0: must be from 0 to 1" in refused("robustness", run, "--eps", "2")
+    save(build(models("capsnet", **TINY), (1, 8, 8), ("a", "b")), tmp_path / "two")
+    assert "it is for 1x8x8: a, b; this network for" in refused("robustness", run, *FEW, "--transfer", tmp_path / "two")
     assert "--limit" in said("robustness", run, "--limit", "0")[2]
 
 

@@ -10,7 +10,7 @@ from capsnet_dist.record.summary import summarize
 from capsnet_dist.saved.plan import read_config
 from capsnet_dist.screen.console import print_json, print_table
 
-OF_EACH_RUN = {"folder", "started", "format", "weights", "run.run_dir"}
+OF_EACH_RUN = {"folder", "started", "until", "format", "weights", "run.run_dir"}
 """What differs between any two."""
 
 

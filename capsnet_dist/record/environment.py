@@ -29,8 +29,13 @@ def environment(device: torch.device) -> dict[str, Any]:
         "packages": {"capsnet_dist": VERSION} | {package: _version(package) for package in PACKAGES},
         "device": f"{device.type}: {name}",
         "threads": torch.get_num_threads(),
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "started": now(),
     }
+
+
+def now() -> str:
+    """The time, with its zone."""
+    return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
 def processor() -> str:

@@ -15,7 +15,7 @@ from capsnet_dist.plugins import Model, Split
 from capsnet_dist.record import metrics_file, resumed
 from capsnet_dist.record.base import Record
 from capsnet_dist.record.card import model_card
-from capsnet_dist.record.environment import environment
+from capsnet_dist.record.environment import environment, now
 from capsnet_dist.record.folder import RunFolder, resumed_step
 from capsnet_dist.record.pictures import Pictures
 from capsnet_dist.record.plugins import kept
@@ -82,6 +82,7 @@ class MainRecord(Record):
     def _end(self, state: str, why: str) -> None:
         with suppress(UserError):  # where the folder has gone, that was said
             self._status(state, why)
+            self._write_environment()
 
     @override
     def say(self, text: str) -> None:
@@ -136,6 +137,8 @@ class MainRecord(Record):
                 step, tensors(), state() | {"run": resumed.repeatable(self.run), "environment": self._place}
             )
             self._saved = time.monotonic()
+            with suppress(UserError):  # a full disk ends no run
+                self._write_environment()
 
     @override
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
@@ -227,6 +230,10 @@ class MainRecord(Record):
             if not self._is_full:
                 self.say(f"Warning: {self.path / 'metrics.jsonl'} cannot be written for now: {reason(error)}.")
             self._is_full = True
+
+    def _write_environment(self) -> None:
+        """environment.json, with how long the run has been seen at work: times of files do not outlive a copy."""
+        self.folder.write("environment.json", to_json(self._place | {"until": now()}, indent=2) + "\n")
 
     def _status(self, state: str, why: str) -> None:
         """STATUS.json: running, done, preempted, stopped or failed, and why; launchers turn every exit code into 1."""

@@ -31,7 +31,7 @@ class Summary(NamedTuple):
     """The last accuracy on the validation split."""
     started: datetime | None
     seconds: float | None
-    """From its last start to its end, or to the last line of metrics."""
+    """From its last start to its end; of one that was killed, to its last checkpoint."""
 
 
 def find_runs(root: Path) -> Iterator[Path]:
@@ -58,8 +58,9 @@ def summarize(folder: Path) -> Summary | None:
     if state == "running" and not is_locked(folder):
         state = "killed"
     lines = _last_lines(folder / "metrics.jsonl")
-    started = _time(place.get("started"))
-    ended = os.stat(folder / ("metrics.jsonl" if state in ("running", "killed", "unknown") else "STATUS.json")).st_mtime
+    started, until = _time(place, "started"), _time(place, "until")
+    if state == "running":
+        until = datetime.now().astimezone()
     seed: Any = entry.get("seed")
     return Summary(
         folder=folder,
@@ -71,7 +72,7 @@ def summarize(folder: Path) -> Summary | None:
         accuracy=_accuracy(lines, "test", "selected"),
         validation=_accuracy(lines, "validation"),
         started=started,
-        seconds=None if started is None else max(0.0, ended - started.timestamp()),
+        seconds=None if started is None else max(0.0, ((until or _written(folder)) - started).total_seconds()),
     )
 
 
@@ -90,11 +91,17 @@ def _name(entry: Any) -> str:
     return str(cast(dict[str, Any], entry).get("name", "?") if isinstance(entry, dict) else entry or "?")
 
 
-def _time(text: Any) -> datetime | None:
+def _time(place: dict[str, Any], key: str) -> datetime | None:
+    text = place.get(key)
     try:
         return datetime.fromisoformat(text).astimezone() if isinstance(text, str) else None
     except ValueError as error:
-        raise UserError(f"environment.json: started must be a time; got {text!r:.100}.") from error
+        raise UserError(f"environment.json: {key} must be a time; got {text!r:.100}.") from error
+
+
+def _written(folder: Path) -> datetime:
+    """When the metrics were written last: all that runs of earlier versions tell."""
+    return datetime.fromtimestamp(os.stat(folder / "metrics.jsonl").st_mtime).astimezone()
 
 
 def _last_lines(file: Path) -> list[dict[str, Any]]:

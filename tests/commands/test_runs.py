@@ -1,8 +1,10 @@
 """`capsnet-dist runs` and `diff`: what many runs came to, and in what two of them differ."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,24 @@ def test_a_run_that_says_running_while_nobody_writes_was_killed(root):
     with (folder / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert listed(root)[0][0]["state"] == "running"
+
+
+def test_times_are_those_that_the_run_has_written_and_not_those_of_files(root):
+    expected = listed(root)[0]
+    file = root / "runs/digits/second/environment.json"
+    place = json.loads(file.read_text())
+    written = os.stat(file.parent / "STATUS.json").st_mtime
+    assert abs(datetime.fromisoformat(place["until"]).timestamp() - written) < 2
+    place |= {"started": "2026-03-01T10:00:00+00:00", "until": "2026-03-01T10:01:30+00:00"}
+    file.write_text(json.dumps(place))
+    for copied in file.parent.iterdir():
+        os.utime(copied, (0, 0))
+    assert listed(root)[0][0]["seconds"] == 90.0 and expected[0]["seconds"] < 600
+    del place["until"]  # as earlier versions wrote it
+    file.write_text(json.dumps(place))
+    moment = datetime.fromisoformat(place["started"]).timestamp() + 7
+    os.utime(file.parent / "metrics.jsonl", (moment, moment))
+    assert listed(root)[0][0]["seconds"] == 7.0
 
 
 def test_a_damaged_run_is_one_line_and_the_others_are_listed(root):

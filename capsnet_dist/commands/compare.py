@@ -33,6 +33,7 @@ def compare(
     resume: bool = False,
     launcher: str = "",
     max_time: Positive | None = None,
+    results: Path | None = None,
     config: Path | None = None,
     imports: tuple[str, ...] = (),
 ) -> None:
@@ -55,6 +56,8 @@ def compare(
         resume: Go on in the folder: what is done is not done again.
         launcher: What starts each run, as in "accelerate launch --num_processes 2"; a single process if not given.
         max_time: Minutes after which to save and end, as if interrupted.
+        results: Where the numbers and the plot are copied to, under the name of the folder; results.md beside it, as of
+            `reproduce`, shows them.
         config: A saved config.json whose values replace those of the recipe.
 
     Raises:
@@ -75,6 +78,7 @@ def compare(
         resume=resume,
         launcher=launcher,
         max_time=max_time,
+        results=results,
     )
     if failed := [row for row in rows if row.problem]:
         raise UserError("; ".join(f"{row.name} failed: {row.problem}" for row in failed))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from capsnet_dist.files import read_json, shipped, write_whole
 from capsnet_dist.ranges import Count, Positive
-from capsnet_dist.reproduction.page import COLUMNS, page, rows
+from capsnet_dist.reproduction.page import COLUMNS, rows, write
 from capsnet_dist.reproduction.recipes import Recipe, all_in, file_of, named
 from capsnet_dist.reproduction.results import Result, changes, is_done, load, refuse_others, save, settings, trial
 from capsnet_dist.run import Run
@@ -43,7 +43,7 @@ def reproduce(
             training are shortened with it.
         root: Folder of the data sets, in place of ./data.
         folder: Where the runs go.
-        results: Where a small JSON file of each recipe goes; the page is written beside it, as RESULTS.md. A folder
+        results: Where a small JSON file of each recipe goes; the page is written beside it, as results.md. A folder
             "results" in that of the runs, if not given.
         max_time: Minutes after which to save and end, as if interrupted.
 
@@ -115,10 +115,11 @@ def _beside(words: Sequence[str]) -> list[Recipe]:
 
 
 def _show(recipes: Sequence[Recipe], kept: Path) -> None:
-    """Print the rows that somebody ran, and write the page beside the folder of results."""
+    """Print the rows that somebody ran, write the page beside the folder of results, and say where it is."""
     found = load(kept)
     ran = [recipe for recipe in recipes if recipe.name in {result.recipe for result in found}]
     if ran:
         print_table(list(COLUMNS), rows(ran, found))
-    kept.mkdir(parents=True, exist_ok=True)
-    kept.with_suffix(".md").write_text(page(recipes, found), encoding="utf-8")
+    write(kept, recipes)
+    missing = len(recipes) - len(ran)
+    say(f"{kept.with_suffix('.md')} has {len(ran)} recipes that were run, and {missing} that nobody has run yet.")

@@ -14,6 +14,7 @@ from capsnet_dist.comparing.variants import folder_name, refuse_collisions
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import new_folder
 from capsnet_dist.record.command import command
+from capsnet_dist.reproduction import comparisons, page
 from capsnet_dist.run import Run, check
 from capsnet_dist.screen.console import say
 from capsnet_dist.text import reason
@@ -33,6 +34,7 @@ def compare_runs(
     resume: bool = False,
     launcher: str = "",
     max_time: float | None = None,
+    results: Path | None = None,
 ) -> list[Row]:
     """Train each of some runs with each seed, print the table, and save it as JSON, Markdown, CSV and a plot.
 
@@ -49,6 +51,7 @@ def compare_runs(
         resume: Go on in the folder, which may exist then: what is done is not done again.
         launcher: What starts each run: "accelerate launch --num_processes 2"; this interpreter if not given.
         max_time: Minutes after which to save and end.
+        results: Where the numbers and the plot are copied to, named as the folder; the page of results is beside it.
 
     Raises:
         UserError: a word or number that cannot work; that a run fails is said in its row.
@@ -84,6 +87,9 @@ def compare_runs(
             tries[word].append(found)
             rows = summarize(tries, baseline)
             save(rows, shared, tries, folder)  # each time: a comparison that is stopped keeps what it has
+    if results is not None:
+        comparisons.keep(folder, results)
+        page.write(results)
     show(rows, shared)
     say(f"The table, the plot and the numbers of every run are in {folder}/comparison.md, .png and .json.")
     return rows

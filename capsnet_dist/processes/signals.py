@@ -38,7 +38,7 @@ class Interruption:
             return "stopped by the program that was given its evaluations"
         if self._signal:
             return signal.Signals(self._signal).name
-        return f"--max-time {self._max_time:g}" if self.is_set else "a signal to another process"
+        return f"--max-time {self._max_time:.3g}" if self.is_set else "a signal to another process"
 
     @property
     def exit_code(self) -> int:

@@ -2,10 +2,14 @@
 
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
+from capsnet_dist.files import shipped, write_whole
 from capsnet_dist.reference import Reference
-from capsnet_dist.reproduction.recipes import Recipe
-from capsnet_dist.reproduction.results import Result, Trial, spread
+from capsnet_dist.reproduction import comparisons
+from capsnet_dist.reproduction.comparisons import Kept
+from capsnet_dist.reproduction.recipes import Recipe, all_in
+from capsnet_dist.reproduction.results import Result, hardware, load, spread
 from capsnet_dist.text import markdown, markdown_table
 
 COLUMNS = ("recipe", "published", "ours", "within", "epochs", "hardware", "minutes", "commit")
@@ -49,11 +53,24 @@ def rows(recipes: Sequence[Recipe], results: Sequence[Result]) -> list[tuple[str
     return found
 
 
-def page(recipes: Sequence[Recipe], results: Sequence[Result]) -> str:
-    """The page: the table, and where each published number is found."""
+def write(kept: Path, recipes: Sequence[Recipe] | None = None) -> None:
+    """Write the page beside a folder of results.
+
+    Args:
+        kept: The folder, which is made where it is not there.
+        recipes: Those that the page has a row for; all that come with the package if not given.
+    """
+    kept.mkdir(parents=True, exist_ok=True)
+    own = all_in(shipped("recipes")) if recipes is None else recipes
+    write_whole(kept.with_suffix(".md"), page(own, load(kept), comparisons.load(kept)))
+
+
+def page(recipes: Sequence[Recipe], results: Sequence[Result], compared: Sequence[Kept] = ()) -> str:
+    """The page: the table, where each published number is found, and comparisons."""
     table = markdown_table(COLUMNS, [list(map(markdown, row)) for row in rows(recipes, results)])
     sources = "".join(f"- `{one.name}`: {one.reference.source}, {one.reference.table}\n" for one in recipes)
-    return f"{HEAD}{table}\n## Where the published numbers are found\n\n{sources}"
+    published = f"\n## Where the published numbers are found\n\n{sources}"
+    return f"{HEAD}{table}{published}{comparisons.sections(compared)}"
 
 
 def _published(reference: Reference) -> str:
@@ -73,7 +90,9 @@ def _cells(recipe: Recipe, result: Result) -> tuple[str, ...]:
         f"{ours} ({len(values)})",
         _within(recipe, result) if result.epochs == recipe.run.epochs else "",
         f"{result.epochs} of {recipe.run.epochs}",
-        ", ".join(sorted({_hardware(trial) for trial in trials})),
+        ", ".join(
+            sorted({hardware(trial.device, trial.threads, trial.processes, trial.mixed_precision) for trial in trials})
+        ),
         f"{minutes:.0f}",
         ", ".join(sorted({trial.commit or "unknown" for trial in trials})),
     )
@@ -86,10 +105,3 @@ def _within(recipe: Recipe, result: Result) -> str:
     if deviation is None or reference.value is None or reference.spread is None:
         return ""
     return "yes" if abs(statistics.fmean(values) - reference.value) <= deviation + reference.spread else "no"
-
-
-def _hardware(trial: Trial) -> str:
-    kind, _, name = trial.device.partition(": ")
-    each = f"{trial.threads} thread{'s' * (trial.threads != 1)} of " if kind == "cpu" else ""
-    precision = "" if trial.mixed_precision == "no" else f", {trial.mixed_precision}"
-    return f"{trial.processes} x {each}{name}{precision}" if trial.processes > 1 else f"{each}{name}{precision}"

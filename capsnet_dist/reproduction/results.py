@@ -131,3 +131,11 @@ def load(folder: Path) -> list[Result]:
 def spread(values: list[float]) -> float | None:
     """Standard deviation of a sample; None for one value."""
     return statistics.stdev(values) if len(values) > 1 else None
+
+
+def hardware(device: str, threads: int, processes: int, mixed_precision: str) -> str:
+    """What a run was made on, in a few words: `2 x 1 thread of AMD EPYC, bf16`."""
+    kind, _, name = device.partition(": ")
+    each = f"{threads} thread{'s' * (threads != 1)} of " if kind == "cpu" else ""
+    precision = "" if mixed_precision == "no" else f", {mixed_precision}"
+    return f"{processes} x {each}{name}{precision}" if processes > 1 else f"{each}{name}{precision}"

@@ -22,6 +22,7 @@ from capsnet_dist.comparing.runs import OUT_OF_TIME, compare_runs
 from capsnet_dist.comparing.variants import chosen, with_routings, words_of
 from capsnet_dist.config import import_plugins
 from capsnet_dist.processes.memory import peak_memory
+from capsnet_dist.reproduction import page
 from capsnet_dist.run import Run
 
 TINY = {"channels": 4, "kernel": 3, "primary_types": 2, "primary_kernel": 3}
@@ -396,3 +397,23 @@ def test_a_comparison_is_never_overwritten_and_started_only_once(run, monkeypatc
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="one process"):
         compare_routings(run, ["dynamic"], 1, Path("new"))
+
+
+def test_a_comparison_becomes_a_section_of_the_page_of_results(run, monkeypatch):
+    accuracies = iter([0.90, 0.91, 0.80, 0.92, 0.94, 0.82, 0.94, 0.94, 0.85])  # seed by seed
+    place = {"device": "cpu: Abacus", "threads": 1, "processes": 1, "mixed_precision": "no", "commit": "abc"}
+    found = {"images_per_second": 2.0, "memory": 1.0, "parameters": 1, "entropy": 0.5, "dead": None}
+    found |= {"place": place, "minutes": 2.0, "calibration": 0.1}
+    monkeypatch.setattr(trial, "run_alone", lambda *run: found | {"accuracy": next(accuracies)})
+    monkeypatch.setattr(page, "all_in", lambda folder: [])
+    names = ["dynamic", "uniform", "em:iterations=2"]
+    compare_routings(run, names, 3, Path("out/tiny"), baseline="dynamic", results=Path("kept"))
+    text = Path("kept.md").read_text()
+    assert "### tiny\n" in text and "9 runs, 1 thread of Abacus, 18 minutes in all" in text and "commit abc." in text
+    assert "Against `dynamic`, `em:iterations=2` is less accurate; `uniform` is not distinguishable." in text
+    assert "accuracy is that of `uniform` (93.00%), the lowest that of `em:iterations=2` (82.33%)." in text
+    assert "| +1.00 ± 2.48: not distinguishable |" in text
+    assert "images/s |" not in text and Path("kept/comparisons/tiny.png").exists()
+    Path("kept/comparisons/tiny.json").write_text('{"rows": [{}]}')
+    with pytest.raises(UserError, match=r"tiny.json holds no comparison"):
+        page.write(Path("kept"))

@@ -13,6 +13,7 @@ from capsnet_dist import UserError
 from capsnet_dist.commands.reproduce import OUT_OF_TIME, reproduce
 from capsnet_dist.processes.signals import Interruption
 from capsnet_dist.reference import Reference
+from capsnet_dist.reproduction import comparisons
 from capsnet_dist.reproduction.page import NOT_RUN, page, rows
 from capsnet_dist.reproduction.recipes import Recipe, all_in
 from capsnet_dist.reproduction.results import Result, Trial, changes, load, save, settings
@@ -56,7 +57,8 @@ def test_each_seed_is_trained_once_and_the_page_says_what_came_of_it(recipe, mon
         assert json.loads((folder / "config.json").read_text())["run"]["seed"] == trial.seed
     text = Path("reproduced/results.md").read_text()
     assert "| tiny | 10 ± 1 (test error, %) |" in text and f"| other | 10 ± 1 (test error, %) | {NOT_RUN} |" in text
-    assert "1 of 4" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "1 of 4" in out and "reproduced/results.md has 1 recipes that were run, and 1 that nobody" in err
     monkeypatch.setattr(command, "train", refuse)
     reproduce(recipe, seeds=2, epochs=1)
     assert load(Path("reproduced/results")) == [result] and Path("reproduced/results.md").read_text() == text
@@ -163,7 +165,9 @@ RECIPES = all_in(ROOT / "recipes")
 
 def test_the_page_in_the_documentation_is_what_recipes_and_results_say():
     """Write it anew with `capsnet-dist reproduce --results docs/results`."""
-    assert (ROOT / "docs/results.md").read_text() == page(RECIPES, load(ROOT / "docs/results"))
+    assert (ROOT / "docs/results.md").read_text() == page(
+        RECIPES, load(ROOT / "docs/results"), comparisons.load(ROOT / "docs/results")
+    )
 
 
 @pytest.mark.parametrize("result", load(ROOT / "docs/results"), ids=lambda result: f"{result.recipe}-{result.epochs}")

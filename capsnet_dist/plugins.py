@@ -376,6 +376,14 @@ class LightOnDark(Protocol):
 
 
 @runtime_checkable
+class PublishedDataset(Protocol):
+    """A data set that is on the Hugging Face Hub as well."""
+
+    hub: str
+    """Its repository there, which model cards link to."""
+
+
+@runtime_checkable
 class FittedDataset(Protocol):
     """A data set made of pictures, whose network takes other pictures in the same way.
 

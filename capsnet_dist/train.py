@@ -285,7 +285,8 @@ class Trainer:
         """Start the record; go on from the checkpoint that rank 0 has found, which every rank reads."""
         run, accelerator = self.run, self.accelerator
         place = {"processes": accelerator.num_processes, "mixed_precision": accelerator.mixed_precision}
-        place |= {"pixels": self.pixels}
+        parts = {"training": self.batches.training, "validation": self.validation, "test": self.test}
+        place |= {"pixels": self.pixels, "images": {name: len(part.labels) for name, part in parts.items()}}
         wanted = wanted_tensors(self.model, lambda some: run.optimizer.build(some, run.lr), run.ema > 0)
         found = self.record.start(self.model, accelerator.device, self.num_steps, place, wanted)
         for remark in remarks(accelerator.num_processes):

@@ -29,6 +29,7 @@ class CIFAR10:
         root: Folder that holds cifar-10-batches-py; if it is missing it is downloaded (170 MB).
     """
 
+    hub = "uoft-cs/cifar10"
     classes = tuple(TEN.split())
 
     def __init__(self, *, root: Path = Path("data")) -> None:
@@ -51,6 +52,7 @@ class CIFAR100:
         root: Folder that holds cifar-100-python; if it is missing it is downloaded (169 MB).
     """
 
+    hub = "uoft-cs/cifar100"
     classes = tuple(HUNDRED.split())
 
     def __init__(self, *, root: Path = Path("data")) -> None:

@@ -39,6 +39,7 @@ class FashionMNIST:
     """
 
     is_light_on_dark = True
+    hub = "zalando-datasets/fashion_mnist"
     classes = (
         "T-shirt/top",
         "Trouser",

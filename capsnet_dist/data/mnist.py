@@ -46,6 +46,7 @@ class MNIST:
     """
 
     is_light_on_dark = True
+    hub = "ylecun/mnist"
     classes = tuple("0123456789")
 
     def __init__(self, *, root: Path = Path("data"), padding: Natural = 0) -> None:

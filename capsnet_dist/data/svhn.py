@@ -18,6 +18,7 @@ class SVHN:
         extra: Train on the 531,131 easier digits of SVHN/extra_32x32.mat as well.
     """
 
+    hub = "ufldl-stanford/svhn"
     classes = tuple("0123456789")
 
     def __init__(self, *, root: Path = Path("data"), extra: bool = False) -> None:

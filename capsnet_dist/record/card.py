@@ -4,12 +4,27 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from capsnet_dist import config
 from capsnet_dist.plugins import Model, datasets
+from capsnet_dist.record.card_metadata import front_matter
 from capsnet_dist.record.remarks import CLASS_COLUMNS, class_rows, further_rates, remarks
 from capsnet_dist.record.results import Evaluation
+from capsnet_dist.registry import Choice
 from capsnet_dist.run import Run
 from capsnet_dist.text import code_span, listed, markdown, markdown_table, printable
+
+
+class Made(NamedTuple):
+    """How and from what a run was made."""
+
+    command: str
+    """What started the training."""
+    images: Mapping[str, int]
+    """How many there are of each part of the data: training, validation, test."""
+    plugins: Sequence[str] = ()
+    """Files in the run folder with the source of plugins."""
 
 
 def model_card(
@@ -17,52 +32,40 @@ def model_card(
     model: Model,
     source: str,
     results: Mapping[str, Evaluation],
-    command: str,
+    made: Made,
     folder: Path,
     *,
     is_done: bool,
-    plugins: Sequence[str] = (),
 ) -> str:
-    """What was trained, how, what it achieves and how to use it.
+    """What was trained, on what, how, what it achieves and how to use it.
 
     Args:
         run: The configuration.
         model: The network.
         source: Which weights are saved, and what they were chosen on.
         results: What they and others achieve on the test split; nothing where it was not evaluated.
-        command: What started the training.
+        made: Where it all comes from.
         folder: Where the weights are.
         is_done: Whether all steps were taken.
-        plugins: Files in the folder with the source of plugins.
     """
     count = sum(parameter.numel() for parameter in model.parameters())
     title = markdown(f"{run.name}: {run.model.name} on {run.data.name}")
-    data = markdown((inspect.getdoc(datasets[run.data.name]) or "").partition("\n")[0])
     test = "took no part in that" if results else "was not evaluated"
     test += "" if is_done else ": the run was interrupted"
-    path, note, switch = json.dumps(printable(str(folder))), "", ""
-    if plugins:
-        note, switch = f"# imports=True runs {listed(plugins)}: read what that does first\n", ", imports=True"
-    return f"""---
-library_name: capsnet_dist
-pipeline_tag: image-classification
----
-# {title}
-
-{data}
+    start = f" Training started from the weights of {code_span(run.start)}." if run.start else ""
+    return f"""{front_matter(run, model, results)}# {title}
 
 {count:,} parameters, seed {run.seed}, batch {run.batch_size}. model.safetensors holds the
-{source}. The test split {test}.
+{source}. The test split {test}.{start}
 
-{_table(results)}{_classes(results, model.classes)}Made by {code_span(command)}. Use it:
+{_table(results)}{_classes(results, model.classes)}## Data
 
-```python
-import capsnet_dist
+{_data(run, model, made.images)}
+## Use
 
-{note}model = capsnet_dist.load({path}{switch})
-labels, scores, names = model.predict(images)  # uint8, batch x {" x ".join(map(str, model.image))}
-```
-"""
+Made by {code_span(made.command)}. Use it:
+
+{_snippet(model, folder, made.plugins)}"""
 
 
 def _table(results: Mapping[str, Evaluation]) -> str:
@@ -85,3 +88,46 @@ def _classes(results: Mapping[str, Evaluation], names: Sequence[str]) -> str:
     said = [f"The selected weights have {listed(further_rates(result))}.", *remarks(result, names), caption]
     table = markdown_table(CLASS_COLUMNS, [list(map(markdown, row)) for row in rows])
     return f"{' '.join(map(markdown, filter(None, said)))}\n\n{table}\n"
+
+
+def _data(run: Run, model: Model, images: Mapping[str, int]) -> str:
+    """What the network was trained on, and what was done to it: paragraphs, a table and a list."""
+    about = (inspect.getdoc(datasets[run.data.name]) or "").partition("\n")[0]
+    classes = f"{len(model.classes)} classes: {listed(model.classes)}."
+    table = markdown_table(["images", *images], [[_shape(model), *(f"{number:,}" for number in images.values())]])
+    fit = "none, the data set gives images of this size"
+    if model.fit is not None:
+        size, policy, channels, background = model.fit
+        fit = f"{policy} to {size}x{size} pixels, {channels} channel(s), on a background of shade {background} of 255"
+    rows = {
+        "data set": _described(run.data),
+        "preprocessing": fit,
+        "augmentation": _described(run.augmentation),
+        "normalization": model.normalization,
+    }
+    items = "".join(f"- {name}: {markdown(text)}\n" for name, text in rows.items())
+    return f"{markdown(about)}\n\n{markdown(classes)}\n\n{table}\n{items}"
+
+
+def _described(choice: Choice[Any]) -> str:
+    """A plugin and its options, as its flags would name them."""
+    options = ", ".join(f"{key}={json.dumps(config.to_dict(value))}" for key, value in choice.options.items())
+    return f"{choice.name} ({options})" if options else choice.name
+
+
+def _shape(model: Model) -> str:
+    return "x".join(map(str, model.image))
+
+
+def _snippet(model: Model, folder: Path, plugins: Sequence[str]) -> str:
+    """A program that loads and uses the network."""
+    note, switch = "", ""
+    if plugins:
+        note, switch = f"# imports=True runs {listed(plugins)}: read what that does first\n", ", imports=True"
+    return f"""```python
+import capsnet_dist
+
+{note}model = capsnet_dist.load({json.dumps(printable(str(folder)))}{switch})
+labels, scores, names = model.predict(images)  # uint8, batch x {" x ".join(map(str, model.image))}
+```
+"""

@@ -14,7 +14,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.record import metrics_file, resumed
 from capsnet_dist.record.base import Record
-from capsnet_dist.record.card import model_card
+from capsnet_dist.record.card import Made, model_card
 from capsnet_dist.record.environment import environment, now
 from capsnet_dist.record.folder import RunFolder, resumed_step
 from capsnet_dist.record.pictures import Pictures
@@ -98,7 +98,7 @@ class MainRecord(Record):
         imports = {"imports": plugins.entries} if plugins.entries else {}
         self._further = {"run": resumed.repeatable(run)} | imports
         described = weights.describe(model, run.model, model.fit) | self._further
-        self._place = environment(device) | dict(place) | {"plugins": plugins.hashes}
+        self._place: dict[str, Any] = environment(device) | dict(place) | {"plugins": plugins.hashes}
         self._saver = Saver(self.folder, run.checkpoint.keep, device.type, self.say)
         config_text = weights.config_json(described)
         found = resumed.find(run, path / "checkpoints", wanted) if self.folder.is_resumed else None
@@ -116,6 +116,7 @@ class MainRecord(Record):
         self._pictures = Pictures(path / "samples", first, num_steps, self._tracker.image, self._drawing)
         self._progress = progress(run.progress, num_steps, first, images_per_step=run.batch_size).__enter__()
         self._status("running", "")
+        self.say(_data(run, model, place["images"]))
         count = sum(parameter.numel() for parameter in model.parameters())
         start = f", going on after step {first}" if first else ""
         self.say(
@@ -195,8 +196,8 @@ class MainRecord(Record):
     def _write_card(self, model: Model, source: str, results: Mapping[str, Evaluation], is_done: bool) -> None:
         """README.md, and what of the metrics found no room before: without both a run is not finished."""
         source = f"{source}. {self._ended}" if self._ended else source
-        command, plugins = str(self._place["command"]), list(self._place["plugins"])
-        card = model_card(self.run, model, source, results, command, self.path, is_done=is_done, plugins=plugins)
+        made = Made(self._place["command"], self._place["images"], [*self._place["plugins"]])
+        card = model_card(self.run, model, source, results, made, self.path, is_done=is_done)
         self.folder.write("README.md", card)
         self.folder.keep_metrics()
 
@@ -238,6 +239,13 @@ class MainRecord(Record):
     def _status(self, state: str, why: str) -> None:
         """STATUS.json: running, done, preempted, stopped or failed, and why; launchers turn every exit code into 1."""
         self.folder.write("STATUS.json", to_json({"state": state, "reason": why}, indent=2) + "\n")
+
+
+def _data(run: Run, model: Model, images: Mapping[str, int]) -> str:
+    """What a run is trained on, in a line."""
+    counts = [f"{number:,} {name}" for name, number in images.items()]
+    shape = "x".join(map(str, model.image))
+    return f"data {run.data.name}: {' + '.join(counts)} images of {shape}, {len(model.classes)} classes"
 
 
 def open_record(run: Run) -> Record:

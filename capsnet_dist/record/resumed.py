@@ -46,7 +46,7 @@ def compare(run: Run, place: Mapping[str, Any], found: Checkpoint) -> None:
     """
     now = {"run": repeatable(run), "environment": place, "source": place["plugins"]}
     before = {kind: found.state.get(kind, {}) for kind in now}
-    unknown = {"pixels"} - before["environment"].keys()  # older checkpoints do not tell
+    unknown = {"pixels", "images"} - before["environment"].keys()  # older checkpoints do not tell
     before["source"] = before["environment"].get("plugins", now["source"])
     before["run"] = _defaults() | before["run"]  # nor of options that came later, which then had no effect
     changes = [

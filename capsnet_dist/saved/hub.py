@@ -1,5 +1,6 @@
 """Networks on the Hugging Face Hub: `owner/name`, `owner/name@revision`, `hf://owner/name@revision`."""
 
+import os
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,15 @@ def address(source: str, revision: str | None = None) -> Address | None:
     if revision and found["revision"] and revision != found["revision"]:
         raise UserError(f"{source} names its revision, and revision={revision!r} another. Give one.")
     return Address(found["repository"], found["revision"] or revision)
+
+
+def place(source: str) -> Address | None:
+    """What a word names on the Hub, where no folder here has that name.
+
+    Raises:
+        UserError: as `address` does.
+    """
+    return None if os.path.isdir(os.path.expanduser(source)) else address(source)
 
 
 def download(place: Address, name: str) -> Path:

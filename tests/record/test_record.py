@@ -18,17 +18,18 @@ import psutil
 import pytest
 import torch
 from conftest import run_ranks
+from huggingface_hub import ModelCard
 from test_train import RUN as DIGITS
 from test_weights import SMALL
 
-from capsnet_dist import Split, UserError, __version__, build, datasets, load, save
+from capsnet_dist import Fit, Split, UserError, __version__, augmentations, build, datasets, load, save
 from capsnet_dist.analysis.gallery import FIGURES
 from capsnet_dist.analysis.subject import Subject
 from capsnet_dist.commands.main import main
 from capsnet_dist.data.digits import Digits
 from capsnet_dist.processes import memory
 from capsnet_dist.record import environment, folder, metrics_file, record
-from capsnet_dist.record.card import model_card
+from capsnet_dist.record.card import Made, model_card
 from capsnet_dist.record.command import command
 from capsnet_dist.record.folder import RunFolder
 from capsnet_dist.record.results import Evaluation
@@ -473,11 +474,38 @@ def test_the_version_of_the_package_is_that_of_the_code_that_runs(monkeypatch, c
 def test_a_card_shows_every_text_as_it_is():
     run = replace(RUN, name="<script>*a*_b_ `c` $d$ [e](f) | @g")
     model = build(SMALL, (1, 8, 8), ("a", "b"))
-    card = model_card(run, model, "last weights", {}, "python `a` b\n# c \udcff", Path('a"b\n\\'), is_done=True)
+    made = Made("python `a` b\n# c \udcff", {"training": 1, "test": 1})
+    card = model_card(run, model, "last weights", {}, made, Path('a"b\n\\'), is_done=True)
     assert r"# \<script\>\*a\*\_b\_ \`c\` \$d\$ \[e\](f) \| \@g: capsnet on digits" in card
     assert "Made by ``python `a` b\\n# c \\udcff``. Use it:" in card
     assert 'load("a\\"b\\\\n\\\\")' in card
     card.encode("utf-8")
+
+
+def test_the_hub_reads_of_a_card_what_was_measured_on_what():
+    run = replace(
+        RUN, data=datasets("mnist"), start="hf://owner/base@v1", augmentation=augmentations("shift", pixels=2)
+    )
+    model = build(SMALL, (1, 8, 8), ("a", "b"))
+    model.fit = Fit(8, "pad", 1, 0)
+    result = Evaluation(torch.tensor([[3, 1], [0, 4]]), {"margin": 0.25}, 7)
+    made = Made("capsnet-dist train mnist", {"training": 90, "validation": 10, "test": 8})
+    card = model_card(run, model, "last weights", {"selected": result}, made, Path("run"), is_done=True)
+    data = ModelCard(card).data
+    assert (data.library_name, data.license, data.base_model) == ("capsnet_dist", "unknown", "owner/base")
+    assert data.datasets == ["ylecun/mnist"] and {"capsule-network", "dynamic-routing"} < set(data.tags)
+    found = {each.metric_type: each.metric_value for each in data.eval_results}
+    assert found == {"accuracy": 0.875, "f1": round(result.macro_f1, 6), "loss": 0.25}
+    assert data.eval_results[0].dataset_type == "ylecun/mnist" and data.model_name == run.name
+    assert "| 1x8x8 | 90 | 10 | 8 |" in card and "- augmentation: shift (pixels=2)" in card
+    assert "- preprocessing: pad to 8x8 pixels, 1 channel(s), on a background of shade 0 of 255" in card
+
+
+def test_a_card_without_results_claims_none():
+    card = model_card(
+        RUN, build(SMALL, (1, 8, 8), ("a", "b")), "last weights", {}, Made("a", {}), Path("run"), is_done=False
+    )
+    assert ModelCard(card).data.eval_results is None and "model-index" not in card and "datasets" not in card
 
 
 # Text from outside

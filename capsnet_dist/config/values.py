@@ -63,7 +63,8 @@ def _restore(kind: Any, default: Any, value: Any, place: str) -> Any:
         return tuple(_restore(None, kept, item, f"{place}.{index}") for index, (kept, item) in pairs)
     if isinstance(value, list):
         value = tuple(typing.cast(list[Any], value))
-    if isinstance(value, str) and _admits(kind, Path) and is_path(value):
+    is_word = isinstance(value, str) and _is(value, kind)  # such as "auto", where a path may be as well
+    if isinstance(value, str) and not is_word and _admits(kind, Path) and is_path(value):
         value = expanded(value)
     if type(value) is int and _admits(kind, float) and abs(value) <= sys.float_info.max:
         value = float(value)

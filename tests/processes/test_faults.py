@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import run_ranks, start_ranks
-from test_resume import RUN, history, undisturbed  # noqa: F401
+from test_resume import RUN, history, left_alone, undisturbed  # noqa: F401
 from torch import distributed
 
 from capsnet_dist.config import command_line

@@ -1,6 +1,5 @@
 """Launch files: Accelerate takes them, they start as many processes as they say, and a launch that does not is told."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -98,13 +97,6 @@ def test_kubeflow_knows_every_field_of_the_trainjob():
     run_ranks(1, _only_check, 16, [str(ROOT / recipe), *options])
     job["spec"]["trainer"]["numNode"] = job["spec"]["trainer"].pop("numNodes")
     assert models.TrainerV1alpha1TrainJob.from_dict(job).to_dict() != job
-
-
-def test_the_cpu_file_trains_with_two_processes():
-    file, recipe = ROOT / "launch" / "cpu.yaml", ROOT / "recipes" / "digits.py"
-    done = run(*LAUNCH, "--config_file", file, recipe, "--steps", 2, "--run-dir", "run", env=os.environ | CPU)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(Path("run/environment.json").read_text())["processes"] == 2
 
 
 def test_the_file_for_all_gpus_starts_one_process_on_each(witness):

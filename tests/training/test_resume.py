@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,18 +43,30 @@ def history(folder):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """The history of the run left alone, by number of processes and accumulation."""
+def left_alone(tmp_path_factory):
+    """The folder of the run left alone, by number of processes and accumulation."""
     known = {}
 
     def run(world, accumulation=1):
         if (world, accumulation) not in known:
             folder = tmp_path_factory.mktemp("alone") / "run"
             run_ranks(world, train, replace(RUN, run_dir=folder, accumulation=accumulation))
-            known[world, accumulation] = history(folder)
+            known[world, accumulation] = folder
         return known[world, accumulation]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def undisturbed(left_alone):
+    """The history of the run left alone, by number of processes and accumulation."""
+    return lambda *how: history(left_alone(*how))
+
+
+@pytest.fixture
+def finished(left_alone):
+    """The folder `run` of a run that is done, a copy for each test."""
+    return Path(shutil.copytree(left_alone(1), "run"))
 
 
 def train_until(run, last, number, ranks=(0, 1, 2, 3)):
@@ -111,8 +124,15 @@ def test_the_best_weights_before_a_kill_are_not_forgotten():
     assert history(Path("run")) == history(Path("alone"))
 
 
-@pytest.mark.parametrize("ranks", [(0, 1), (0,), (1,)])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "ranks"),
+    [
+        *[(signal.SIGTERM, ranks) for ranks in [(0, 1), (0,), (1,)]],
+        (signal.SIGUSR1, (0,)),
+        (signal.SIGINT, (0, 1)),  # as a terminal sends it
+        (signal.SIGINT, (1,)),
+    ],
+)
 def test_a_signal_to_any_rank_saves_at_the_same_step_and_loses_nothing(number, ranks, undisturbed):
     run = replace(RUN, run_dir=Path("run"))
     for rank, process in enumerate(start_ranks(2, train_until, run, 5, number, ranks)):
@@ -254,9 +274,8 @@ def flip(file):
         lambda path: (path / "MANIFEST.json").write_text('{"../../config.json": {"sha256": "", "bytes": 1}}'),
     ],
 )
-def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, undisturbed):
-    run = replace(RUN, run_dir=Path("run"))
-    run_ranks(1, train, run)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(damage, finished, undisturbed):
+    run = replace(RUN, run_dir=finished)
     assert checkpoint.steps(Path("run/checkpoints")) == [12, 8]
     damage(Path("run/checkpoints/step-00000012"))
     said = []
@@ -296,9 +315,8 @@ def test_the_checkpoint_that_is_named_is_gone_on_from(undisturbed):
     assert history(Path("run")) == before and checkpoint.steps(Path("run/checkpoints")) == [12, 8, 4]
 
 
-def test_without_a_good_checkpoint_nothing_is_thrown_away():
-    run = replace(RUN, run_dir=Path("run"))
-    run_ranks(1, train, run)
+def test_without_a_good_checkpoint_nothing_is_thrown_away(finished):
+    run = replace(RUN, run_dir=finished)
     for step in (8, 12):
         flip(Path(f"run/checkpoints/step-{step:08d}/model.safetensors"))
     before = history(Path("run"))
@@ -380,14 +398,14 @@ def save_slowly(run, began, ended):
     return began, ended
 
 
-def test_checkpoints_written_beside_the_training_hold_the_state_of_their_step(monkeypatch):
-    run_ranks(1, train, replace(RUN, run_dir=Path("alone")))
+def test_checkpoints_written_beside_the_training_hold_the_state_of_their_step(monkeypatch, left_alone, undisturbed):
+    alone = left_alone(1)
     monkeypatch.setattr(saver, "WRITE_BESIDE", {"cpu"})
     began, ended = run_ranks(1, save_slowly, replace(RUN, run_dir=Path("run")), {}, {})
     assert all(began[step] < ended[step] for step in (4, 8))  # it did not wait
-    assert history(Path("run")) == history(Path("alone"))
+    assert history(Path("run")) == undisturbed(1)
     for step in (8, 12):
-        one, other = (checkpoint.load(Path(name) / "checkpoints", step) for name in ("run", "alone"))
+        one, other = (checkpoint.load(folder / "checkpoints", step) for folder in (Path("run"), alone))
         torch.testing.assert_close(one.tensors, other.tensors, rtol=0.0, atol=0.0)
         assert {**one.state, "environment": {}} == {**other.state, "environment": {}}
 
@@ -634,9 +652,8 @@ def test_a_folder_in_use_is_refused_with_its_owner():
     assert process.is_alive()  # the one that was first goes on
 
 
-def test_other_options_are_named_and_refused_when_strict(capfd):
-    run_ranks(1, train, replace(RUN, run_dir=Path("run")))
-    changed = replace(RUN, run_dir=Path("run"), lr=5e-4, steps=14)
+def test_other_options_are_named_and_refused_when_strict(finished, capfd):
+    changed = replace(RUN, run_dir=finished, lr=5e-4, steps=14)
     with pytest.raises(AssertionError, match=r"--strict-resume: run.lr: 0.001 before, 0.0005 now; run.steps: 12"):
         run_ranks(1, train, replace(changed, strict_resume=True))
     run_ranks(1, train, changed)
@@ -658,10 +675,9 @@ def test_the_clock_saves_too():
     assert checkpoint.steps(Path("run/checkpoints")) == list(range(12, 0, -1))
 
 
-def test_resume_takes_the_folder_of_a_run_or_one_of_its_checkpoints():
-    run_ranks(1, train, replace(RUN, run_dir=Path("run")))
+def test_resume_takes_the_folder_of_a_run_or_one_of_its_checkpoints(finished):
     longer = replace(RUN, steps=14, run_dir=None)
-    run_ranks(1, train, replace(longer, resume=Path("run")))
+    run_ranks(1, train, replace(longer, resume=finished))
     run_ranks(1, train, replace(longer, steps=16, resume=Path("run/checkpoints/step-00000012")))
     lines, _ = history(Path("run"))
     assert [line["step"] for line in lines if line["split"] == "train"] == list(range(1, 17))
@@ -670,8 +686,9 @@ def test_resume_takes_the_folder_of_a_run_or_one_of_its_checkpoints():
 
 
 def test_a_real_launch_is_resumed_by_the_same_command():
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    command += ["--num_machines", "1", "--main_process_port", "0", RECIPES / "digits.py", "--run-dir", "run"]
+    """By the launch file for the CPU, which starts two processes."""
+    file, recipe = RECIPES.parent / "launch" / "cpu.yaml", RECIPES / "digits.py"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", file, recipe, "--run-dir", "run"]
     command += ["--resume", "auto", "--steps", "6", "--checkpoint.every", "2", "--model.channels", "8"]
     environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True) as first:
@@ -682,6 +699,7 @@ def test_a_real_launch_is_resumed_by_the_same_command():
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("parameters, 2 process(es)") == 1
+    assert json.loads(Path("run/environment.json").read_text())["processes"] == 2
     lines, _ = history(Path("run"))
     assert [line["step"] for line in lines if line["split"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert not multiprocessing.active_children()

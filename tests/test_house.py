@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import capsnet_dist
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "capsnet_dist"
 
@@ -159,10 +161,25 @@ def test_optional_packages_are_imported_where_used():
 
 
 def test_importing_the_package_loads_only_what_a_network_needs():
-    program = "import json, sys, capsnet_dist; print(json.dumps(sorted(sys.modules)))"
+    program = "import json, sys; from capsnet_dist import *; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     heavy = {"wandb", "tyro", "pyarrow", "matplotlib", "sklearn", "scipy", "torchvision.datasets", "rich", "accelerate"}
     assert not heavy & set(json.loads(done.stdout))
+
+
+def test_the_version_and_the_help_do_not_wait_for_pytorch():
+    program = "import sys; from capsnet_dist.commands.main import main; main({}); sys.exit('torch' in sys.modules)"
+    for word in ("--version", "--help"):
+        command = [sys.executable, "-c", program.format([word])]
+        assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
+
+
+def test_what_is_imported_when_it_is_asked_for_is_what_type_checkers_read():
+    (block,) = [node for node in TREES["capsnet_dist"].body if isinstance(node, ast.If)]
+    read = {node.module.partition(".")[2]: {alias.name for alias in node.names} for node in block.body}
+    assert read == {module: set(names.split()) for module, names in capsnet_dist._PLACES.items()}
+    assert set.union(*read.values()) == set(capsnet_dist.__all__)
+    assert all(hasattr(capsnet_dist, name) for name in capsnet_dist.__all__) and not hasattr(capsnet_dist, "absent")
 
 
 def test_what_is_public_says_what_it_is():

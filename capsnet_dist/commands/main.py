@@ -1,20 +1,23 @@
-"""The command line `capsnet-dist`: use and inspect what was trained."""
+"""The command line `capsnet-dist`: use and inspect what was trained.
 
+What loads PyTorch, which takes seconds, is imported in the functions: `--version` and `--help` do without.
+"""
+
+import ast
 import itertools
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from keyword import iskeyword
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from capsnet_dist.config import KEPT, command_line, import_plugins
-from capsnet_dist.errors import UserError
-from capsnet_dist.plugins import augmentations, datasets
-from capsnet_dist.registry import Choice
-from capsnet_dist.screen.console import any_text, notices
-from capsnet_dist.screen.ending import user_errors
 from capsnet_dist.version import VERSION
+
+if TYPE_CHECKING:
+    from capsnet_dist.registry import Choice
 
 COMMANDS = (
     "train",
@@ -39,6 +42,7 @@ COMMANDS = (
 dash is an underscore."""
 OF_RUNS = ("predict", "evaluate", "robustness", "show", "demo")
 """Those whose first words are runs."""
+DESCRIPTION = "Train, use and inspect capsule networks. --version prints the version."
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -47,23 +51,47 @@ def main(argv: Sequence[str] | None = None) -> None:
     if words == ["--version"]:
         print(f"capsnet-dist {VERSION}")  # noqa: T201
         return
+    if words in (["--help"], ["-h"]):
+        print(_overview())  # noqa: T201
+        return
     if words[:1] == ["train"] and words[1:] not in (["--help"], ["-h"]):
         import_module("capsnet_dist.commands.train").start(words[1:])
         return
     if words[:1] == ["compare"] and words[1:2] and not words[1].startswith("-"):
         words.insert(1, "--recipe")  # which may stand first, as for `train`
-    description = "Train, use and inspect capsule networks. --version prints the version."
+    from capsnet_dist.config import command_line
+    from capsnet_dist.screen.console import any_text, notices
+    from capsnet_dist.screen.ending import user_errors
+
     with any_text(), user_errors(), notices():
-        command_line.command(COMMANDS, _function, words, description, lambda: _choices(words), partial(_import, words))
+        command_line.command(COMMANDS, _function, words, DESCRIPTION, lambda: _choices(words), partial(_import, words))
+
+
+def _overview() -> str:
+    """All commands, each with the first line of its docstring, which is read and not imported."""
+    lines = ["usage: capsnet-dist [-h] [--version] COMMAND ...", "", DESCRIPTION, "", "commands:"]
+    for command in COMMANDS:
+        name = _name(command)
+        tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8"))
+        (function,) = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+        first = (ast.get_docstring(function) or "").splitlines()[0]
+        lines.append(textwrap.fill(f"  {command:<14}{first}", 100, subsequent_indent=16 * " "))
+    return "\n".join([*lines, "", "`capsnet-dist COMMAND --help` says what a command takes."])
+
+
+def _name(command: str) -> str:
+    """Of its module, and of the function in it."""
+    return f"{command}_" if iskeyword(command) else command.replace("-", "_")
 
 
 def _function(command: str) -> Callable[..., None]:
-    name = f"{command}_" if iskeyword(command) else command.replace("-", "_")
-    return getattr(import_module(f"capsnet_dist.commands.{name}"), name)
+    return getattr(import_module(f"capsnet_dist.commands.{_name(command)}"), _name(command))
 
 
 def _choices(words: Sequence[str]) -> dict[str, Any]:
     """The plugins and the run that a command starts from: `evaluate RUN` and the like from the data set of the run."""
+    from capsnet_dist.plugins import augmentations, datasets
+
     own = {"data": "digits", "prepare": "folder", "check": "digits"}
     if words[:1] == ["check"] and len(words) > 1 and (name := words[1].removeprefix("dataset/")) in datasets:
         own["check"] = name
@@ -87,6 +115,9 @@ def _choices(words: Sequence[str]) -> dict[str, Any]:
 
 def _import(words: Sequence[str], source: str) -> None:
     """Obey `--import`: "kept" is what the runs have kept that the command is for."""
+    from capsnet_dist.config import KEPT, import_plugins
+    from capsnet_dist.errors import UserError
+
     if source != KEPT:
         import_plugins(source)
         return

@@ -40,7 +40,7 @@ from capsnet_dist.training.isolation import Isolation, isolated, reseed
 from capsnet_dist.training.network import build_network
 from capsnet_dist.training.objective import loss_terms, rehearse, restore_statistics, step_if_finite, warm_up, weigh
 from capsnet_dist.training.regions import compile_regions
-from capsnet_dist.training.splits import load_splits
+from capsnet_dist.training.splits import fill_batch, load_splits
 from capsnet_dist.training.state import TrainingState
 from capsnet_dist.training.step_metrics import StepMetrics, sum_over_processes
 
@@ -60,17 +60,21 @@ def main(default: Run, argv: Sequence[str] | None = None, program: str | None = 
     with any_text(), user_errors():
         run = command_line.parse(default, argv, program)
         name = run.name.replace("{model}", run.model.name).replace("{data}", run.data.name)
-        train(replace(run, name=name))
+        train(replace(run, name=name), may_lower=run.batch_size == default.batch_size)
 
 
-def train(run: Run) -> dict[str, float]:
+def train(run: Run, *, may_lower: bool = False) -> dict[str, float]:
     """Train as configured and leave a run folder; return the test accuracy of the last, averaged and selected weights.
+
+    Args:
+        run: The configuration.
+        may_lower: Whether nobody has asked for its batch size, so that a small training set may lower it.
 
     Raises:
         UserError: the configuration cannot work.
         SystemExit: it was interrupted; what was trained so far is saved, to go on from.
     """
-    with _training(run) as (trainer, _):
+    with _training(run, may_lower=may_lower) as (trainer, _):
         for _ in trainer.evaluations():
             pass
         results = trainer.finish()
@@ -106,14 +110,16 @@ def evaluations(run: Run) -> Generator[Evaluated, None, dict[str, float]]:
 
 
 @contextmanager
-def _training(run: Run) -> Generator[tuple["Trainer", Callable[[], AbstractContextManager[object]]]]:
+def _training(
+    run: Run, *, may_lower: bool = False
+) -> Generator[tuple["Trainer", Callable[[], AbstractContextManager[object]]]]:
     """A trainer, and what gives the word to its caller for a while, in the process as it was before."""
     check(run, world.place().world_size)
     interrupted = Interruption(run.max_time)
     # Signals are heard around the record: none ends it before it is closed.
     contexts = [isolated, lambda: fast_paths(not run.exact), lambda: hearing(interrupted)]
     with Isolation(*contexts) as isolation, open_record(run) as record, Guard(run.timeout) as guard:
-        trainer = Trainer(run, record, interrupted)
+        trainer = Trainer(run, record, interrupted, may_lower=may_lower)
         guard.begin(record)
 
         @contextmanager
@@ -139,13 +145,14 @@ class Trainer:
         run: The configuration.
         record: What the training says and leaves behind.
         interrupted: Whether this process should save and end.
+        may_lower: Whether a small training set may lower the batch size.
 
     Raises:
         UserError: data, network and configuration do not fit together, or there is nothing good to resume from.
     """
 
-    def __init__(self, run: Run, record: Record, interrupted: Interruption) -> None:
-        self.run, self.record, self.interrupted, self.stopped = run, record, interrupted, False
+    def __init__(self, run: Run, record: Record, interrupted: Interruption, *, may_lower: bool = False) -> None:
+        self.record, self.interrupted, self.stopped = record, interrupted, False
         self.accelerator = accelerator = make_accelerator(run)
         torch.use_deterministic_algorithms(run.deterministic)
         if accelerator.device.type == "cpu":
@@ -153,6 +160,8 @@ class Trainer:
         follow_precision(accelerator.mixed_precision)
 
         classes, fit, self.pixels, training, self.validation, self.test = load_splits(run, accelerator)
+        shards = accelerator.num_processes * run.accumulation
+        self.run = record.run = run = fill_batch(run, len(training.labels), shards, may_lower=may_lower)
         augmentation = run.augmentation.build()
         order = make_order(run.sampling, training.labels.cpu(), run.batch_size, run.seed)
         self.batches = Batches(training, augmentation, order, getattr(torch, run.dtype))

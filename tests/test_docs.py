@@ -178,7 +178,7 @@ def _call(program, words):
 def _only_check(processes, words):
     """Read the command line of a recipe, check the run and build its network."""
 
-    def only_check(run):
+    def only_check(run, **_):
         check(run, processes)
         build(run.model, (1, 28, 28), tuple("0123456789"))
 

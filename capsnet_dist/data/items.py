@@ -12,6 +12,7 @@ from torch import Tensor
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.screen.counting import counting
+from capsnet_dist.screen.progress import say
 from capsnet_dist.text import listed
 
 MOST_CHANNELS = 4  # of an array that has them last, or a height would be taken for them
@@ -88,7 +89,10 @@ def as_labels(
         raise UserError(
             f"labels must be numbers of classes from 0, or their names, and all alike; got {wrong[0]!r:.200}."
         )
-    names = tuple(classes) or tuple(map(str, range(max(map(int, every), default=-1) + 1)))
+    least, most = min(map(int, every), default=0), max(map(int, every), default=-1)
+    if least > 0 and not classes:
+        say(f"Warning: labels go from {least} to {most}, and classes from 0, which has no images. Subtract {least}?")
+    names = tuple(classes) or tuple(map(str, range(most + 1)))
     return names, {split: torch.tensor(list(map(int, labels)), dtype=torch.int64) for split, labels in given.items()}
 
 

@@ -11,7 +11,7 @@ from capsnet_dist.registry import Choice
 from capsnet_dist.saved.plan import Plan, draft
 
 COPIES = 5  # of each weight in a training: itself, its gradient, its moving average, and two that Adam keeps
-LARGE = 100_000_000  # parameters: the largest published capsule networks have some ten million
+LARGE = 40_000_000  # parameters: published capsule networks have some ten million, the baseline of the first 35
 
 
 class Size(NamedTuple):

@@ -59,7 +59,10 @@ def _check_size(run: Run, image: Image, classes: int, device: torch.device) -> N
     except UserError:  # building it says why
         return
     there = total_memory(device)
-    mend = "smaller images (--data.size 32), a larger stride, or a network made for large images"
+    ways = ["smaller images (--data.size 32)", "a larger stride", "a network made for large images"]
+    if "pooling" in run.model.options:
+        ways[1] = f"--model.pooling {int(run.model.options['pooling']) + 1}"
+    mend = f"{ways[0]}, {ways[1]}, or {ways[2]}"
     told = (
         f"{run.model.name} for images of {'x'.join(map(str, image))} and {classes} classes has {size.parameters:,} "
         f"parameters, {100 * size.share:.0f} % of them in {size.largest}"

@@ -1,6 +1,7 @@
 """What a training sees, what it selects its weights by, and what it is judged by in the end."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import torch
@@ -41,8 +42,7 @@ def load_splits(run: Run, accelerator: Accelerator) -> Splits:
     take longer than processes wait for each other.
 
     Raises:
-        UserError: the data are not there, are not what a data set must be, differ between the processes, or do not
-            fill a batch.
+        UserError: the data are not there, are not what a data set must be, or differ between the processes.
     """
     data, name = run.data.build(), run.data.name
     classes = class_names(data.classes, f"Data set {name}")
@@ -54,9 +54,12 @@ def load_splits(run: Run, accelerator: Accelerator) -> Splits:
     check_splits(found, len(classes), name)
     pixels = digest(found.values())
     _require_agreement(pixels, name, accelerator)
-    parts = separate(found["train"], found["test"], run, groups_of(data))
+    whole, groups = found["train"], groups_of(data)
+    parts = separate(whole, found["test"], run, groups)
     for missing in _left_out(parts[0], parts[1], classes, run.validation):
         say(f"Warning: {missing}")
+    if run.validation and len(parts[1].labels.unique()) < len(whole.labels.unique()):
+        say(_larger_share(whole.labels, run.validation, groups))
     return Splits(classes, fit, pixels, *(part.to(accelerator.device) for part in parts))
 
 
@@ -83,16 +86,11 @@ def separate(
         groups: Group of each training image, none of which is divided.
 
     Raises:
-        UserError: the training images do not fill a batch, there are no test images, or the end of the training
-            depends on images that are not held out.
+        UserError: there are no test images, or the end of the training depends on images that are not held out.
     """
     if not len(test.labels):
         raise UserError(f"Data set {run.data.name} has no test images, by which the training is judged in the end.")
     kept, held = hold_out(whole.labels, run.validation, groups)
-    if run.batch_size > len(kept):
-        raise UserError(
-            f"--batch-size {run.batch_size}: there are only {len(kept)} training images: give {len(kept)} or less."
-        )
     if run.patience and not len(held):
         raise UserError(
             f"--patience {run.patience}: --validation {run.validation:g} holds out no image, by which to see whether "
@@ -103,6 +101,27 @@ def separate(
         evaluated = [split.part(torch.arange(min(256, len(split.labels)))) for split in evaluated]
     validation, test = evaluated
     return whole.part(kept), validation, test
+
+
+def fill_batch(run: Run, number: int, shards: int, *, may_lower: bool) -> Run:
+    """The run with a batch size that its training images fill.
+
+    Args:
+        run: The configuration.
+        number: How many training images there are.
+        shards: What a batch is divided by: processes x micro-batches.
+        may_lower: Whether a batch size that is too large becomes the largest that they fill, which is said.
+
+    Raises:
+        UserError: they do not fill a batch.
+    """
+    if run.batch_size <= number:
+        return run
+    largest, few = number // shards * shards, f"--batch-size {run.batch_size}: there are only {number} training images"
+    if not may_lower or not largest:
+        raise UserError(f"{few}: give {number} or less.")
+    say(f"Warning: {few}, so it is {largest}. A smaller one takes more steps an epoch.")
+    return replace(run, batch_size=largest)
 
 
 def _left_out(training: Split, validation: Split, classes: tuple[str, ...], share: float) -> list[str]:
@@ -119,3 +138,13 @@ def _left_out(training: Split, validation: Split, classes: tuple[str, ...], shar
         if absent and len(split.labels):
             said.append(f"{rule} of {len(absent)} of {len(classes)} classes: {listed(absent)}.")
     return said
+
+
+def _larger_share(labels: Int64[Tensor, "n *m"], share: float, groups: Int64[Tensor, " n"] | None) -> str:
+    """What to do about classes that are not held out: the least share that would hold out some of each."""
+    classes = len(labels.unique())
+    for larger in (tenth / 10 for tenth in range(2, 6)):
+        if larger > share and len(labels[hold_out(labels, larger, groups)[1]].unique()) == classes:
+            return f"--validation {larger:g} would hold out images of every class."
+    few = "images" if groups is None else "groups"
+    return f"No larger --validation holds out images of every class: it takes more {few} of each."

@@ -65,4 +65,11 @@ def test_a_network_that_cannot_fit_is_refused_before_it_is_built(monkeypatch):
 def test_a_network_out_of_proportion_is_said(monkeypatch, capsys):
     monkeypatch.setattr(network, "LARGE", 100)
     network._check_size(replace(RUN, model=SMALL), (1, 8, 8), 10, torch.device("cpu"))
-    assert "Warning: cnn for images of 1x8x8 and 10 classes has" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Warning: cnn for images of 1x8x8 and 10 classes has" in said and "--model.pooling 2" in said
+
+
+def test_the_baseline_at_its_own_size_is_in_proportion_and_for_colour_pictures_is_not():
+    assert size.measure(models("cnn"), (1, 28, 28), 10).parameters < size.LARGE
+    assert size.measure(models("cnn"), (3, 32, 32), 10).parameters > size.LARGE
+    assert size.measure(models("cnn", pooling=2), (3, 32, 32), 10).parameters < size.LARGE / 10

@@ -111,6 +111,13 @@ def test_pictures_are_brought_to_one_size_by_a_fit_that_is_saved_with_the_networ
         evaluate("run", data=from_dataset(Items((8, 9)), fit=Fit(8, "pad", 1)))
 
 
+def test_labels_that_are_counted_from_1_are_said(capsys):
+    assert from_arrays(PIXELS, LABELS + 1).build().classes == ("0", "1", "2")
+    assert "labels go from 1 to 2, and classes from 0, which has no images. Subtract 1?" in capsys.readouterr().err
+    from_arrays(PIXELS, LABELS + 1, classes=["none", "even", "odd"])
+    assert not capsys.readouterr().err
+
+
 MISTAKES = {
     "train images must be an array or a tensor of numbers; got <U1.": lambda: from_arrays(np.array(["a"]), [0]),
     "must be n x height x width, or with 1 to 4 channels last; a tensor has them first; got 2x3x8x8.": (

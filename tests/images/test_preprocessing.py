@@ -16,7 +16,8 @@ from capsnet_dist import Split, UserError, augmentations, build, datasets, load,
 from capsnet_dist.config import command_line
 from capsnet_dist.data.image_files import Reading
 from capsnet_dist.images.fit import Fit
-from capsnet_dist.train import train
+from capsnet_dist.train import main, train
+from capsnet_dist.training.splits import _larger_share, fill_batch
 
 FIT = Fit(size=8, policy="pad", channels=1, background=30)
 
@@ -163,7 +164,7 @@ def test_a_recipe_names_its_run_after_network_and_data(root, monkeypatch):
     recipe = Path(__file__).parents[2] / "recipes" / "train.py"
     monkeypatch.setattr(sys, "argv", [str(recipe), "--data.root", str(root), "--model", "cnn"])
     runs = []
-    monkeypatch.setattr(module, "train", runs.append)
+    monkeypatch.setattr(module, "train", lambda run, **_: runs.append(run))
     runpy.run_path(str(recipe), run_name="__main__")
     assert runs[0].name == "cnn-folder" and runs[0].data.options["root"] == root
     assert command_line.parse(runs[0], []).name == "cnn-folder"
@@ -225,4 +226,34 @@ def test_a_class_that_is_nowhere_held_out_is_said(monkeypatch, capsys):
     assert "Warning: no training images of 1 of 3 classes: c." in said
     assert "Warning: no images held out by --validation 0.1 of 2 of 3 classes: b, c." in said
     train(replace(run, validation=0.01, run_dir=Path("none")))
-    assert "Warning: --validation 0.01 holds out no image of any class" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Warning: --validation 0.01 holds out no image of any class" in said
+    assert "--validation 0.2 would hold out images of every class." in said
+
+
+def test_what_to_do_about_a_class_or_a_group_that_is_nowhere_held_out_is_said():
+    labels = torch.arange(80) % 2
+    assert (
+        _larger_share(labels, 0.01, torch.arange(80) // 20) == "--validation 0.2 would hold out images of every class."
+    )
+    few = "No larger --validation holds out images of every class: it takes more {} of each."
+    assert _larger_share(labels, 0.1, torch.zeros(80).long()) == few.format("groups")
+    assert _larger_share(torch.tensor([0] * 9 + [1]), 0.1, None) == few.format("images")
+
+
+def test_a_batch_that_nobody_asked_for_is_lowered_to_a_small_training_set(monkeypatch, capsys):
+    monkeypatch.setitem(datasets._plugins, "given", lambda: Given(GOOD))
+    run = replace(RUN, data=datasets("given"), batch_size=64, validation=0.0, steps=1, run_dir=Path("small"))
+    with pytest.raises(UserError, match="--batch-size 64: there are only 8 training images: give 8 or less."):
+        train(run)
+    train(run, may_lower=True)
+    assert "Warning: --batch-size 64: there are only 8 training images, so it is 8." in capsys.readouterr().err
+    assert json.loads(Path("small/config.json").read_text())["run"]["batch_size"] == 8
+    assert fill_batch(run, 11, 4, may_lower=True).batch_size == 8
+    with pytest.raises(UserError, match="give 3 or less"):
+        fill_batch(run, 3, 4, may_lower=True)
+    asked = []
+    monkeypatch.setattr("capsnet_dist.train.train", lambda run, *, may_lower: asked.append((run.batch_size, may_lower)))
+    for words in ([], ["--batch-size", "32"]):
+        main(run, words)
+    assert asked == [(64, True), (32, False)]

@@ -26,7 +26,7 @@ from test_train import RUN
 import capsnet_dist
 from capsnet_dist import build
 from capsnet_dist import train as trainer
-from capsnet_dist.commands import compare
+from capsnet_dist.comparing import trial
 from capsnet_dist.demo.server import Server
 from capsnet_dist.run import check
 
@@ -121,7 +121,7 @@ def test_python_in_the_documentation_runs(file, reader):
 @pytest.mark.parametrize("command", [pytest.param(words, id=f"{at}: {words[:60]}") for words, at in COMMANDS.items()])
 def test_commands_in_the_documentation_work(command, reader, monkeypatch):
     monkeypatch.setattr(Server, "serve_forever", lambda one: None)  # until Ctrl-C
-    monkeypatch.setattr(compare, "_try", lambda run, imports: compare.measure(run))  # not in a new process
+    monkeypatch.setattr(trial, "run_alone", lambda run, *_: trial.measure(run))  # not in a new process
     words = shlex.split(reader(command), comments=True)
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)

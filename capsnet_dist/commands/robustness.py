@@ -1,5 +1,6 @@
 """`capsnet-dist robustness`: what a trained network still gets right when its images are changed or attacked."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,15 @@ from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.ranges import Count, Natural, Shares
 from capsnet_dist.registry import Choice
+from capsnet_dist.robustness.masking import flat_gradients
 from capsnet_dist.robustness.measure import KINDS, Kind, Plan, measure
+from capsnet_dist.robustness.pictures import draw
 from capsnet_dist.robustness.report import Report
-from capsnet_dist.robustness.trial import Trial, chosen
+from capsnet_dist.robustness.summary import summarized
+from capsnet_dist.robustness.trial import Key, Trial, Tried, chosen
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
-from capsnet_dist.screen.console import print_json, print_table
+from capsnet_dist.screen.console import print_json, print_table, tolerated
 from capsnet_dist.text import listed, printable, reason, to_json
 from capsnet_dist.training.isolation import isolated
 from capsnet_dist.world import world_size
@@ -44,7 +48,7 @@ def robustness(
     out: Path | None = None,
     imports: tuple[str, ...] = (),
 ) -> None:
-    """Try a trained network on transformed, corrupted and attacked images; print tables, and save them as JSON.
+    """Try a trained network on transformed, corrupted and attacked images; print tables, save them, and draw them.
 
     Attacks change the pixels that the network sees, in [0, 1] and before it normalizes them.
 
@@ -64,7 +68,8 @@ def robustness(
         seed: What is random follows from this, and from the number of the image.
         batch_size: Images that are computed together.
         json: Print JSON.
-        out: Folder for robustness.json, which replaces an older one; RUN/robustness if not given.
+        out: Folder for robustness.json, robustness.png and images.png, which replace older ones; RUN/robustness if
+            not given.
 
     Raises:
         UserError: the network does not take these images, or they cannot be attacked.
@@ -81,8 +86,10 @@ def robustness(
         plan = Plan(kinds, eps, steps, restarts, queries, targeted, seed)
         other = None if transfer is None else replace(trial, model=_other(transfer, model).to(device))
         settings = {"run": run, "data": config.to_dict(data), "split": split, "of": len(part.labels)}
-        report = measure(trial, plan, settings | {"transfer": transfer} | vars(plan), other)
-    _save(report, expanded(run) / "robustness" if out is None else out)
+        tried = measure(trial, plan, other)
+        findings = flat_gradients(trial) if "attacks" in kinds else []
+    report = summarized(tried, settings | {"transfer": transfer} | vars(plan), findings)
+    _save(report, tried, expanded(run) / "robustness" if out is None else out)
     if json:
         print_json(report.to_dict())
     else:
@@ -117,13 +124,15 @@ def _refuse(model: Model, part: Split, kinds: tuple[Kind, ...], targeted: bool) 
         raise UserError(f"--targeted needs images of one object; these have {objects}. Leave it out.")
 
 
-def _save(report: Report, folder: Path) -> None:
+def _save(report: Report, tried: Mapping[Key, Tried], folder: Path) -> None:
     file = folder / "robustness.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(to_json(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(f"{file} cannot be written: {reason(error)}. Name another folder by --out.") from error
+    with tolerated(f"no pictures in {folder}"):  # matplotlib, fonts or the disk may fail
+        draw(report, tried, folder)
 
 
 def _print(report: Report) -> None:

@@ -10,13 +10,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from capsnet_dist.robustness.attacks import Scores, Victims, slope
-from capsnet_dist.robustness.trial import Trial
+from capsnet_dist.robustness.trial import Key, Trial, Tried
 
 FGSM, PGD, SQUARE, TRANSFER = "FGSM", "PGD", "Square Attack, black box", "PGD on the other network"
 """The attacks, as the tables call them."""
-
-Found = Mapping[tuple[str, float], Bool[Tensor, " n"]]
-"""Of each attack and eps: which images are right under it."""
 
 
 def flat_gradients(trial: Trial) -> list[str]:
@@ -35,12 +32,12 @@ def flat_gradients(trial: Trial) -> list[str]:
     return [f"The gradient is zero at {number} of {len(trial.numbers)} images: FGSM does not move them."]
 
 
-def masked_gradients(found: Found) -> list[str]:
+def masked_gradients(tried: Mapping[Key, Tried]) -> list[str]:
     """A sentence for each eps and each attack that PGD should be stronger than."""
     sentences: list[str] = []
-    for (name, eps), right in found.items():
-        if name != PGD and eps:
-            white = found[PGD, eps]
+    for (kind, name, eps), found in tried.items():
+        if kind == "attack" and name != PGD and eps:
+            white, right = tried[kind, PGD, eps].right, found.right
             missed = int((white & ~right).sum())
             if name != FGSM or missed:  # that one step is weaker than many goes without saying
                 sentences.append(_compared(name, eps, white, right, missed))

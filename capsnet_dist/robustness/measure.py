@@ -8,17 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
-import torch
-from jaxtyping import Bool
-from torch import Tensor
-
 from capsnet_dist.robustness.attacks import fgsm, pgd
 from capsnet_dist.robustness.black_box import square
 from capsnet_dist.robustness.corruptions import CORRUPTIONS, SEVERITIES, corrupted
-from capsnet_dist.robustness.masking import FGSM, PGD, SQUARE, TRANSFER, Found, flat_gradients, masked_gradients
-from capsnet_dist.robustness.report import Report, Row, with_means
+from capsnet_dist.robustness.masking import FGSM, PGD, SQUARE, TRANSFER
 from capsnet_dist.robustness.transformations import transformations
-from capsnet_dist.robustness.trial import Attack, Change, Trial, augmented
+from capsnet_dist.robustness.trial import UNCHANGED, Attack, Change, Key, Trial, Tried, augmented
 from capsnet_dist.screen.counting import counting
 
 Kind = Literal["transformations", "corruptions", "attacks"]
@@ -61,57 +56,43 @@ class Plan:
         return found
 
 
-def measure(trial: Trial, plan: Plan, settings: Mapping[str, Any], other: Trial | None = None) -> Report:
+def measure(trial: Trial, plan: Plan, other: Trial | None = None) -> dict[Key, Tried]:
     """Try all that is planned, and say how far it is on standard error.
 
     Args:
         trial: The network and the images.
         plan: What is tried.
-        settings: What the report says of them.
         other: Another network for the same images, whose adversarial images this one is to withstand.
+
+    Returns:
+        What became of the images under each change; `UNCHANGED` comes first.
     """
-    report = Report(settings, len(trial.numbers), trial.changed(lambda images, numbers: images).share)
+    tried = {UNCHANGED: trial.changed(lambda images, numbers: images)}
     if "transformations" in plan.kinds:
-        changes = [(name, None, augmented(one, plan.seed)) for name, one in transformations().items()]
-        report.rows += _changed(trial, "transformation", changes)
+        changes = {(name, None): augmented(one, plan.seed) for name, one in transformations().items()}
+        tried |= _changed(trial, "transformation", changes)
     if "corruptions" in plan.kinds:
         named = itertools.product(CORRUPTIONS, SEVERITIES)
-        changes = [(name, float(level), corrupted(name, level, plan.seed)) for name, level in named]
-        report.rows += with_means(_changed(trial, "corruption", changes), "mean of all")
+        changes = {(name, float(level)): corrupted(name, level, plan.seed) for name, level in named}
+        tried |= _changed(trial, "corruption", changes)
     if "attacks" in plan.kinds:
-        tried = _attacked(trial, plan, other, None)
-        report.rows += _rows("attack", tried)
-        report.findings += [*flat_gradients(trial), *masked_gradients(tried)]
+        tried |= _attacked(trial, plan, other, "attack", None)
         if plan.is_targeted:
-            report.rows += _rows("target", _attacked(trial, plan, other, plan.seed))
-    return report
+            tried |= _attacked(trial, plan, other, "target", plan.seed)
+    return tried
 
 
-def _changed(trial: Trial, kind: str, changes: Sequence[tuple[str, float | None, Change]]) -> list[Row]:
-    """A row for each change of the pictures, with its name and level."""
-    with _counted(trial, kind, len(changes)) as tried:
-        return [Row(kind, name, level, tried.changed(change).share) for name, level, change in changes]
+def _changed(trial: Trial, kind: str, changes: Mapping[Any, Change]) -> dict[Key, Tried]:
+    """What becomes of pictures under each change, by name and level."""
+    with _counted(trial, kind, len(changes)) as counted:
+        return {(kind, *key): counted.changed(change) for key, change in changes.items()}
 
 
-def _attacked(trial: Trial, plan: Plan, other: Trial | None, seed: int | None) -> Found:
-    """What each attack finds with each eps; towards other classes where there is a seed for these."""
-    attacks = {(name, eps): one for eps in plan.eps for name, one in plan.attacks(eps, other).items()}
-    with _counted(trial, "attack" if seed is None else "target", len(attacks)) as tried:
-        return {key: tried.attacked(one, seed=seed).right for key, one in attacks.items()}
-
-
-def _rows(kind: str, found: Found) -> list[Row]:
-    """A row for each attack, and one for all of them: what withstands each, or becomes what any wants."""
-    rows = [Row(kind, name, eps, _share(right)) for (name, eps), right in found.items()]
-    for eps in dict.fromkeys(eps for _, eps in found):
-        together = torch.stack([right for (_, level), right in found.items() if level == eps])
-        whole = together.all(dim=0) if kind == "attack" else together.any(dim=0)
-        rows.append(Row(kind, "all attacks", eps, _share(whole)))
-    return rows
-
-
-def _share(right: Bool[Tensor, " n"]) -> float:
-    return right.float().mean().item()
+def _attacked(trial: Trial, plan: Plan, other: Trial | None, kind: str, seed: int | None) -> dict[Key, Tried]:
+    """What becomes of images under each attack with each eps; towards other classes where there is a seed for these."""
+    attacks = {(kind, name, eps): one for eps in plan.eps for name, one in plan.attacks(eps, other).items()}
+    with _counted(trial, kind, len(attacks)) as counted:
+        return {key: counted.attacked(one, seed=seed) for key, one in attacks.items()}
 
 
 @contextmanager

@@ -5,6 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch
+
+from capsnet_dist.robustness.trial import UNCHANGED, Key, Tried
+
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns and rows."""
 
@@ -13,10 +17,13 @@ TITLES = {
     "corruption": "Corrupted as MNIST-C, by severity: accuracy, %",
     "attack": "Attacked, each pixel changed by at most eps: accuracy, %",
     "target": "Attacked so that another class, drawn for each image, is found: how often it is, %",
+    "told apart": "Told from unchanged images by what is not rebuilt: area under the ROC curve, %",
+    "let through": "Attacked, wrong, and not rejected where one unchanged image in twenty is: share of all, %",
 }
 """Of each kind of change, in the order of the tables."""
-LEVELS = {"corruption": "{:g}", "attack": "eps {:g}", "target": "eps {:g}"}
+LEVELS = {"corruption": "{:g}", "attack": "eps {:g}", "target": "eps {:g}", "let through": "eps {:g}"}
 """How the columns of a kind are called that has levels."""
+ALL, MEAN = "all attacks", "mean of all"
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Row:
     level: float | None
     """How strong it is: severity, or eps of an attack; None where there are no levels."""
     share: float
-    """Of the images that are predicted right, in [0, 1]; of targeted attacks, as the class that was wanted."""
+    """Of the images that are predicted right, in [0, 1], or what the title of the kind says."""
 
 
 @dataclass
@@ -64,12 +71,28 @@ class Report:
                 yield _table(title, rows, LEVELS.get(kind, ""))
 
 
-def with_means(rows: Sequence[Row], name: str) -> list[Row]:
-    """Rows of one kind, and the mean of all for each level."""
-    levels: dict[float | None, list[float]] = {}
-    for row in rows:
-        levels.setdefault(row.level, []).append(row.share)
-    return [*rows, *(Row(rows[0].kind, name, level, statistics.fmean(each)) for level, each in levels.items())]
+def label(kind: str, name: str, level: float | None) -> str:
+    """A change in words, with how strong it is."""
+    if level is None:
+        return name
+    return f"{name}, {'severity' if kind == 'corruption' else 'eps'} {level:g}"
+
+
+def rows(tried: Mapping[Key, Tried]) -> list[Row]:
+    """A row for each change, for the mean of all corruptions, and for all attacks together.
+
+    What withstands all attacks is right under each; towards another class it is enough that one attack gets there.
+    """
+    found = [Row(*key, one.share) for key, one in tried.items() if key != UNCHANGED]
+    for kind, level in dict.fromkeys((kind, level) for kind, _, level in tried):
+        own = [one for (other, _, at), one in tried.items() if (other, at) == (kind, level)]
+        if kind == "corruption":
+            found.append(Row(kind, MEAN, level, statistics.fmean(one.share for one in own)))
+        if kind in ("attack", "target"):
+            right = torch.stack([one.right for one in own])
+            whole = right.all(dim=0) if kind == "attack" else right.any(dim=0)
+            found.append(Row(kind, ALL, level, whole.float().mean().item()))
+    return found
 
 
 def _table(title: str, rows: Sequence[Row], level: str) -> Table:
@@ -77,7 +100,7 @@ def _table(title: str, rows: Sequence[Row], level: str) -> Table:
     levels = sorted({row.level for row in rows if row.level is not None})
     names = dict.fromkeys(row.name for row in rows)
     if not levels:
-        return title, ["", "accuracy, %"], [[row.name, _percent(row.share)] for row in rows]
+        return title, ["", "%"], [[row.name, _percent(row.share)] for row in rows]
     cells = {(row.name, row.level): _percent(row.share) for row in rows}
     lines = [[name, *(cells.get((name, one), "–") for one in levels)] for name in names]
     return title, ["", *(level.format(one) for one in levels)], lines

@@ -13,6 +13,7 @@ from capsnet_dist.data.order import draws, key
 from capsnet_dist.objects import is_right
 from capsnet_dist.plugins import Augmentation, Model, Split, to_unit, without_images
 from capsnet_dist.robustness.attacks import Scores, Victims, other_classes
+from capsnet_dist.robustness.rejection import unexplained
 
 SHOWN = 10  # changed images that are kept for a picture
 
@@ -22,6 +23,11 @@ Attack = Callable[[Scores, Victims], Float[Tensor, "b c h w"]]
 """Changes pixels in [0, 1] of a network's images."""
 
 
+Key = tuple[str, str, float | None]
+"""Which change: its kind, its name, and how strong it is."""
+UNCHANGED: Key = ("unchanged", "unchanged", None)
+
+
 class Tried(NamedTuple):
     """What became of all images under one change."""
 
@@ -29,6 +35,8 @@ class Tried(NamedTuple):
     """Whether the network is right; of targeted attacks, whether it says what it was to say."""
     shown: Float[Tensor, "m c h w"]
     """The first of them, changed."""
+    errors: Float[Tensor, " n"] | None
+    """How much of each the network does not rebuild; None where it rebuilds nothing, or images have several objects."""
 
     @property
     def share(self) -> float:
@@ -88,6 +96,7 @@ class Trial:
     ) -> Tried:
         right: list[Tensor] = []
         shown: list[Tensor] = []
+        errors: list[Tensor] = []
         device = next(self.model.parameters()).device
         with self.model.evaluating(), torch.no_grad():
             for rows in torch.arange(len(self.numbers)).split(self.batch_size):
@@ -99,10 +108,13 @@ class Trial:
                     victims = victims._replace(labels=other_classes(labels, drawn, len(self.model.classes)))
                     victims = victims._replace(is_targeted=True)
                 found = change(images, victims)
-                right.append(is_right(self.scores(found), victims.labels).cpu())
+                output = self.model(found)
+                right.append(is_right(output.scores, victims.labels).cpu())
                 shown += [found[: max(0, SHOWN - len(torch.cat(shown)) if shown else SHOWN)].float().cpu()]
+                if output.reconstruction is not None and labels.ndim == 1:
+                    errors.append(unexplained(found, output.reconstruction).cpu())
                 self.done()
-        return Tried(torch.cat(right), torch.cat(shown))
+        return Tried(torch.cat(right), torch.cat(shown), torch.cat(errors) if errors else None)
 
     @contextmanager
     def _without_weights(self) -> Generator[None]:

@@ -12,6 +12,7 @@ from capsnet_dist.robustness.attacks import Victims, fgsm, other_classes, pgd
 from capsnet_dist.robustness.black_box import square
 from capsnet_dist.robustness.masking import PGD, SQUARE, TRANSFER, flat_gradients
 from capsnet_dist.robustness.measure import Plan, measure
+from capsnet_dist.robustness.summary import summarized
 from capsnet_dist.robustness.trial import Trial, chosen
 
 ATTACKS = {"fgsm": fgsm, "pgd": pgd, "square": square}
@@ -149,6 +150,10 @@ def test_images_are_chosen_from_the_whole_split_and_the_same_again():
     assert torch.equal(chosen(split, 1000, 3), torch.arange(100))
 
 
+def reported(tried, plan, other=None):
+    return summarized(measure(tried, plan, other), {}, flat_gradients(tried))
+
+
 class Rounded(Linear):
     """The same scores, from pixels in ten shades: their gradient is zero wherever there is one."""
 
@@ -159,14 +164,14 @@ class Rounded(Linear):
 def test_masked_gradients_are_found_out_by_the_attack_that_sees_none():
     tried = trial(Rounded((1, 6, 6), 2), 20)
     assert flat_gradients(tried) == ["The gradient is zero at 20 of 20 images: FGSM does not move them."]
-    report = measure(tried, Plan(("attacks",), (0.1,), steps=3), {})
+    report = reported(tried, Plan(("attacks",), (0.1,), steps=3))
     shares = {row.name: row.share for row in report.rows}
     assert shares[PGD] > shares[SQUARE] == shares["all attacks"]
     assert any("The white-box attack is weaker: gradients are masked" in line for line in report.findings)
 
 
 def test_honest_gradients_show_no_sign_of_masking():
-    report = measure(trial(Linear((1, 6, 6), 2)), Plan(("attacks",), (0.05,), queries=50), {})
+    report = reported(trial(Linear((1, 6, 6), 2)), Plan(("attacks",), (0.05,), queries=50))
     assert len(report.findings) == 1 and report.findings[0].endswith("no sign of masked gradients.")
 
 
@@ -174,9 +179,9 @@ def test_what_fools_a_network_fools_its_twin_and_not_one_that_knows_better():
     model, other = Linear((1, 6, 6), 2), Linear((1, 6, 6), 2)
     tried = trial(model)
     plan = Plan(("attacks",), (0.1,), queries=0)
-    shares = {row.name: row.share for row in measure(tried, plan, {}, replace(tried, model=other)).rows}
+    shares = {row.name: row.share for row in reported(tried, plan, replace(tried, model=other)).rows}
     assert shares[TRANSFER] == shares[PGD] < 1
     with torch.no_grad():
         other.weight.neg_()  # what it takes for an attack is the contrary
-    shares = {row.name: row.share for row in measure(tried, plan, {}, replace(tried, model=other)).rows}
+    shares = {row.name: row.share for row in reported(tried, plan, replace(tried, model=other)).rows}
     assert shares[TRANSFER] == 1

@@ -127,7 +127,7 @@ class Votes:
 
     def _stored_below(self, numbers: int) -> bool:
         """Whether the votes are written down: they are few, somebody asked for it, or the graph is to be exported."""
-        if torch.compiler.is_compiling() or "_part_major" in vars(self) or not fast_paths_allowed():
+        if "_part_major" in vars(self) or not fast_paths_allowed():
             return True  # before the size, on which an exported graph for any batch must not depend
         return len(self.poses) * self.num_parts * self.num_wholes * self.dim < numbers
 

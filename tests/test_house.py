@@ -82,7 +82,7 @@ FLOORS = [
     "comparing",
     "train",
     "training bench reproduction",
-    "record testing importing demo robustness",
+    "record testing importing demo robustness exporting",
     "analysis",
     "processes saved figures model",
     "routing layer stem loss optim data run reference",

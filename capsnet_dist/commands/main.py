@@ -26,6 +26,7 @@ COMMANDS = (
     "robustness",
     "show",
     "demo",
+    "export",
     "runs",
     "diff",
     "import",

@@ -17,8 +17,12 @@ FLOAT32 = (BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn, BACKEN
 
 
 def fast_paths_allowed() -> bool:
-    """Whether what is computed may be computed in another way than it is defined."""
-    return _allowed
+    """Whether what is computed may be computed in another way than it is defined.
+
+    While torch.export or torch.compile captures a graph it may not: that holds what PyTorch knows, and does not depend
+    on the size of a batch, as fast paths do.
+    """
+    return _allowed and not torch.compiler.is_compiling()
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class ClassIndependentDecoder(Decoder):
 
     def forward(self, poses: Float[Tensor, "b j d"], labels: Int64[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """Rebuild each image from the capsule of its label."""
-        sample = torch.arange(len(labels), device=labels.device)
+        sample = torch.arange(labels.shape[0], device=labels.device)  # len() would fix it in a graph
         return self.deconvolutions(poses[sample, labels])
 
 

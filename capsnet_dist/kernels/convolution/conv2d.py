@@ -87,7 +87,6 @@ class FastConv2d(nn.Conv2d):
             self.algorithm != "auto"
             or not fast_paths_allowed()
             or not backends.fits_triton(maps)
-            or torch.compiler.is_compiling()
             or (maps.is_cuda and torch.cuda.get_device_capability(maps.device) < (8, 0))
             or maps.ndim != 4
             or maps.shape[1] != self.in_channels
@@ -117,7 +116,6 @@ class FastConv2d(nn.Conv2d):
             and self.groups == 1
             and self.dilation == (1, 1)
             and not torch.is_autocast_enabled(maps.device.type)
-            and not torch.compiler.is_compiling()
         )
 
     def _tiling(self, maps: Float[Tensor, "b c h w"]) -> Tiling | None:

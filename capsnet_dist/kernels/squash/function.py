@@ -21,7 +21,7 @@ def squash_maps(maps: Float[Tensor, "b c h w"], dim: int) -> Capsules:
         maps: Totals s, the poses before they are squashed; of any floating type.
         dim: Pose size.
     """
-    if fast_paths_allowed() and backends.fits_triton(maps) and not torch.compiler.is_compiling():
+    if fast_paths_allowed() and backends.fits_triton(maps):
         return Capsules(*Squash.apply(rearrange(maps, "b c h w -> b c (h w)"), dim))
     return plain(maps, dim)
 

@@ -1,0 +1,177 @@
+"""What is exported says what the network says, in programs that have neither this package nor PyTorch."""
+
+import json
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from test_cli import refused, said
+
+from capsnet_dist import UserError, build, decoders, layers, load, models, primaries, routings, save, stems
+from capsnet_dist.exporting import comparison
+from capsnet_dist.exporting.export import export
+from capsnet_dist.exporting.parts import trace
+from capsnet_dist.version import VERSION
+
+RESNET = stems("resnet", widths=(4,), blocks=(1,), shortcut="project")
+CAPSNET = dict(channels=4, kernel=3, primary_types=2, primary_kernel=3, decoder=decoders("masked", hidden=(8,)))
+ROUTED = ("max_min", "kmeans", "heinsen")
+NETWORKS = {
+    "attention_resnet": dict(stem=RESNET, primary_types=2, types=(2,), kernels=(3,), strides=(2,), hidden=(4,), side=3),
+    "capsnet": CAPSNET,
+    "cnn": dict(channels=(4,), kernels=(3,), hidden=(8,)),
+    "deepcaps": dict(channels=4, types=2, dims=(4, 4), dim=4, routing=routings("uniform")),
+    "efficient_capsnet": dict(stem=stems("efficient", channels=(4, 8), kernels=(3, 3), strides=(1, 2)), dim=4),
+    "hvc": dict(channels=4, growth=2, branches=(1,)),
+    "matrix_capsnet": dict(
+        channels=4,
+        primary_types=2,
+        types=(2,),
+        kernels=(3,),
+        strides=(1,),
+        routing=routings("em", iterations=1),
+        class_routing=routings("em", iterations=2),
+    ),
+    "self_routing_resnet": dict(stem=RESNET, depth=1, types=2, dim=4),
+    "stack": dict(
+        stem=stems("convolution", channels=4, kernel=3),
+        primary=primaries("vector", types=2, kernel=5),
+        layers=tuple(layers("dense", wholes=3, dim=4, routing=routings(name)) for name in ROUTED),
+    ),
+    "variational_capsnet": dict(channels=4, primary_types=2, types=(2,), kernels=(3,), strides=(1,)),
+}
+"""One of each network, small; together they have each routing."""
+
+WITHOUT_ONNX = {"variational_capsnet"}
+ENTRY = {"data": {"name": "digits"}}
+IMAGES = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+def network(name, **options):
+    torch.manual_seed(0)
+    return build(models(name, **{**NETWORKS[name], **options}), (1, 12, 12), ("a", "b", "c")).eval()
+
+
+def session(file):
+    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """An untrained network of digits, as a run leaves it."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("network")
+    save(build(models("capsnet", **CAPSNET), (1, 8, 8), tuple("0123456789")), folder, run=ENTRY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def file(run):
+    """Its encoder."""
+    code, out, err = said("export", run)
+    assert (code, err) == (0, "") and "largest difference from the network" in out and "test images" in out
+    return run / "export" / "encoder.onnx"
+
+
+def test_each_network_and_each_routing_is_tried_here():
+    assert set(NETWORKS) == {name for name in models if models.owner(name).startswith("capsnet_dist ")}
+    kinds = {type(part) for name in NETWORKS for part in network(name).modules()}
+    assert {routings[name] for name in routings if routings.owner(name).startswith("capsnet_dist ")} <= kinds
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - WITHOUT_ONNX))
+def test_onnx_says_what_the_network_says_for_any_batch(name, tmp_path):
+    model = network(name)
+    export(model, "encoder", IMAGES[:5], tmp_path / "a.onnx", "onnx")
+    scores, poses = session(tmp_path / "a.onnx").run(["scores", "poses"], {"images": IMAGES.numpy()})
+    with torch.no_grad():
+        expected = model(IMAGES)
+    np.testing.assert_allclose(scores, expected.scores.numpy(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(poses, expected.poses.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_onnx_lacks_is_named_with_the_part_that_computes_it(tmp_path):
+    model = network("variational_capsnet")
+    with pytest.raises(UserError, match=r"digamma, which .*routing \(VariationalBayesRouting\) computes"):
+        export(model, "encoder", IMAGES[:5], tmp_path / "a.onnx", "onnx")
+    assert not list(tmp_path.iterdir())
+    assert export(model, "encoder", IMAGES[:5], tmp_path / "a.pt2", "torch").difference < 1e-4
+
+
+def test_one_file_says_what_it_is(file):
+    held = onnx.load(file, load_external_data=False)
+    assert list(file.parent.iterdir()) == [file] and not any(t.external_data for t in held.graph.initializer)
+    said = {entry.key: entry.value for entry in held.metadata_props}
+    assert json.loads(said["classes"]) == list("0123456789") and json.loads(said["image"]) == [1, 8, 8]
+    assert json.loads(said["preprocessing"]) is None and said["normalization"] == "none"
+    assert said["capsnet_dist"] == VERSION and [entry.version for entry in held.opset_import if not entry.domain] == [
+        18
+    ]
+    assert [value.type.tensor_type.shape.dim[0].dim_param for value in held.graph.input] == ["batch"]
+
+
+def test_the_decoder_rebuilds_from_poses_of_the_encoder(run, file):
+    model = load(run)
+    assert said("export", run, "--part", "decoder")[0] == 0
+    images = digits(3)
+    _, poses = session(file).run(["scores", "poses"], {"images": images.numpy()})
+    labels = np.array([4, 0, 9])
+    (found,) = session(run / "export" / "decoder.onnx").run(None, {"poses": poses, "labels": labels})
+    with torch.no_grad():
+        expected = model(images, torch.from_numpy(labels)).reconstruction
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+
+def test_torch_files_are_read_without_this_package(run, tmp_path):
+    code, out, err = said("export", run, "--format", "torch", "--part", "network", "--out", tmp_path / "a.pt2")
+    assert (code, err) == (0, "") and "a.pt2: torch.export, images -> scores, poses, reconstruction" in out
+    extra = {"capsnet_dist.json": ""}
+    found = torch.export.load(tmp_path / "a.pt2", extra_files=extra).module()(images=digits(4))
+    with torch.no_grad():
+        expected = load(run)(digits(4))
+    assert list(found) == list(expected._fields) and json.loads(extra["capsnet_dist.json"])["part"] == "network"
+    for name, numbers in found.items():
+        torch.testing.assert_close(numbers, getattr(expected, name))
+
+
+def test_every_decoder_is_captured_for_any_batch():
+    built = {
+        name: decoders(name).build((1, 12, 12), 3, 4).eval() for name in decoders if name not in ("none", "two_object")
+    }
+
+    class All(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.built = torch.nn.ModuleDict(built)
+
+        def forward(self, poses, labels):
+            return {name: decoder(poses, labels) for name, decoder in self.built.items()}
+
+    poses, labels = torch.rand(5, 3, 4), torch.tensor([0, 2, 1, 1, 0])
+    program = trace(All(), {"poses": poses[:2], "labels": labels[:2]}).program
+    found, expected = program.module()(poses=poses, labels=labels), All()(poses, labels)
+    for name in built:
+        torch.testing.assert_close(found[name], expected[name], msg=name)
+
+
+def test_a_file_that_says_something_else_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(comparison, "TOLERANCE", -1.0)
+    with pytest.raises(UserError, match="differs from the network by .*, more than -1: nothing is written"):
+        export(network("cnn"), "encoder", IMAGES[:5], tmp_path / "a.pt2", "torch")
+    assert not list(tmp_path.iterdir())
+
+
+def test_mistakes_are_one_line(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in refused("export", run, "--format", "torch", "--out", tmp_path / "file" / "a.pt2")
+    bare = tmp_path / "bare"
+    save(build(models("cnn", **NETWORKS["cnn"]), (1, 8, 8), ("a", "b")), bare, run=ENTRY)
+    assert "the network has no decoder" in refused("export", bare, "--part", "decoder")
+
+
+def digits(number):
+    pixels = torch.from_numpy(load_digits().images[:number]).float() / 16
+    return pixels[:, None]

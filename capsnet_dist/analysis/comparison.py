@@ -16,7 +16,9 @@ from capsnet_dist.run import Run
 from capsnet_dist.screen.console import print_table, tolerated
 from capsnet_dist.text import markdown, markdown_table, to_json
 
-MEANS = ("accuracy", "calibration", "images_per_second", "entropy", "dead")
+ROBUSTNESS = {"transformed": "transformed, %", "corrupted": "corrupted, %", "attacked": "attacked, %"}
+"""What is measured where it is asked for, and its columns."""
+MEANS = ("accuracy", "calibration", "images_per_second", "entropy", "dead", *ROBUSTNESS)
 """What each seed measures, or may measure, of which a row has the mean."""
 
 
@@ -60,6 +62,12 @@ class Row:
     """How evenly the last couplings share a part out: 1 over all wholes alike, 0 to one alone; mean over the seeds."""
     dead: float | None = None
     """Share of the wholes that are active for no test image; mean over the seeds."""
+    transformed: float | None = None
+    """Share of images that are right in affNIST's ranges, where it was asked for; a mean over the seeds."""
+    corrupted: float | None = None
+    """The same of MNIST-C's corruptions, all severities alike."""
+    attacked: float | None = None
+    """The same under each of the attacks."""
     difference: float | None = None
     """Mean difference of the accuracy to that of the baseline, over the seeds of both; None for the baseline."""
     margin: float | None = None
@@ -156,9 +164,10 @@ def show(rows: Sequence[Row], shared: Comparison) -> None:
 
 def table_of(rows: Sequence[Row], kind: str, baseline: str) -> list[dict[str, str]]:
     """The cells of each row by column; where there is something to compare, with the difference to the baseline."""
+    asked = [key for key in ROBUSTNESS if any(getattr(row, key) is not None for row in rows)]
     if not baseline or len(rows) == 1:
-        return [_cells(row, kind, "") for row in rows]
-    return [_cells(row, kind, baseline) | {f"against {baseline}": _difference(row)} for row in rows]
+        return [_cells(row, kind, "", asked) for row in rows]
+    return [_cells(row, kind, baseline, asked) | {f"against {baseline}": _difference(row)} for row in rows]
 
 
 def _difference(row: Row) -> str:
@@ -171,7 +180,7 @@ def _difference(row: Row) -> str:
     return f"{points} ± {100 * row.margin:.2f}{'' if row.is_distinguishable else ': not distinguishable'}"
 
 
-def _cells(row: Row, kind: str, baseline: str) -> dict[str, str]:
+def _cells(row: Row, kind: str, baseline: str, asked: Sequence[str]) -> dict[str, str]:
     """What the table says of a routing or network; a dash where there is nothing to say."""
 
     def cell(value: float | int | None, form: str) -> str:
@@ -189,6 +198,7 @@ def _cells(row: Row, kind: str, baseline: str) -> dict[str, str]:
         "parameters": cell(row.parameters, ",d"),
         "entropy": cell(row.entropy, ".3f"),
         "dead": cell(row.dead, ".0%"),
+        **{ROBUSTNESS[key]: cell(getattr(row, key) and 100 * getattr(row, key), ".1f") for key in asked},
     }
 
 

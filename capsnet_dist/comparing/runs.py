@@ -35,6 +35,7 @@ def compare_runs(
     launcher: str = "",
     max_time: float | None = None,
     results: Path | None = None,
+    robustness: int = 0,
 ) -> list[Row]:
     """Train each of some runs with each seed, print the table, and save it as JSON, Markdown, CSV and a plot.
 
@@ -52,6 +53,7 @@ def compare_runs(
         launcher: What starts each run: "accelerate launch --num_processes 2"; this interpreter if not given.
         max_time: Minutes after which to save and end.
         results: Where the numbers and the plot are copied to, named as the folder; the page of results is beside it.
+        robustness: On how many test images of each run to measure it, as `in_short` does; 0 leaves it out.
 
     Raises:
         UserError: a word or number that cannot work; that a run fails is said in its row.
@@ -82,7 +84,7 @@ def compare_runs(
             found = trial.known(own) if resume else None
             if found is None:
                 clock.begin(f"{word}, seed {seed}")
-                found = trial.run_alone(replace(own, max_time=clock.minutes_left), imports, launcher)
+                found = trial.run_alone(replace(own, max_time=clock.minutes_left), imports, launcher, robustness)
             clock.done(found)
             tries[word].append(found)
             rows = summarize(tries, baseline)

@@ -24,6 +24,7 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json, write_whole
 from capsnet_dist.plugins import datasets, losses, models
 from capsnet_dist.reproduction.results import refuse_others
+from capsnet_dist.robustness.short import in_short
 from capsnet_dist.run import Run
 from capsnet_dist.saved import weights
 from capsnet_dist.screen.console import any_text, say
@@ -54,13 +55,14 @@ def keep(run: Run, found: dict[str, Any]) -> None:
     write_whole(_note(run.run_dir), json.dumps(found) + "\n")
 
 
-def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "") -> dict[str, Any]:
+def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "", robustness: int = 0) -> dict[str, Any]:
     """Train and measure in a new process; its findings, or its problem.
 
     Args:
         run: Names its folder.
         imports: Python files or modules that register plugins.
         launcher: What starts the process: "accelerate launch --num_processes 2"; this interpreter if not given.
+        robustness: On how many images to measure it.
 
     Raises:
         SystemExit: the run was interrupted; what was trained so far is saved, to go on from.
@@ -70,7 +72,9 @@ def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "") -> dict
     _note(run.run_dir).unlink(missing_ok=True)
     job = run.run_dir.with_name(f"{run.run_dir.name}.job.json")
     words = {"argv": sys.argv, "orig_argv": sys.orig_argv}
-    write_whole(job, json.dumps({"run": config.to_dict(run), "imports": list(imports), **words}))
+    write_whole(
+        job, json.dumps({"run": config.to_dict(run), "imports": list(imports), "robustness": robustness, **words})
+    )
     command = [*(shlex.split(launcher) or [sys.executable]), "-m", __name__, str(job)]
     try:
         code = _ended(command)
@@ -105,8 +109,12 @@ def _note(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.json")
 
 
-def measure(run: Run) -> dict[str, Any]:
+def measure(run: Run, robustness: int = 0) -> dict[str, Any]:
     """Train in this process, and say what came of it and what it took; the run must name its folder.
+
+    Args:
+        run: The run.
+        robustness: On how many test images to measure it; 0 leaves it out.
 
     Raises:
         UserError: the configuration cannot work.
@@ -121,7 +129,8 @@ def measure(run: Run) -> dict[str, Any]:
         return {}
     seconds = steps.seconds()
     model = weights.load(run.run_dir).to("cuda" if torch.cuda.is_available() else "cpu")
-    inside = diagnose(model, run.data.build().split("test"), still=run.augmentation.build().still)
+    test, still = run.data.build().split("test"), run.augmentation.build().still
+    inside = diagnose(model, test, still=still)
     place = read_json(run.run_dir / "environment.json")
     return {
         "accuracy": accuracy,
@@ -129,6 +138,7 @@ def measure(run: Run) -> dict[str, Any]:
         "memory": steps.memory / 2**20,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **inside._asdict(),
+        **(in_short(model.float(), test, still, robustness) if robustness else {}),
         "minutes": round(minutes, 2),
         "place": {key: place.get(key) for key in ("device", "threads", "processes", "mixed_precision", "commit")},
     }
@@ -144,7 +154,7 @@ def main() -> None:
         nothing = Run(name="", model=models("capsnet"), data=datasets("digits"), loss=losses("margin"))
         run = config.from_dict(nothing, job["run"])
         try:
-            found = measure(run)
+            found = measure(run, job["robustness"])
         except UserError as error:
             if speaks():
                 keep(run, {"problem": str(error)})

@@ -195,7 +195,7 @@ def tried(run, monkeypatch):
     """Runs that are not run: what they would measure, and the list of those that were asked for."""
     asked = []
 
-    def pretend(run, imports, launcher):
+    def pretend(run, imports, launcher, robustness):
         asked.append(run)
         found = {"accuracy": 0.8 + run.seed / 10, "images_per_second": None, "memory": 100.0 + run.seed}
         found |= {"parameters": 12345, "entropy": 0.5, "dead": 0.25, "calibration": 0.125}

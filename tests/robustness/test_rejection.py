@@ -1,12 +1,18 @@
 """Rejecting what is not rebuilt: the curve is that of counting pairs, and only networks with a decoder reject."""
 
+import statistics
+from dataclasses import replace
+
 import pytest
 import torch
 from test_attacks import Linear, trial
 
 from capsnet_dist import Output
+from capsnet_dist.analysis.comparison import ROBUSTNESS, Row, table_of
 from capsnet_dist.robustness.measure import Plan, measure
 from capsnet_dist.robustness.rejection import roc, threshold, unexplained
+from capsnet_dist.robustness.report import MEAN, rows
+from capsnet_dist.robustness.short import PLAN, in_short
 from capsnet_dist.robustness.summary import summarized
 
 
@@ -52,3 +58,20 @@ def test_attacks_on_smooth_images_are_told_apart_by_what_is_not_rebuilt():
 def test_networks_without_a_decoder_reject_nothing():
     report = summarized(measure(trial(Linear((1, 6, 6), 2)), Plan(("attacks",), (0.1,), queries=0)), {})
     assert {row.kind for row in report.rows} == {"attack"}
+
+
+def test_three_numbers_are_those_of_the_tables():
+    tried = trial(Linear((1, 12, 12), 4), 8)
+    found = in_short(tried.model, tried.split, tried.still, 8)
+    tables = rows(measure(replace(tried, numbers=torch.arange(8)), PLAN))
+    whole = {row.name: row.share for row in tables}
+    assert found["transformed"] == whole["all, as affNIST"] and found["attacked"] == whole["all attacks"]
+    assert found["corrupted"] == pytest.approx(statistics.fmean(row.share for row in tables if row.name == MEAN))
+
+
+def test_the_table_of_a_comparison_has_columns_for_robustness_where_it_was_measured():
+    found = [Row("dynamic", 1, 0.9, transformed=0.5, corrupted=0.25, attacked=0.0), Row("em", 0, problem="failed")]
+    first, second = table_of(found, "routing", "dynamic")
+    assert [first[f"{name}, %"] for name in ROBUSTNESS] == ["50.0", "25.0", "0.0"]
+    assert {second[f"{name}, %"] for name in ROBUSTNESS} == {"–"}
+    assert "attacked, %" not in table_of([Row("dynamic", 1, 0.9)], "routing", "dynamic")[0]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -195,7 +196,8 @@ def test_missing_data_without_a_network_is_said_with_the_place():
     assert "absent/MNIST/raw" in done.stderr and "--data.root" in done.stderr
 
 
-def test_a_mistake_is_said_once_and_ends_with_code_2():
-    command = [sys.executable, RECIPES / "digits.py", "--batch-size", "0"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr.count("Error:")) == (2, 1)
+def test_a_mistake_is_said_once_and_ends_with_code_2(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(RECIPES / "digits.py"), "--batch-size", "0"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    assert (end.value.code, capsys.readouterr().err.count("Error:")) == (2, 1)

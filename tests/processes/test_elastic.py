@@ -6,6 +6,7 @@ Slow, and partly for root: `python -m pytest -m slow tests/processes/test_elasti
 import json
 import os
 import random
+import runpy
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
+from conftest import start_ranks
 from test_resume import history
 
 from capsnet_dist.saved import checkpoint
@@ -26,6 +28,7 @@ from capsnet_dist.saved import checkpoint
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "recipes" / "digits.py"
 PROGRAM = f"""
 import os, runpy, signal, time
 from pathlib import Path
@@ -99,22 +102,26 @@ def saved(step=1):
     return any(found >= step for found in checkpoint.steps(Path("run/checkpoints")))
 
 
-def trained():
+def trained(folder=Path()):
     """Training losses by step; every step must be there once."""
-    lines, _ = history(Path("run"))
+    lines, _ = history(folder / "run")
     losses = [(line["step"], line["loss"]) for line in lines if line["split"] == "train"]
     assert [step for step, _ in losses] == list(range(1, len(losses) + 1))
     return [loss for _, loss in losses]
 
 
-def alone(steps):
-    """The losses of the same run, by one process and left alone."""
-    Path("alone").mkdir()
-    shutil.copy("program.py", "alone")
-    finish(launch(sys.executable, *OPTIONS, steps, folder="alone"))
-    os.chdir("alone")
-    losses = trained()
-    os.chdir("..")
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The losses of 60 steps by one process that is left alone."""
+    folder, known = tmp_path_factory.mktemp("alone"), []
+
+    def losses():
+        if not known:
+            (folder / "program.py").write_text(PROGRAM)
+            finish(launch(sys.executable, *OPTIONS, 60, folder=folder, PAUSE="0"))
+            known.append(trained(folder))
+        return known[0]
+
     return losses
 
 
@@ -151,24 +158,57 @@ def logged():
     return file.read_text().count('"split": "train"') if file.exists() else 0
 
 
+def state():
+    """How the run stands, as it says; nothing before its folder is there."""
+    file = Path("run/STATUS.json")
+    return json.loads(file.read_text())["state"] if file.exists() else ""
+
+
+def digits(words):
+    """The recipe, in a process that has imported everything."""
+    sys.argv = [str(DIGITS), *map(str, words)]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def kill_launched(launcher, chance):
+    """Kill the launcher or a rank, and all that is left a moment later."""
+    ranks = psutil.Process(launcher.pid).children(recursive=True)
+    chance.choice([launcher, *ranks]).kill()
+    time.sleep(chance.uniform(0, 0.5))
+    end(launcher)
+    assert not psutil.wait_procs(ranks, timeout=20)[1]
+
+
+def kill_forked(ranks, chance):
+    """Kill a rank, and the other a moment later, as their launcher does."""
+    chance.choice(ranks).kill()
+    time.sleep(chance.uniform(0, 0.5))
+    for process in ranks:
+        process.kill()
+        process.join(20)
+        assert not process.is_alive()
+
+
+@pytest.mark.pictures  # which a real launch draws, and measures
 def test_the_digits_recipe_killed_twenty_times_ends_with_the_same_weights():
-    recipe = [*LAUNCHERS["accelerate"][:-2], ROOT / "recipes" / "digits.py", "--progress", "plain"]
-    finish(launch(*recipe, "--run-dir", "alone"))
-    chance, again = random.Random(0), ["--run-dir", "run", "--resume", "auto", "--checkpoint.every", "10"]
+    """Two of the twenty, and what follows the last, by a real launcher; the others by ranks that need no imports."""
+    words = ["--progress", "plain", "--steps", 252]
+    for process in start_ranks(2, digits, [*words, "--run-dir", "alone"]):
+        process.join(300)
+        assert process.exitcode == 0
+    chance, again = random.Random(0), [*words, "--run-dir", "run", "--resume", "auto", "--checkpoint.every", 6]
+    launched = [*LAUNCHERS["accelerate"][:-2], DIGITS, *again]
     for number in range(20):
-        process = launch(*recipe, *again)
+        is_real = number in (0, 10)
+        started = launch(*launched) if is_real else start_ranks(2, digits, again)
         if chance.random() < 0.25:
-            time.sleep(chance.uniform(0, 8))  # while it starts
+            time.sleep(chance.uniform(0, 8 if is_real else 1))  # while it starts
         else:
-            step = 22 * number + chance.randint(1, 22)  # of 525
+            step = 12 * number + chance.randint(1, 12)
             wait_for(lambda step=step: logged() >= step)
-        assert process.poll() is None, "it was done before it was killed twenty times"
-        ranks = psutil.Process(process.pid).children(recursive=True)
-        chance.choice([process, *ranks]).kill()
-        time.sleep(chance.uniform(0, 0.5))
-        end(process)
-        assert not psutil.wait_procs(ranks, timeout=20)[1]
-    finish(launch(*recipe, *again))
+        assert state() != "done", "it was done before it was killed twenty times"
+        (kill_launched if is_real else kill_forked)(started, chance)
+    finish(launch(*launched))
     assert history(Path("run")) == history(Path("alone"))
 
 
@@ -248,22 +288,22 @@ def training_on_two(hosts, steps):
 
 
 @NEEDS_ROOT
-def test_a_run_outlives_a_host(hosts):
+def test_a_run_outlives_a_host(hosts, alone):
     with training_on_two(hosts, 60) as (first, second):
         second.kill()  # the launcher alone: its rank must end with it
         finish(first)
     assert processes() == 1
-    torch.testing.assert_close(trained(), alone(60), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(trained(), alone(), rtol=1e-6, atol=1e-6)
 
 
 @NEEDS_ROOT
-def test_a_run_outlives_a_cut_cable(hosts):
+def test_a_run_outlives_a_cut_cable(hosts, alone):
     with training_on_two(hosts, 60) as (first, _):
         ip("-n", hosts[1], "link", "set", hosts[3], "down")
         finish(first)
     assert processes() == 1
     assert "no word from rank" in Path("log.txt").read_text()
-    torch.testing.assert_close(trained(), alone(60), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(trained(), alone(), rtol=1e-6, atol=1e-6)
 
 
 SLURM_CONF = """
@@ -348,12 +388,8 @@ def job(number, field):
     return dict(word.split("=", 1) for word in words if "=" in word)[field]
 
 
-def state():
-    return json.loads(Path("run/STATUS.json").read_text())["state"]
-
-
 @pytest.mark.usefixtures("two_nodes")
-def test_a_preempted_slurm_job_is_queued_again_and_resumed(monkeypatch):
+def test_a_preempted_slurm_job_is_queued_again_and_resumed(monkeypatch, alone):
     for name, value in (CPU | {"PAUSE": "0.3", "GLOO_SOCKET_IFNAME": "lo"}).items():
         monkeypatch.setenv(name, value)
     Path("launch").symlink_to(ROOT / "launch")
@@ -374,7 +410,7 @@ def test_a_preempted_slurm_job_is_queued_again_and_resumed(monkeypatch):
     except AssertionError as error:
         error.add_note(log.read_text()[-5000:] if log.exists() else "the job did not start")
         raise
-    torch.testing.assert_close(trained(), alone(60), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(trained(), alone(), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.usefixtures("two_nodes")

@@ -153,6 +153,16 @@ def _fits_lanes(poses: Tensor) -> bool:
     return poses.dtype is torch.float32 and len(poses) >= FEWEST_LANES and 2 * missing <= poses.shape[2]
 
 
+def chosen(device: torch.device) -> dict[str, str]:
+    """By what float32 is computed on a device: sizes may still leave a single layer to PyTorch."""
+    if device.type == "cuda":
+        return {"routing": "Triton" if installed("triton") else "PyTorch"}
+    return {
+        "routing": "numba" if installed("numba") else "PyTorch",
+        "convolution": "numba, for AVX-512" if has_wide_registers() else "PyTorch",
+    }
+
+
 def fits_triton(tensor: Tensor) -> bool:
     """Whether Triton's kernels take such a tensor."""
     return tensor.is_cuda and tensor.dtype is not torch.float64 and installed("triton")

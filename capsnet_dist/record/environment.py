@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from capsnet_dist.kernels import backends
 from capsnet_dist.record.command import command
 from capsnet_dist.version import VERSION
 
@@ -28,6 +29,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {"capsnet_dist": VERSION} | {package: _version(package) for package in PACKAGES},
         "device": f"{device.type}: {name}",
+        "kernels": {"instructions": instructions(), "products": blas()} | backends.chosen(device),
         "threads": torch.get_num_threads(),
         "started": now(),
     }

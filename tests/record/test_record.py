@@ -27,6 +27,7 @@ from capsnet_dist.analysis.gallery import FIGURES
 from capsnet_dist.analysis.subject import Subject
 from capsnet_dist.commands.main import main
 from capsnet_dist.data.digits import Digits
+from capsnet_dist.kernels import backends
 from capsnet_dist.processes import memory
 from capsnet_dist.record import environment, folder, metrics_file, record
 from capsnet_dist.record.card import Made, model_card
@@ -172,6 +173,16 @@ def test_without_proc_a_run_knows_less(error, monkeypatch):
         lambda path, *a, **k: raising(error)() if path.is_relative_to("/proc") else read(path, *a, **k),
     )
     assert environment.environment(CPU)["device"].startswith("cpu: ")
+
+
+def test_an_environment_says_which_kernels_are_taken(monkeypatch):
+    assert environment.environment(CPU)["kernels"].keys() == {"instructions", "products", "routing", "convolution"}
+    monkeypatch.setattr(backends, "installed", lambda _: False)
+    backends.has_wide_registers.cache_clear()
+    found = environment.environment(CPU)["kernels"]
+    assert (found["routing"], found["convolution"]) == ("PyTorch", "PyTorch")
+    assert backends.chosen(torch.device("cuda")) == {"routing": "PyTorch"}
+    backends.has_wide_registers.cache_clear()
     assert memory.peak_memory() > 0
 
 

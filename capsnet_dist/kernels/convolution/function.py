@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.kernels.convolution import combine
-from capsnet_dist.kernels.convolution.pieces import Factors, Piece, padded, pieces, positions_first
+from capsnet_dist.kernels.convolution.pieces import Factors, Piece, padded, pieces, positions_first, turned_first
 from capsnet_dist.kernels.convolution.tiling import Tiling
 from capsnet_dist.kernels.convolution.transforms import Transform
 from capsnet_dist.kernels.scratch import scratch
@@ -61,7 +61,7 @@ class BilinearConvolution(torch.autograd.Function):
             for piece, of_piece, of_inputs, of_taps in zip(parts, slots, inputs, taps, strict=True):
                 if (number := piece.number(point, whole)) < 0:
                     continue
-                factors = of_inputs.at(number), of_taps.at(number).mT
+                factors = of_inputs.at(number), of_taps.at(number)
                 if piece is parts[0]:  # it has all products
                     torch.bmm(*factors, out=of_piece[number])
                 else:
@@ -103,9 +103,9 @@ def transform_weight(weight: Float[Tensor, "n c k l"], tiling: Tiling) -> list[F
 
 
 def _taps(weight: Float[Tensor, "n c k l"], parts: list[Piece], *, keep: bool = False) -> list[Factors]:
-    """G w of all pieces."""
-    first = positions_first("weight", weight)
-    return [piece.taps(first, keep=keep) for piece in parts]
+    """G w of all pieces, turned: MKL is a third faster where neither factor of a product is transposed."""
+    first = turned_first(weight)
+    return [piece.turned_taps(first, keep=keep) for piece in parts]
 
 
 def _largest_first(transform: Transform) -> list[int]:

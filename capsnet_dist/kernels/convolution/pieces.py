@@ -23,8 +23,8 @@ class Factors(NamedTuple):
 
     transform: Transform
     """What makes them."""
-    channels: int
-    """Of all phases of the piece."""
+    columns: int
+    """Channels of all phases of the piece, or of the output."""
     tiles: Float[Tensor, "y x sc"] | None
     """Out of what they are made; None: they are known."""
     room: Float[Tensor, "m sc"] | None
@@ -41,7 +41,7 @@ class Factors(NamedTuple):
             factors = scratch(self.use, self.tiles, self.transform.sizes[point], self.tiles.shape[2])
         if self.tiles is not None:
             self.transform.factors(self.tiles, point, factors)
-        return rearrange(factors, "m (s c) -> m s c", c=self.channels)
+        return rearrange(factors, "m (s c) -> m s c", c=self.columns)
 
     def known(self) -> "Factors":
         """The same, once all of them were made where there is room."""
@@ -74,12 +74,18 @@ class Piece(NamedTuple):
 
     def inputs(self, maps: Float[Tensor, "h w b c"], *, keep: bool = False) -> Factors:
         """A x; whether with room for all of them."""
-        return self._factors(self.algorithm.inputs, self.windows(maps), "input", keep)
+        windows = self.windows(maps)
+        return self._factors(self.algorithm.inputs, windows, math.prod(windows.shape[-3:]), "input", keep)
 
-    def taps(self, weight: Float[Tensor, "h w n c"], *, keep: bool = False) -> Factors:
-        """G w; whether with room for all of them."""
+    def taps(self, weight: Float[Tensor, "h w n c"]) -> Factors:
+        """G w, by which products at the outputs are multiplied."""
         phases = rearrange(self.phases(weight), "t u n c p q -> t u n p q c")
-        return self._factors(self.algorithm.taps, phases, "tap", keep)
+        return self._factors(self.algorithm.taps, phases, math.prod(phases.shape[-3:]), "tap", keep=False)
+
+    def turned_taps(self, weight: Float[Tensor, "h w c n"], *, keep: bool = False) -> Factors:
+        """G w, by which A x is multiplied, its columns output channels; whether with room for all of them."""
+        phases = rearrange(self.phases(weight), "t u c n p q -> t u p q c n")
+        return self._factors(self.algorithm.taps, phases, phases.shape[-1], "tap", keep)
 
     def set_inputs(self, values: Float[Tensor, "o x k"], maps: Float[Tensor, "h w b c"]) -> None:
         """Add A^T of the values to the maps, each window where it was cut out; that of a single tile is overwritten."""
@@ -108,16 +114,17 @@ class Piece(NamedTuple):
         tiles = self.phases(maps).unfold(0, y.points, rows.tile).unfold(1, x.points, columns.tile)
         return rearrange(tiles[: rows.tiles, : columns.tiles], "k l b c p q y x -> y x k l b p q c")
 
-    def _factors(self, transform: Transform, tiles: Float[Tensor, "y x *s p q c"], use: str, keep: bool) -> Factors:
-        channels = math.prod(tiles.shape[-3:])
+    def _factors(
+        self, transform: Transform, tiles: Float[Tensor, "y x *sc"], columns: int, use: str, keep: bool
+    ) -> Factors:
         if not tiles[0, 0].is_contiguous():
             tiles = scratch(f"{use} tiles {self.rows.first} {self.columns.first}", tiles, *tiles.shape).copy_(tiles)
         flat = tiles.flatten(2)
         room = flat.new_empty(sum(transform.sizes), flat.shape[2]) if keep else None
         if room is not None and combine.fits(room, room.shape[1]):  # all points while a run of the tiles is in cache
             transform.all_factors(flat, room)
-            return Factors(transform, channels, None, room, f"{use} factors")
-        return Factors(transform, channels, flat, room, f"{use} factors")
+            return Factors(transform, columns, None, room, f"{use} factors")
+        return Factors(transform, columns, flat, room, f"{use} factors")
 
 
 def _write_tiles(transform: Transform, values: Float[Tensor, "o x k"], target: Float[Tensor, "y x *sc"]) -> None:
@@ -148,6 +155,16 @@ def positions_first(use: str, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "
     flat = rearrange(maps, "b c h w -> (h w) (b c)")
     copy = scratch(use, maps, *flat.shape).copy_(flat)  # of two axes: PyTorch is fast at transposing a matrix
     return rearrange(copy, "(h w) (b c) -> h w b c", h=height, b=batch)
+
+
+def turned_first(weight: Float[Tensor, "n c k l"]) -> Float[Tensor, "k l c n"]:
+    """Positions before channels, output channels last: a copy in scratch memory."""
+    outputs, channels, rows, columns = weight.shape
+    matrix = scratch("turned weight", weight, channels * rows * columns, outputs)
+    matrix.copy_(rearrange(weight, "n c k l -> (c k l) n"))  # of two axes: PyTorch is fast at transposing a matrix
+    first = scratch("weight", weight, rows * columns, channels, outputs)
+    first.copy_(rearrange(matrix, "(c k) n -> k c n", c=channels))  # whole rows
+    return rearrange(first, "(k l) c n -> k l c n", k=rows)
 
 
 def padded(maps: Float[Tensor, "b c h w"], tiling: Tiling) -> Float[Tensor, "y x b c"]:

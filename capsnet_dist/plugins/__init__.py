@@ -1,0 +1,65 @@
+"""The kinds of plugin: what each takes and gives, and the registry that holds it."""
+
+from capsnet_dist.plugins.dataset import (
+    Dataset,
+    FittedDataset,
+    GroupedDataset,
+    LightOnDark,
+    NamedDataset,
+    PublishedDataset,
+    Split,
+)
+from capsnet_dist.plugins.model import Model, Output, Prediction, to_unit, without_images
+from capsnet_dist.plugins.parts import Decoder, Image, Layer, Primary, Routing, Stem
+from capsnet_dist.plugins.registries import (
+    REGISTRIES,
+    augmentations,
+    datasets,
+    decoders,
+    layers,
+    losses,
+    models,
+    optimizers,
+    primaries,
+    routings,
+    schedules,
+    stems,
+)
+from capsnet_dist.plugins.training import Augmentation, Loss, Schedule, WeighingLoss
+
+__all__ = [
+    "REGISTRIES",
+    "Augmentation",
+    "Dataset",
+    "Decoder",
+    "FittedDataset",
+    "GroupedDataset",
+    "Image",
+    "Layer",
+    "LightOnDark",
+    "Loss",
+    "Model",
+    "NamedDataset",
+    "Output",
+    "Prediction",
+    "Primary",
+    "PublishedDataset",
+    "Routing",
+    "Schedule",
+    "Split",
+    "Stem",
+    "WeighingLoss",
+    "augmentations",
+    "datasets",
+    "decoders",
+    "layers",
+    "losses",
+    "models",
+    "optimizers",
+    "primaries",
+    "routings",
+    "schedules",
+    "stems",
+    "to_unit",
+    "without_images",
+]

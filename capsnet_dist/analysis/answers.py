@@ -12,9 +12,8 @@ from torch import Tensor
 from capsnet_dist.data.image_files import Read, Reading
 from capsnet_dist.data.pictures import ahead
 from capsnet_dist.errors import UserError
+from capsnet_dist.images.ground import is_turned
 from capsnet_dist.plugins import Model
-
-BRIGHT = 128  # of 255: mean of the outermost pixels of a picture on a light ground
 
 
 class Answer(NamedTuple):
@@ -52,7 +51,7 @@ class Noticed:
             self._count("transparent", file, f"is transparent, and laid on shade {background} of 255; {way}")
         if read.is_animated:
             self._count("animated", file, "holds several pictures; the first is taken")
-        if self.is_light_on_dark and _border(read.pixels) >= BRIGHT:
+        if self.is_light_on_dark and is_turned(read.pixels.numpy(), "dark"):
             word = "--invert exchanges them" if not self.reading.is_inverted else "leave out --invert"
             self._count(
                 "dark on light", file, f"is dark on light, and the network was trained with light on dark; {word}"
@@ -110,10 +109,3 @@ def _scores(model: Model, views: Callable[[Tensor], Sequence[Tensor]], pixels: S
         return []
     seen = [model.predict(view, batch_size=len(pixels)).scores for view in views(torch.stack(list(pixels)))]
     return torch.stack(seen).mean(0).tolist()
-
-
-def _border(pixels: Tensor) -> float:
-    """Mean shade of the outermost pixels."""
-    ring = torch.ones(pixels.shape[1:], dtype=torch.bool)
-    ring[1:-1, 1:-1] = False
-    return float(pixels[:, ring].float().mean())

@@ -13,10 +13,10 @@ from sklearn.datasets import load_digits
 from test_cli import said
 
 from capsnet_dist import build, datasets, models, save
-from capsnet_dist.analysis import answers
 from capsnet_dist.data.image_files import Reading
 from capsnet_dist.data.pictures import ahead
 from capsnet_dist.images.fit import Fit
+from capsnet_dist.images.ground import is_turned
 from capsnet_dist.screen import rows
 
 SMALL = dict(channels=4, kernel=3, primary_types=2, primary_kernel=3)
@@ -161,8 +161,8 @@ def test_no_other_network_is_told_that_its_pictures_are_dark_on_light(digits):
 def test_most_images_of_the_data_sets_that_are_light_on_dark_are_taken_for_such():
     images = datasets("digits").build().split("test").images
     assert datasets["digits"].is_light_on_dark
-    dark = torch.tensor([answers._border(pixels) < answers.BRIGHT for pixels in images])
-    light = torch.tensor([answers._border(255 - pixels) >= answers.BRIGHT for pixels in images])
+    dark = torch.tensor([not is_turned(pixels.numpy(), "dark") for pixels in images])
+    light = torch.tensor([is_turned(255 - pixels.numpy(), "dark") for pixels in images])
     assert dark.double().mean() > 0.99 and light.double().mean() > 0.99
 
 

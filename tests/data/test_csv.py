@@ -8,17 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import run_ranks
-from PIL import Image
 from test_cli import evaluated
+from test_images import paint
 from test_train import RUN
 
 from capsnet_dist import UserError, datasets, load
 from capsnet_dist.train import train
-
-
-def paint(file, shade):
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 8), (shade, 0, 0)).save(file)
 
 
 def write(text, table="pictures/labels.csv"):

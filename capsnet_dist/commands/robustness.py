@@ -14,12 +14,13 @@ from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.ranges import Count, Natural, Shares
 from capsnet_dist.registry import Choice
+from capsnet_dist.robustness.foreign import look_at_foreign
 from capsnet_dist.robustness.masking import flat_gradients
 from capsnet_dist.robustness.measure import KINDS, Kind, Plan, measure
 from capsnet_dist.robustness.pictures import draw
 from capsnet_dist.robustness.report import Report
 from capsnet_dist.robustness.summary import summarized
-from capsnet_dist.robustness.trial import Key, Trial, Tried, chosen
+from capsnet_dist.robustness.trial import UNCHANGED, Key, Trial, Tried, chosen
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import print_json, print_table, tolerated
@@ -42,6 +43,7 @@ def robustness(
     queries: Natural = Plan.queries,
     transfer: str | None = None,
     targeted: bool = False,
+    foreign: str = "",
     seed: int = 0,
     batch_size: Count = 128,
     json: bool = False,
@@ -65,6 +67,8 @@ def robustness(
         queries: How often Square Attack, which sees no gradient, asks the network of each image; 0 leaves it out.
         transfer: Run folder or Hub id of another network for the same images, whose adversarial images are tried, too.
         targeted: Attack also towards other classes, one drawn for each image.
+        foreign: Another data set with images of this size, by name: how well they are told apart by what is not
+            rebuilt.
         seed: What is random follows from this, and from the number of the image.
         batch_size: Images that are computed together.
         json: Print JSON.
@@ -87,8 +91,12 @@ def robustness(
         other = None if transfer is None else replace(trial, model=_other(transfer, model).to(device))
         settings = {"run": run, "data": config.to_dict(data), "split": split, "of": len(part.labels)}
         tried = measure(trial, plan, other)
+        if foreign:
+            if tried[UNCHANGED].errors is None:
+                raise UserError(f"--foreign {foreign}: the network rebuilds nothing by which to tell images apart.")
+            tried |= look_at_foreign(trial, foreign, data, seed)
         findings = flat_gradients(trial) if "attacks" in kinds else []
-    report = summarized(tried, settings | {"transfer": transfer} | vars(plan), findings)
+    report = summarized(tried, settings | {"transfer": transfer, "foreign": foreign} | vars(plan), findings)
     _save(report, tried, expanded(run) / "robustness" if out is None else out)
     if json:
         print_json(report.to_dict())

@@ -12,7 +12,7 @@ from capsnet_dist.robustness.rejection import roc
 from capsnet_dist.robustness.report import MEAN, Report, label
 from capsnet_dist.robustness.trial import UNCHANGED, Key, Tried
 
-KINDS = {"transformation": "transformed", "corruption": "corrupted, severity 5", "attack": ""}
+KINDS = {"transformation": "transformed", "corruption": "corrupted, severity 5", "attack": "", "foreign": ""}
 """Of what there are curves: all of a kind in one, or one for each."""
 
 

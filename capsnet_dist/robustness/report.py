@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from capsnet_dist.robustness.trial import UNCHANGED, Key, Tried
+from capsnet_dist.robustness.trial import Key, Tried
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, columns and rows."""
@@ -83,7 +83,7 @@ def rows(tried: Mapping[Key, Tried]) -> list[Row]:
 
     What withstands all attacks is right under each; towards another class it is enough that one attack gets there.
     """
-    found = [Row(*key, one.share) for key, one in tried.items() if key != UNCHANGED]
+    found = [Row(*key, one.share) for key, one in tried.items() if key[0] in TITLES]
     for kind, level in dict.fromkeys((kind, level) for kind, _, level in tried):
         own = [one for (other, _, at), one in tried.items() if (other, at) == (kind, level)]
         if kind == "corruption":

@@ -7,11 +7,12 @@ import pytest
 import torch
 from test_attacks import Linear, trial
 
-from capsnet_dist import Output
-from capsnet_dist.analysis.comparison import ROBUSTNESS, Row, table_of
+from capsnet_dist import Output, UserError, datasets
+from capsnet_dist.analysis import comparison
+from capsnet_dist.robustness.foreign import look_at_foreign
 from capsnet_dist.robustness.measure import Plan, measure
 from capsnet_dist.robustness.rejection import roc, threshold, unexplained
-from capsnet_dist.robustness.report import MEAN, rows
+from capsnet_dist.robustness.report import MEAN, Row, rows
 from capsnet_dist.robustness.short import PLAN, in_short
 from capsnet_dist.robustness.summary import summarized
 
@@ -70,8 +71,22 @@ def test_three_numbers_are_those_of_the_tables():
 
 
 def test_the_table_of_a_comparison_has_columns_for_robustness_where_it_was_measured():
-    found = [Row("dynamic", 1, 0.9, transformed=0.5, corrupted=0.25, attacked=0.0), Row("em", 0, problem="failed")]
-    first, second = table_of(found, "routing", "dynamic")
-    assert [first[f"{name}, %"] for name in ROBUSTNESS] == ["50.0", "25.0", "0.0"]
-    assert {second[f"{name}, %"] for name in ROBUSTNESS} == {"–"}
-    assert "attacked, %" not in table_of([Row("dynamic", 1, 0.9)], "routing", "dynamic")[0]
+    found = [
+        comparison.Row("dynamic", 1, 0.9, transformed=0.5, corrupted=0.25, attacked=0.0),
+        comparison.Row("em", 0, problem="failed"),
+    ]
+    first, second = comparison.table_of(found, "routing", "dynamic")
+    assert [first[f"{name}, %"] for name in comparison.ROBUSTNESS] == ["50.0", "25.0", "0.0"]
+    assert {second[f"{name}, %"] for name in comparison.ROBUSTNESS} == {"–"}
+    assert "attacked, %" not in comparison.table_of(found[1:], "routing", "dynamic")[0]
+
+
+def test_images_of_another_data_set_are_told_apart_and_must_have_the_same_size():
+    tried = trial(Smooth((1, 8, 8), 2), 10)
+    shades = torch.arange(10, dtype=torch.uint8)[:, None, None, None]  # which this network rebuilds, other than digits
+    tried = replace(tried, split=tried.split._replace(images=shades.expand(10, 1, 8, 8)))
+    found = measure(tried, Plan(())) | look_at_foreign(tried, "digits", datasets("digits"), 0)
+    (row,) = summarized(found, {}).rows
+    assert row == Row("told apart", "images of digits", None, 1.0)
+    with pytest.raises(UserError, match="--foreign digits: its images are 1x8x8; the network takes 1x6x6"):
+        look_at_foreign(trial(Smooth((1, 6, 6), 2)), "digits", datasets("digits"), 0)

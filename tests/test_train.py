@@ -150,24 +150,28 @@ def test_average_and_validation_can_be_left_out(change, names):
     assert capsnet_dist.load("run").predict(torch.zeros(1, 1, 8, 8)).labels.shape == (1,)
 
 
-def evaluated(count):
+def evaluated(counts):
     accelerator = Accelerator()
-    images = torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    labels = torch.arange(count) % 10
     torch.manual_seed(0)
     model = capsnet_dist.build(RUN.model, (1, 8, 8), tuple("0123456789")).double()
-    result = evaluate(model, Split(images, labels), [RUN.loss.build()], accelerator, batch_size=4)
-    return result.confusion.tolist(), result.loss
+    found = []
+    for count in counts:
+        images = torch.randint(256, (count, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+        split = Split(images, torch.arange(count) % 10)
+        result = evaluate(model, split, [RUN.loss.build()], accelerator, batch_size=4)
+        found.append((result.confusion.tolist(), result.loss))
+    return found
 
 
-@pytest.mark.parametrize("count", [1, 3, 21])
-def test_evaluation_counts_every_sample_once_for_any_number_of_processes(count):
-    confusion, loss = run_ranks(1, evaluated, count)
-    assert [sum(row) for row in confusion] == (torch.arange(count) % 10).bincount(minlength=10).tolist()
+def test_evaluation_counts_every_sample_once_for_any_number_of_processes():
+    counts = (1, 3, 21)
+    alone = run_ranks(1, evaluated, counts)
+    for count, (confusion, _) in zip(counts, alone, strict=True):
+        assert [sum(row) for row in confusion] == (torch.arange(count) % 10).bincount(minlength=10).tolist()
     for world in (2, 4):
-        shared, mean = run_ranks(world, evaluated, count)
-        assert shared == confusion
-        assert mean == pytest.approx(loss, abs=1e-12)
+        for (confusion, loss), (shared, mean) in zip(alone, run_ranks(world, evaluated, counts), strict=True):
+            assert shared == confusion
+            assert mean == pytest.approx(loss, abs=1e-12)
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -90,7 +90,7 @@ def test_a_killed_run_goes_on_bit_for_bit(world, accumulation, undisturbed):
     if alone is None:
         run_ranks(world, train, replace(run, run_dir=Path("alone")))
         alone = history(Path("alone"))
-    for last in (6, 9):  # after the checkpoints of steps 4 and 8
+    for last in (6, 9) if world < 3 else (6,):  # after the checkpoints of steps 4 and 8
         for process in start_ranks(world, train_until, run, last, signal.SIGKILL):
             process.join(60)
             assert process.exitcode == -signal.SIGKILL
@@ -532,6 +532,7 @@ def test_a_reader_that_has_gone_ends_no_run_unless_it_read_what_the_run_says(str
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, RECIPES / "digits.py", "--run-dir", "run", "--steps", "2", "--model.channels", "8"]
+    command += ["--model.decoder", "none", "--regularizer", "none"]  # fewer pictures
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | {stream: writer}
     ended = subprocess.run(command, **streams, text=True, timeout=100, check=False)
     os.close(writer)

@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face Hub whose failures are messages."""
+"""Downloads from and uploads to the Hugging Face Hub whose failures are messages."""
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -8,24 +8,27 @@ from capsnet_dist.errors import UserError
 LOG_IN = "a private one needs `hf auth login`"
 """What to try where the Hub does not say whether a repository is missing or hidden."""
 
-_REASONS = {
+_REASONS: dict[str | int, str] = {
     "GatedRepoError": "is gated: accept its conditions on its page, then log in with `hf auth login`",
     "RevisionNotFoundError": "names a revision that the repository does not have",
 }
 
 
 @contextmanager
-def downloading(source: str, reasons: Mapping[str, str], what: str = "") -> Generator[None]:
+def reaching(
+    source: str, reasons: Mapping[str | int, str], what: str = "", verb: str = "downloaded"
+) -> Generator[None]:
     """Turn what `huggingface_hub` raises into one message, and keep its log quiet.
 
     Args:
         source: What is asked for, as the user wrote it.
-        reasons: What is wrong with it, by class of `huggingface_hub.errors`: the special ones first, since some are
-            kinds of others.
+        reasons: What is wrong with it, by class of `huggingface_hub.errors`, or by the number of the Hub's answer: the
+            special ones first, since some are kinds of others.
         what: Which part of it, for failures of no known kind.
+        verb: What was to be done with it.
 
     Raises:
-        UserError: the download failed.
+        UserError: it failed.
     """
     from huggingface_hub import errors
     from huggingface_hub.utils import logging
@@ -35,11 +38,12 @@ def downloading(source: str, reasons: Mapping[str, str], what: str = "") -> Gene
     try:
         yield
     except Exception as error:  # of a kind that depends on the version and its HTTP library
+        number = getattr(getattr(error, "response", None), "status_code", None)
         for name, reason in (_REASONS | dict(reasons)).items():
-            if isinstance(error, getattr(errors, name)):
+            if number == name if isinstance(name, int) else isinstance(error, getattr(errors, name)):
                 raise UserError(f"{source} {reason}.") from error
         first_line = str(error).partition("\n")[0]
         part = f"{source}: {what}" if what else source
-        raise UserError(f"{part} could not be downloaded ({type(error).__name__}: {first_line}).") from error
+        raise UserError(f"{part} could not be {verb} ({type(error).__name__}: {first_line}).") from error
     finally:
         logging.set_verbosity(verbosity)

@@ -37,11 +37,13 @@ COMMANDS = (
     "compare",
     "reproduce",
     "bench",
+    "pack",
+    "push",
     "launch-files",
 )
 """Each is a function in a module of its own, which is imported when it is named; `import` is `import_` in both, and a
 dash is an underscore."""
-OF_RUNS = ("predict", "evaluate", "robustness", "show", "demo")
+OF_RUNS = ("predict", "evaluate", "robustness", "show", "demo", "export")
 """Those whose first words are runs."""
 DESCRIPTION = "Train, use and inspect capsule networks. --version prints the version."
 
@@ -132,7 +134,7 @@ def _import(words: Sequence[str], source: str) -> None:
 
 def _named(words: Sequence[str]) -> list[str]:
     """The words of a command that are neither flags nor their values: first the runs that it is for."""
-    switches = ("--json", "--open", "--invert", "--targeted")  # the flags that take no value
+    switches = ("--json", "--open", "--invert", "--targeted", "--private", "--dry-run")  # the flags that take no value
     taken = {*switches, *(switch.replace("--", "--no-", 1) for switch in switches)}
     pairs = itertools.pairwise(words)
     return [word for before, word in pairs if word[:1] != "-" and (before in taken or before[:1] != "-")]

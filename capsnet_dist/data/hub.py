@@ -9,7 +9,7 @@ from typing_extensions import override
 
 from capsnet_dist.data.parquet import ParquetSet, by_split
 from capsnet_dist.errors import UserError
-from capsnet_dist.hub import LOG_IN, downloading
+from capsnet_dist.hub import LOG_IN, reaching
 from capsnet_dist.plugins import datasets
 from capsnet_dist.text import listed
 
@@ -66,7 +66,7 @@ def _listing(source: str) -> list[str]:
 
     repository, _, revision = source.partition("@")
     try:
-        with downloading(source, {}):
+        with reaching(source, {}):
             return list_repo_files(repository, repo_type="dataset", revision=revision or None)
     except UserError:
         return []
@@ -83,13 +83,13 @@ def _downloaded(source: str, subset: str) -> Path:
     repository, _, revision = source.partition("@")
     if repository.count("/") != 1:
         raise UserError(f"--data.repository {source!r}: must be owner/name, or owner/name@revision.")
-    reasons = {
+    reasons: dict[str | int, str] = {
         "RepositoryNotFoundError": f"is no data set on the Hub that you may see. Check the spelling; {LOG_IN}",
         "LocalEntryNotFoundError": "is not in the Hub's cache, and the Hub cannot be reached",
         "HFValidationError": "is no name that the Hub allows",
     }
     wanted = f"{subset}/*.parquet" if subset else "*.parquet"
-    with downloading(source, reasons):
+    with reaching(source, reasons):
         return Path(
             snapshot_download(repository, repo_type="dataset", revision=revision or None, allow_patterns=wanted)
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from capsnet_dist.errors import UserError
-from capsnet_dist.hub import LOG_IN, downloading
+from capsnet_dist.hub import LOG_IN, reaching
 
 _ADDRESS = re.compile(r"(?P<scheme>hf://)?(?P<repository>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)(?:@(?P<revision>.+))?")
 
@@ -57,12 +57,12 @@ def download(place: Address, name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     repository, revision = place
-    reasons = {
+    reasons: dict[str | int, str] = {
         "RepositoryNotFoundError": "is neither a folder here nor a repository on the Hub that you may see. "
         f"Check the spelling; {LOG_IN}",
         "LocalEntryNotFoundError": f"is no folder here, the Hub cannot be reached, and its cache has no {name}",
         "EntryNotFoundError": f"has no {name}: it holds no network of capsnet_dist",
         "HFValidationError": "is neither a folder here nor a name the Hub allows",
     }
-    with downloading(f"{repository}@{revision}" if revision else repository, reasons, name):
+    with reaching(f"{repository}@{revision}" if revision else repository, reasons, name):
         return Path(hf_hub_download(repository, name, revision=revision))

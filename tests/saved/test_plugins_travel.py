@@ -18,6 +18,7 @@ from test_train import RUN, trained
 from capsnet_dist import UserError, load, models, routings
 from capsnet_dist.config import import_plugins
 from capsnet_dist.config.imports import imported
+from capsnet_dist.record.pictures import Pictures
 
 ROUTING = """
 from capsnet_dist import Capsules, Routing, lengths, routings
@@ -45,8 +46,14 @@ def run(tmp_path_factory):
     return place / "run"
 
 
+def _draw_nothing():
+    """As for tests, which fixtures of a module come before."""
+    Pictures.evaluated = Pictures.finished = lambda *given: None
+
+
 def with_averaging(place, folder, **options):
     """Train with a routing of a file, which imports a module beside it."""
+    _draw_nothing()
     sys.path.insert(0, str(place))
     import_plugins(str(place / "my_routing.py"))
     model = models("capsnet", **SMALL, routing=routings("averaging"))

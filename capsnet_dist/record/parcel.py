@@ -1,0 +1,111 @@
+"""What of a run folder is shared: all that loads, evaluates and shows its network, and no checkpoints."""
+
+import io
+import re
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from capsnet_dist.config.kept import copies
+from capsnet_dist.errors import UserError
+from capsnet_dist.record.card_metadata import UNKNOWN
+from capsnet_dist.saved.plan import read_config
+from capsnet_dist.saved.weights import CONFIG, WEIGHTS
+from capsnet_dist.text import reason
+
+CARD = "README.md"
+ARCHIVES = (".zip", ".tar.gz")
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]*")
+
+Parcel = Mapping[str, Path | bytes]
+"""What travels: files, or their contents where they change, by their paths at the destination."""
+
+
+def parcel(run: Path, source: str, license: str) -> Parcel:
+    """What is shared of a run: configuration, weights, card, environment, samples and the source of plugins.
+
+    Args:
+        run: The folder of a run, or of any saved network.
+        source: What its new owners will give to `load`.
+        license: Identifier of the licence of the weights, as the Hub has them; empty to leave what the card says.
+
+    Raises:
+        UserError: it is no such folder, or the licence is no identifier.
+    """
+    if license and not LICENSE.fullmatch(license):
+        raise UserError(f"--license {license!r}: give an identifier of the Hub, such as apache-2.0, mit or cc-by-4.0.")
+    if missing := [name for name in (CONFIG, WEIGHTS) if not (run / name).is_file()]:
+        raise UserError(f"{run} holds no {' and no '.join(missing)}: give the folder of a finished run.")
+    kept = [path for copy in copies(read_config(run / CONFIG), run / CONFIG) for path in copy.paths]
+    samples = sorted(file.relative_to(run).as_posix() for file in (run / "samples").rglob("*"))
+    wanted = [CARD, CONFIG, WEIGHTS, "environment.json", *kept, *samples]
+    found: dict[str, Path | bytes] = {name: run / name for name in wanted if _is_ordinary(run / name)}
+    if lost := [path for path in kept if path not in found]:
+        raise UserError(f"{run} has lost {lost[0]}, which its {CONFIG} lists: copy the folder again.")
+    if CARD in found:
+        text = (run / CARD).read_text(encoding="utf-8", errors="backslashreplace")
+        found[CARD] = _readdressed(text, source, license).encode()
+    return found
+
+
+def size(content: Path | bytes) -> int:
+    """Bytes of a file, or of contents."""
+    return len(content) if isinstance(content, bytes) else content.stat().st_size
+
+
+def pack(found: Parcel, out: Path) -> None:
+    """Write a folder, or an archive that holds one of its name.
+
+    Raises:
+        UserError: it exists, or cannot be written.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already, and is not overwritten: name another.")
+    name, kind = split_name(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not kind:
+            for path, content in found.items():
+                (out / path).parent.mkdir(parents=True, exist_ok=True)
+                (out / path).write_bytes(_bytes(content))
+            return
+        beside = out.with_name(f".{out.name}.new")
+        _write_archive(found, beside, name, kind)
+        beside.replace(out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {reason(error)}.") from error
+
+
+def split_name(out: Path) -> tuple[str, str]:
+    """The name of what is packed, and the kind of archive that its ending names; of a folder nothing."""
+    kind = next((ending for ending in ARCHIVES if out.name.endswith(ending) and out.name != ending), "")
+    return out.name.removesuffix(kind), kind
+
+
+def _write_archive(found: Parcel, out: Path, name: str, kind: str) -> None:
+    if kind == ".zip":
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path, content in found.items():
+                archive.writestr(f"{name}/{path}", _bytes(content))
+        return
+    with tarfile.open(out, "w:gz") as archive:
+        for path, content in found.items():
+            entry = tarfile.TarInfo(f"{name}/{path}")  # without the name of whoever packs it
+            entry.size = size(content)
+            archive.addfile(entry, io.BytesIO(_bytes(content)))
+
+
+def _bytes(content: Path | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.read_bytes()
+
+
+def _is_ordinary(file: Path) -> bool:
+    """Whether it is a file that is no link, so that nothing from elsewhere is shared."""
+    return file.is_file() and not file.is_symlink()
+
+
+def _readdressed(card: str, source: str, license: str) -> str:
+    """A model card that loads the network from its new place, under its licence."""
+    text = re.sub(r'(?m)^(model = capsnet_dist\.load\()"(?:[^"\\]|\\.)*"', lambda found: f'{found[1]}"{source}"', card)
+    return text.replace(f"\nlicense: {UNKNOWN}\n", f"\nlicense: {license}\n", 1) if license else text

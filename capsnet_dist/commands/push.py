@@ -16,6 +16,7 @@ def push(
     *,
     private: bool = False,
     license: str = "",
+    beside: tuple[Path, ...] = (),
     message: str = "",
     dry_run: bool = False,
     imports: tuple[str, ...] = (),
@@ -29,6 +30,7 @@ def push(
         repository: owner/name on the Hugging Face Hub.
         private: Make a new repository one that only its owner sees.
         license: Licence of the weights, such as apache-2.0, for the model card.
+        beside: Runs that differ in their seeds alone: the model card gets mean and deviation of all.
         message: Of the commit.
         dry_run: List what would be uploaded, and upload nothing.
 
@@ -38,7 +40,7 @@ def push(
     place = hub.address(repository)
     if place is None or place.revision is not None:
         raise UserError(f"{repository} must be owner/name, where the Hub is to have the network.")
-    found = parcel(run, f"hf://{place.repository}", license)
+    found = parcel(run, f"hf://{place.repository}", license, beside)
     if not license:
         say("the model card names no licence: others may not use the weights unless --license names one.")
     if dry_run:

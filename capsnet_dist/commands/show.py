@@ -16,12 +16,12 @@ from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Split
 from capsnet_dist.ranges import Count, Natural, Positive
 from capsnet_dist.record import metrics_file
+from capsnet_dist.record.summary import without_seed
 from capsnet_dist.registry import Choice
-from capsnet_dist.saved.plan import read_config
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import say
-from capsnet_dist.text import printable, reason, to_json
+from capsnet_dist.text import printable, reason
 from capsnet_dist.training.isolation import isolated
 
 
@@ -112,14 +112,8 @@ def _lines(folders: Sequence[Path]) -> Mapping[str, list[list[dict[str, Any]]]]:
     for number, folder in enumerate(folders):
         file = folder / "metrics.jsonl"
         if file.is_file():
-            name = names.setdefault(_without_seed(folder), folder.name)
+            name = names.setdefault(without_seed(folder), folder.name)
             found.setdefault(name, []).append(metrics_file.whole_lines(file))
         elif number:  # the first may lie on the Hub
             raise UserError(f"--beside {folder}: it holds no metrics.jsonl: give the folder of a run.")
     return found
-
-
-def _without_seed(folder: Path) -> str:
-    """What a run was told, but for its seed."""
-    entry: Any = read_config(folder / "config.json").get("run")
-    return to_json({key: entry[key] for key in sorted(entry) if key != "seed"} if isinstance(entry, dict) else entry)

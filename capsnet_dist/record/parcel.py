@@ -4,12 +4,14 @@ import io
 import re
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import mean, stdev
 
 from capsnet_dist.config.kept import copies
 from capsnet_dist.errors import UserError
 from capsnet_dist.record.card_metadata import UNKNOWN
+from capsnet_dist.record.summary import summarize, without_seed
 from capsnet_dist.saved.plan import read_config
 from capsnet_dist.saved.weights import CONFIG, WEIGHTS
 from capsnet_dist.text import reason
@@ -22,16 +24,17 @@ Parcel = Mapping[str, Path | bytes]
 """What travels: files, or their contents where they change, by their paths at the destination."""
 
 
-def parcel(run: Path, source: str, license: str) -> Parcel:
+def parcel(run: Path, source: str, license: str, beside: Sequence[Path] = ()) -> Parcel:
     """What is shared of a run: configuration, weights, card, environment, samples and the source of plugins.
 
     Args:
         run: The folder of a run, or of any saved network.
         source: What its new owners will give to `load`.
         license: Identifier of the licence of the weights, as the Hub has them; empty to leave what the card says.
+        beside: Runs that differ in their seeds alone, whose results the card is to sum up with that of this one.
 
     Raises:
-        UserError: it is no such folder, or the licence is no identifier.
+        UserError: it is no such folder, the licence is no identifier, or the runs differ in more.
     """
     if license and not LICENSE.fullmatch(license):
         raise UserError(f"--license {license!r}: give an identifier of the Hub, such as apache-2.0, mit or cc-by-4.0.")
@@ -45,6 +48,7 @@ def parcel(run: Path, source: str, license: str) -> Parcel:
         raise UserError(f"{run} has lost {lost[0]}, which its {CONFIG} lists: copy the folder again.")
     if CARD in found:
         text = (run / CARD).read_text(encoding="utf-8", errors="backslashreplace")
+        text = text.replace("## Data\n", f"{_spread([run, *beside])}## Data\n", 1) if beside else text
         found[CARD] = _readdressed(text, source, license).encode()
     return found
 
@@ -103,6 +107,24 @@ def _bytes(content: Path | bytes) -> bytes:
 def _is_ordinary(file: Path) -> bool:
     """Whether it is a file that is no link, so that nothing from elsewhere is shared."""
     return file.is_file() and not file.is_symlink()
+
+
+def _spread(runs: Sequence[Path]) -> str:
+    """Mean and standard deviation of the results of runs, a paragraph.
+
+    Raises:
+        UserError: they differ in more than their seeds, or one has no result.
+    """
+    summaries = [summarize(run) for run in runs]
+    accuracies = [100 * found.accuracy for found in summaries if found is not None and found.accuracy is not None]
+    seeds = {found.seed for found in summaries if found is not None}
+    if len(accuracies) < len(runs) or len(seeds) < len(runs) or len({*map(without_seed, runs)}) > 1:
+        named = ", ".join(map(str, runs))
+        raise UserError(f"--beside takes runs that are done and differ in their seeds alone; got {named}.")
+    of_all = f"{mean(accuracies):.2f} ± {stdev(accuracies):.2f} %"
+    numbers = ", ".join(map(str, sorted(map(str, seeds))))
+    which = f"Of {len(runs)} runs that differ in their seeds alone ({numbers})"
+    return f"{which}: test accuracy {of_all} (mean and deviation).\n\n"
 
 
 def _readdressed(card: str, source: str, license: str) -> str:

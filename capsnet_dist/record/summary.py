@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, cast
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary, read_json, size
 from capsnet_dist.record.folder import is_locked
+from capsnet_dist.saved.plan import read_config
+from capsnet_dist.text import to_json
 
 TAIL = 2**16  # bytes: the last hundreds of lines of metrics.jsonl, of which the results are the very last
 
@@ -74,6 +76,17 @@ def summarize(folder: Path) -> Summary | None:
         started=started,
         seconds=None if started is None else max(0.0, ((until or _written(folder)) - started).total_seconds()),
     )
+
+
+def without_seed(folder: Path) -> str:
+    """What a run was told, but for its seed: runs that differ in nothing else have the same.
+
+    Raises:
+        UserError: its config.json cannot be read.
+    """
+    entry = read_config(folder / "config.json").get("run")
+    told = cast(dict[str, Any], entry) if isinstance(entry, dict) else {}
+    return to_json({key: told[key] for key in sorted(told) if key != "seed"})
 
 
 def _section(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -67,6 +68,26 @@ def test_what_is_packed_loads_elsewhere_and_has_no_checkpoints(run, out):
     assert files_of(Path("parcel")) == SHARED
     assert ModelCard.load("parcel/README.md").data.license == "mit"
     assert run_ranks(1, snippet_loads, Path("parcel")) == tuple("0123456789")
+
+
+def test_the_card_of_several_seeds_has_mean_and_deviation(run):
+    for seed, accuracy in ((1, 0.5), (2, 0.52)):
+        other = Path(f"seed-{seed}")
+        other.mkdir()
+        config = json.loads((run / "config.json").read_text())
+        config["run"]["seed"] = seed
+        (other / "config.json").write_text(json.dumps(config))
+        (other / "STATUS.json").write_text('{"state": "done"}')
+        line = {"split": "test", "weights": "selected", "accuracy": accuracy}
+        (other / "metrics.jsonl").write_text(json.dumps(line))
+    assert said("pack", "seed-1", "no")[0] == 2  # it has no weights
+    for name in ("README.md", "model.safetensors"):
+        shutil.copy(run / name, "seed-1")
+    shutil.copytree(run / "plugins", "seed-1/plugins")
+    assert said("pack", "seed-1", "both", "--beside", "seed-2")[0] == 0
+    expected = "Of 2 runs that differ in their seeds alone (1, 2): test accuracy 51.00 ± 1.41 % (mean and deviation)."
+    assert expected in Path("both/README.md").read_text()
+    assert "differ in their seeds alone; got seed-1, seed-1" in refused("pack", "seed-1", "no", "--beside", "seed-1")
 
 
 def test_mistakes_in_packing_are_refused_in_one_line(run):

@@ -42,6 +42,14 @@ def test_integers_whose_range_is_not_known_are_refused(dtype):
         small("capsnet").predict(IMAGES.to(dtype))
 
 
+@pytest.mark.parametrize(
+    "pixels", [IMAGES.float(), IMAGES / 255 - 0.1, IMAGES / float("nan")], ids=["255", "below", "nan"]
+)
+def test_floating_point_pixels_outside_zero_and_one_are_refused(pixels):
+    with pytest.raises(UserError, match=r"must lie in \[0, 1\]; divide pixels of 0 to 255 by 255"):
+        small("capsnet").predict(pixels)
+
+
 @pytest.mark.parametrize("images", [np.array(["a"]), np.zeros((1, 1, 20, 20), complex)], ids=["text", "complex"])
 def test_arrays_without_pixels_are_refused(images):
     with pytest.raises(UserError, match="tensor or a NumPy array of numbers"):

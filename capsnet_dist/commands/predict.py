@@ -66,7 +66,7 @@ def predict(
     reading = Reading.of(model, background, is_inverted=invert)
     form = _Form(model.classes, top and min(top, len(model.classes)), threshold)
     noticed = Noticed(reading, is_light_on_dark(run), say)
-    found = answers(model, reading, _views(model, run), files, batch_size, noticed)
+    found = answers(model, reading, views_of(model, run), files, batch_size, noticed)
     done = broken = 0
     with _sinks(form, csv, jsonl, json) as sinks:
         with counting("predicting", total) as counted:
@@ -97,7 +97,7 @@ def read_images(model: Model, run: str, files: Sequence[Path]) -> UInt8[Tensor, 
     for file, found in zip(files, read, strict=True):
         noticed(file, found)
     noticed.sum_up()
-    return _views(model, run)(torch.stack([found.pixels for found in read]))[0]
+    return views_of(model, run)(torch.stack([found.pixels for found in read]))[0]
 
 
 class _Form(NamedTuple):
@@ -170,7 +170,7 @@ def _files(words: Sequence[Path]) -> tuple[Iterable[Path], int | None]:
     return (expanded(name) for line in sys.stdin if (name := line.rstrip("\r\n"))), None
 
 
-def _views(model: Model, run: str) -> Callable[[Tensor], Sequence[Tensor]]:
+def views_of(model: Model, run: str) -> Callable[[Tensor], Sequence[Tensor]]:
     """What the network sees of images: parts of them, if an augmentation cut what it was trained with."""
     if model.fit is None or model.fit.image == model.image:
         return lambda images: [images]

@@ -1,5 +1,6 @@
 """The parts of a network that go into a file: tensors in, tensors by name out, and which axes are batches."""
 
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -76,8 +77,7 @@ class Traced(NamedTuple):
     program: ExportedProgram
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    sizes: dict[str, dict[int, Dim]]
-    """By input, which axes are of any size."""
+    sizes: "Sizes"
 
 
 def part_of(model: Model, part: Part) -> nn.Module:
@@ -99,18 +99,27 @@ def rebuilt(model: Model) -> Tensor | None:
     return model(torch.zeros(1, *model.image)).reconstruction
 
 
-def trace(module: nn.Module, samples: dict[str, Tensor]) -> Traced:
-    """A part as a graph for batches of any size, computed as it is defined: without kernels of our own.
+Sizes = dict[str, dict[int, Dim]]
+"""By argument, which of its axes may have any size."""
+
+
+def batches(samples: Iterable[str]) -> Sizes:
+    """The first axis of each argument."""
+    batch = Dim("batch")
+    return {name: {0: batch} for name in samples}
+
+
+def trace(module: nn.Module, samples: Mapping[str, Tensor], sizes: Sizes) -> Traced:
+    """A part as a graph, computed as it is defined: without kernels of our own.
 
     Args:
         module: What is computed.
-        samples: Its arguments by name; the first axis of each is the batch.
+        samples: Its arguments by name, of any allowed size.
+        sizes: Which axes may have others.
 
     Raises:
         UserError: PyTorch cannot capture it.
     """
-    batch = Dim("batch")
-    sizes = {name: {0: batch} for name in samples}
     try:
         with fast_paths(allowed=False), torch.no_grad():
             program = torch.export.export(module, (), dict(samples), dynamic_shapes=sizes)

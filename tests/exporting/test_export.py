@@ -1,19 +1,28 @@
 """What is exported says what the network says, in programs that have neither this package nor PyTorch."""
 
+import io
 import json
+import re
+import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+from fastapi.testclient import TestClient
+from PIL import Image
 from sklearn.datasets import load_digits
 from test_cli import refused, said
 
 from capsnet_dist import UserError, build, decoders, layers, load, models, primaries, routings, save, stems
-from capsnet_dist.exporting import comparison
-from capsnet_dist.exporting.export import export
-from capsnet_dist.exporting.parts import trace
+from capsnet_dist.data.photographs import photographs
+from capsnet_dist.exporting import export as files
+from capsnet_dist.exporting.parts import batches, trace
+from capsnet_dist.exporting.pictures import Preparation
+from capsnet_dist.images.fit import POLICIES, Fit
 from capsnet_dist.version import VERSION
 
 RESNET = stems("resnet", widths=(4,), blocks=(1,), shortcut="project")
@@ -45,6 +54,7 @@ NETWORKS = {
 }
 """One of each network, small; together they have each routing."""
 
+ROOT = Path(__file__).parents[2]
 WITHOUT_ONNX = {"variational_capsnet"}
 ENTRY = {"data": {"name": "digits"}}
 IMAGES = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -53,6 +63,11 @@ IMAGES = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(0))
 def network(name, **options):
     torch.manual_seed(0)
     return build(models(name, **{**NETWORKS[name], **options}), (1, 12, 12), ("a", "b", "c")).eval()
+
+
+def export(model, file, form):
+    subject = files.part_subject(model, "encoder", IMAGES[:5])
+    return files.export(subject, files.metadata(model, "encoder"), file, form)
 
 
 def session(file):
@@ -72,7 +87,7 @@ def run(tmp_path_factory):
 def file(run):
     """Its encoder."""
     code, out, err = said("export", run)
-    assert (code, err) == (0, "") and "largest difference from the network" in out and "test images" in out
+    assert (code, err) == (0, "") and "from the network, on batches of 1, 2 and 5 test images" in out
     return run / "export" / "encoder.onnx"
 
 
@@ -85,7 +100,7 @@ def test_each_network_and_each_routing_is_tried_here():
 @pytest.mark.parametrize("name", sorted(NETWORKS.keys() - WITHOUT_ONNX))
 def test_onnx_says_what_the_network_says_for_any_batch(name, tmp_path):
     model = network(name)
-    export(model, "encoder", IMAGES[:5], tmp_path / "a.onnx", "onnx")
+    export(model, tmp_path / "a.onnx", "onnx")
     scores, poses = session(tmp_path / "a.onnx").run(["scores", "poses"], {"images": IMAGES.numpy()})
     with torch.no_grad():
         expected = model(IMAGES)
@@ -96,9 +111,9 @@ def test_onnx_says_what_the_network_says_for_any_batch(name, tmp_path):
 def test_what_onnx_lacks_is_named_with_the_part_that_computes_it(tmp_path):
     model = network("variational_capsnet")
     with pytest.raises(UserError, match=r"digamma, which .*routing \(VariationalBayesRouting\) computes"):
-        export(model, "encoder", IMAGES[:5], tmp_path / "a.onnx", "onnx")
+        export(model, tmp_path / "a.onnx", "onnx")
     assert not list(tmp_path.iterdir())
-    assert export(model, "encoder", IMAGES[:5], tmp_path / "a.pt2", "torch").difference < 1e-4
+    assert export(model, tmp_path / "a.pt2", "torch").difference < 1e-4
 
 
 def test_one_file_says_what_it_is(file):
@@ -151,17 +166,76 @@ def test_every_decoder_is_captured_for_any_batch():
             return {name: decoder(poses, labels) for name, decoder in self.built.items()}
 
     poses, labels = torch.rand(5, 3, 4), torch.tensor([0, 2, 1, 1, 0])
-    program = trace(All(), {"poses": poses[:2], "labels": labels[:2]}).program
+    program = trace(All(), {"poses": poses[:2], "labels": labels[:2]}, batches(["poses", "labels"])).program
     found, expected = program.module()(poses=poses, labels=labels), All()(poses, labels)
     for name in built:
         torch.testing.assert_close(found[name], expected[name], msg=name)
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_graph_prepares_pictures_as_pillow_does_up_to_one_shade(policy):
+    small = photographs()[2]
+    for channels, size, picture in [
+        (1, 28, small),
+        (3, 33, small[:, :21]),
+        (3, 64, small[:9]),
+        (1, 5, small),
+        (3, 8, small),
+    ]:
+        fit = Fit(size, policy, channels, background=77)
+        found = Preparation(fit.image, fit)(torch.from_numpy(picture.copy())[None])[0].numpy()
+        assert np.abs(found - fit(Image.fromarray(picture))).max() <= 1, (channels, size)
+
+
+def test_pictures_of_any_size_get_the_scores_of_predict(run, tmp_path):
+    code, out, err = said("export", run, "--pictures")
+    assert (code, err) == (0, "") and "from predict, on a photograph in three sizes" in out
+    pictures = np.stack([photographs()[2][:77], photographs()[2][-77:]])
+    scores, _ = session(run / "export" / "pictures.onnx").run(["scores", "poses"], {"pictures": pictures})
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    code, out, _ = said("predict", run, *sorted(tmp_path.glob("*.png")), "--json")
+    expected = [list(row["scores"].values()) for row in json.loads(out)]
+    np.testing.assert_allclose(scores, expected, atol=0.01)
+    assert "Leave out one of both" in refused("export", run, "--pictures", "--part", "decoder")
+
+
 def test_a_file_that_says_something_else_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(comparison, "TOLERANCE", -1.0)
+    monkeypatch.setattr(files, "TOLERANCE", -1.0)
     with pytest.raises(UserError, match="differs from the network by .*, more than -1: nothing is written"):
-        export(network("cnn"), "encoder", IMAGES[:5], tmp_path / "a.pt2", "torch")
+        export(network("cnn"), tmp_path / "a.pt2", "torch")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_program_of_the_documentation_says_what_the_network_says(run, file):
+    served = documented("serve_onnx")
+    images = (255 * digits(9)).round().byte()
+    assert served.predict(*served.open_encoder(file), images.numpy()) == load(run).predict(images).names
+
+
+def test_the_service_of_the_documentation_answers_many_requests_at_once(run):
+    app, model = documented("serve_api").make_app(str(run)), load(run)
+    pixels = (255 * digits(9)[:, 0]).round().byte().numpy()
+    with TestClient(app) as client, ThreadPoolExecutor(9) as threads:
+        answers = list(threads.map(lambda each: client.post("/predict", content=png(each)).json(), pixels))
+        assert client.post("/predict", content=b"none").status_code == 422
+    for answer, scores in zip(answers, model.predict(pixels[:, None]).scores.tolist(), strict=True):
+        assert list(answer.values()) == pytest.approx(scores, abs=1e-5)
+
+
+def documented(name):
+    """A program of docs/serving.md, as a module."""
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    code = re.search(rf"Write `{name}.py`:\n\n```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]
+    module = types.ModuleType(name)
+    exec(code, module.__dict__)
+    return module
+
+
+def png(pixels):
+    written = io.BytesIO()
+    Image.fromarray(pixels).save(written, "PNG")
+    return written.getvalue()
 
 
 def test_mistakes_are_one_line(run, tmp_path):

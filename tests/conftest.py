@@ -6,12 +6,14 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch._dynamo
 from accelerate.state import AcceleratorState
+from PIL import Image
 
 from capsnet_dist.record.pictures import Pictures
 
@@ -20,6 +22,9 @@ torch.set_num_threads(1)
 
 LATE = ("sklearn.datasets", "torchvision.utils", "matplotlib.figure", "matplotlib.backends.backend_agg")
 """What a run imports when it needs it, which every rank would do anew."""
+
+
+GREEN = (20, 200, 90)
 
 
 def _rank(
@@ -76,6 +81,12 @@ def _fork(world: int, function: Callable[..., Any], arguments: tuple[Any, ...]) 
         process.start()
     gc.unfreeze()
     return ranks, queue
+
+
+def paint(file: Path | str, color: int | tuple[int, int, int] = GREEN, size: tuple[int, int] = (8, 8)) -> None:
+    """Save a picture of one colour; a number is a shade of red."""
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(file)
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import run_ranks
+from conftest import paint, run_ranks
 from test_cli import evaluated
-from test_images import paint
 from test_train import RUN
 
 from capsnet_dist import UserError, datasets, load

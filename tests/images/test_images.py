@@ -5,18 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import GREEN, paint
 from PIL import Image
 
 from capsnet_dist import UserError, datasets
 from capsnet_dist.images.fit import Fit
-
-GREEN = (20, 200, 90)
-
-
-def paint(file, color=GREEN, size=(8, 8)):
-    """Save a picture of one colour."""
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, color).save(file)
 
 
 def folder(root="pictures", **options):

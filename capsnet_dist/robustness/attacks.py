@@ -76,7 +76,7 @@ def pgd(
     seed: int = 0,
     enough: float = 0.0,
 ) -> Float[Tensor, "b c h w"]:
-    """Steps along the sign of the gradient from a random place within eps (Madry et al., 2018, equation 1).
+    """Steps along the sign of the gradient from a random place within eps (Madry et al., 2018, section 2.1).
 
     Each image stays at the best place that any step of any start has found, and is left alone once it has given in.
 

@@ -46,7 +46,7 @@ def _attacks(axes: Any, attacks: Mapping[str, Sequence[tuple[float, float]]], ac
         axes.plot(eps, [100 * share for share in shares], marker="os^Dv"[number % 5], markersize=4, lw=1.3, label=name)
     axes.set(xlabel="eps: largest change of a pixel, of 1", ylabel="accuracy, %", ylim=(-3, 103))
     axes.grid(visible=True, lw=0.4, alpha=0.5)
-    axes.legend()
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def _changes(axes: Any, changes: Mapping[str, float], accuracy: float) -> None:
@@ -63,7 +63,7 @@ def _curves(axes: Any, curves: Mapping[str, tuple[Float[np.ndarray, " m"], Float
         axes.plot(100 * unchanged, 100 * changed, lw=1.3, label=name)
     axes.plot([0, 100], [0, 100], "--", color="#8c8c8c", lw=1, label="by chance")
     axes.set(xlabel="unchanged images rejected, %", ylabel="changed images rejected, %")
-    axes.legend(loc="lower right")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, title="area under the curve", title_fontsize=8)
 
 
 @drawing

@@ -1,15 +1,18 @@
 """`capsnet-dist demo`: a page where one draws, and sees what the capsules make of it."""
 
 import webbrowser
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 from torch import Tensor
 
+from capsnet_dist.commands.export import example_images
 from capsnet_dist.demo.page import assemble
 from capsnet_dist.demo.server import ADDRESS, Server
 from capsnet_dist.demo.stage import Stage
+from capsnet_dist.demo.static import runtime_files, write_static
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Model, Split, datasets
@@ -18,6 +21,7 @@ from capsnet_dist.registry import Choice
 from capsnet_dist.saved.trained_run import TrainedRun, is_light_on_dark
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import say
+from capsnet_dist.text import printable
 
 PORT = 8000
 Port = Annotated[int, Range("from 0 to 65535", lambda number: 0 <= number <= 65535)]
@@ -30,6 +34,8 @@ def demo(
     data: Choice[Any],
     port: Port = PORT,
     open: bool = False,
+    static: Path | None = None,
+    onnxruntime_web: Path = Path("package"),
     imports: tuple[str, ...] = (),
 ) -> None:
     """Open a page on this machine: draw, see which capsules are long, turn their poses, watch the routing.
@@ -41,16 +47,37 @@ def demo(
         data: Data set of the test images; the default is that of the training.
         port: Where the page is; another port is taken, and named, where this one is in use.
         open: Open the page in a browser.
+        static: Write the page of one run into this folder instead, for any web server: the network is computed in the
+            browser, by ONNX Runtime.
+        onnxruntime_web: Where its files are: what `npm pack onnxruntime-web` fetches, unpacked.
 
     Raises:
         UserError: a network cannot be loaded, or does not take the images of the data set that is named.
     """
     if not 1 <= len(runs) <= 2:
         raise UserError(f"demo takes one run, or two to compare; got {len(runs)}: capsnet-dist demo RUN [RUN].")
+    if static is not None:
+        _write_static(runs, data, static, onnxruntime_web)
+        return
     with fast_paths(allowed=True):
         stages = [_stage(run, data, needs_images=number == 0) for number, run in enumerate(runs)]
         with Server(stages, assemble(), port) as server:
             _serve(server, port, open)
+
+
+def _write_static(runs: Sequence[str], data: Choice[Any], folder: Path, runtime: Path) -> None:
+    """The page of one run, without a server of ours."""
+    if len(runs) > 1:
+        raise UserError("--static takes one run.")
+    files = runtime_files(runtime)
+    with fast_paths(allowed=True):
+        stage = _stage(runs[0], data, needs_images=True)
+        while stage.look_further():  # more test images: what usual poses are
+            pass
+        images, kind = example_images(stage.model, runs[0])
+        say(f"the network is exported, and compared on {kind}: this takes a minute.")
+        write_static(stage, images, files, folder)
+    print(printable(f"{folder}: try it by python -m http.server --directory {folder}"))  # noqa: T201
 
 
 def data_of(run: str) -> Choice[Any]:

@@ -56,6 +56,8 @@ def bare(kind: Any) -> Any:
 
 
 def _ranges(kind: Any) -> list[Range]:
-    """The ranges of a type, or of those that it may be one of."""
-    parts = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, UnionType) else (kind,)
-    return [rule for part in parts for rule in getattr(part, "__metadata__", ()) if isinstance(rule, Range)]
+    """The ranges of a type, and of those that it may be one of."""
+    inner = kind.__origin__ if hasattr(kind, "__metadata__") else kind
+    parts = typing.get_args(inner) if typing.get_origin(inner) in (typing.Union, UnionType) else ()
+    own = [rule for rule in getattr(kind, "__metadata__", ()) if isinstance(rule, Range)]
+    return [*own, *(rule for part in parts for rule in _ranges(part))]

@@ -117,6 +117,11 @@ class Registry(Generic[T]):
         """Type and default of each option of a plugin."""
         return options(self[name])
 
+    def name_of(self, plugin: object) -> str:
+        """The name that an object's class is registered under; that of the class where it is none of ours."""
+        known = (name for name, own in self._plugins.items() if own is type(plugin))
+        return next(known, type(plugin).__name__)
+
     def owner(self, name: str) -> str:
         """The package and version, or the file, that brings a plugin: `capsnet_dist 0.1.0`."""
         offers = self._offers().get(name, [])

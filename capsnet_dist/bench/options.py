@@ -119,10 +119,9 @@ class Options:
                 raise UserError(f"{key}: at least one is needed. Known: {', '.join(names)}.")
         if self.device not in ("auto", "cpu", "cuda") or (self.device == "cuda" and not torch.cuda.is_available()):
             raise UserError(f"device={self.device!r}: must be auto, cpu, or cuda where there is one.")
-        if self.rounds < 2 or self.processes < 1 or self.threads < 0:
-            raise UserError(
-                f"rounds={self.rounds}, processes={self.processes}, threads={self.threads}: at least 2, 1 and 0."
-            )
+        for key, least in {"rounds": 2, "processes": 1, "threads": 0}.items():
+            if getattr(self, key) < least:
+                raise UserError(f"--{key} {getattr(self, key)}: must be at least {least}.")
         if self.where == "cuda" and self.processes > torch.cuda.device_count():
             raise UserError(f"processes={self.processes}: there are only {torch.cuda.device_count()} GPUs.")
         if "graphs" in self.implementations and self.where == "cpu":

@@ -7,7 +7,7 @@ from typing import Any
 
 from capsnet_dist.comparing.runs import compare_runs
 from capsnet_dist.comparing.variants import with_models, with_routings, words_of
-from capsnet_dist.config.command_line import hiding, values_of
+from capsnet_dist.config.command_line import flags, values_of
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import datasets, losses, models
 from capsnet_dist.ranges import Count, Natural, Positive
@@ -95,7 +95,7 @@ def default_of(words: Sequence[str]) -> Any:
         run, _ = described(file_of(recipes[-1]))
     else:
         run = Run(name="compare", data=datasets("digits"), model=models("capsnet"), loss=losses("margin"), epochs=10)
-    return hiding(run, OF_THE_COMPARISON)
+    return flags(run, OF_THE_COMPARISON)
 
 
 def _fitted(run: Run) -> Run:

@@ -10,7 +10,7 @@ from capsnet_dist.plugins import REGISTRIES, Image, models
 from capsnet_dist.ranges import Count
 from capsnet_dist.registry import Registry
 from capsnet_dist.saved.size import measure, step_memory
-from capsnet_dist.screen.console import print_json, print_table
+from capsnet_dist.screen.console import print_json, print_table, say
 
 
 def plugins(
@@ -37,12 +37,18 @@ def plugins(
         return
     chosen = [kinds[kind]] if kind else list(kinds.values())
     found = [_describe(registry, name) for registry in chosen for name in registry]
+    if json:
+        print_json(found)
+        return
     rows: list[list[str]] = []
     for plugin in found:
         values = {key: v["name"] if isinstance(v, dict) else v for key, v in plugin["options"].items()}
         options = ", ".join(f"{key}={value}" for key, value in values.items())
-        rows.append([plugin["kind"], plugin["name"], plugin["owner"], plugin["summary"] or plugin["error"], options])
-    print_json(found) if json else print_table(["kind", "name", "from", "what it is", "options"], rows)
+        own = [plugin["kind"], plugin["name"], plugin["owner"], plugin["summary"] or plugin["error"]]
+        rows.append([*own, options] if kind else own)
+    print_table(["kind", "name", "from", "what it is", *(["options"] if kind else [])], rows)
+    if not kind:
+        say("Name a kind to see options: capsnet-dist plugins routing.")
 
 
 def _shape(text: str) -> Image:

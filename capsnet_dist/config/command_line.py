@@ -10,14 +10,17 @@ import sys
 import typing
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar
 
 from capsnet_dist.config import KEPT, entries, from_dict, import_kept, import_plugins, is_nested, named, replace
+from capsnet_dist.config.helps import argument_docs, field_docs, placeholder, said_of_default
 from capsnet_dist.config.sources import FOLDER
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.files import expanded, read_json
-from capsnet_dist.ranges import require
-from capsnet_dist.registry import Choice
+from capsnet_dist.ranges import bare, require
+from capsnet_dist.registry import Choice, Registry
+from capsnet_dist.text import listed
 from capsnet_dist.world import speaks
 
 C = TypeVar("C")
@@ -48,7 +51,9 @@ def parse(default: C, argv: Sequence[str] | None = None, program: str | None = N
     default = _choose(_overlaid(default, words), words)
     description = inspect.getdoc(type(default)) or ""
     with _said_once():
-        return tyro.cli(_command(default), prog=program, args=argv, description=description, registry=_rules()).run
+        command_type = _command(flags(default))
+        run = tyro.cli(command_type, prog=program, args=argv, description=description, registry=_rules()).run
+    return type(default)(**_fields(run))
 
 
 def _overlaid(default: C, words: Sequence[str]) -> C:
@@ -67,20 +72,36 @@ def _overlaid(default: C, words: Sequence[str]) -> C:
     return default
 
 
-def hiding(default: Any, fields: Sequence[str]) -> Any:
-    """A dataclass some of whose fields are no flags: they keep their values.
+def flags(default: Any, hidden: Sequence[str] = ()) -> Any:
+    """A dataclass whose fields are flags with readable help.
 
     Args:
         default: The configuration, which `command` may be given as a choice.
-        fields: Names of those that somebody else sets.
+        hidden: Fields that are no flags, since somebody else sets them.
     """
     import tyro
 
     kind: Any = type(default)
-    values = {field.name: getattr(default, field.name) for field in dataclasses.fields(default)}
-    hidden = [(name, Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=values[name])) for name in fields]
-    made = dataclasses.make_dataclass(kind.__name__, hidden, bases=(kind,), frozen=True, kw_only=True)
-    return made(**values)
+    values = _fields(default)
+    helps, types = field_docs(kind), typing.get_type_hints(kind, include_extras=True)
+    types = {name: _readable(type_, helps.get(name)) for name, type_ in types.items()}
+    types |= {name: Annotated[Any, tyro.conf.Suppress] for name in hidden}
+    fields = [(name, types[name], dataclasses.field(default=values[name])) for name in values]
+    return dataclasses.make_dataclass(kind.__name__, fields, bases=(kind,), frozen=True, kw_only=True)(**values)
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def _readable(kind: Any, help_text: str | None = None) -> Any:
+    """The type of a flag, whose help names neither the value nor the kind of what is not given."""
+    import tyro
+
+    parts = [bare(part) for part in typing.get_args(bare(kind))] if NoneType in typing.get_args(bare(kind)) else []
+    names = [placeholder(part) for part in parts if part is not NoneType]
+    metavar = "|".join(filter(None, names)) if names and all(names) else None
+    return Annotated[kind, tyro.conf.arg(metavar=metavar, help=help_text, help_behavior_hint=said_of_default)]
 
 
 def command(
@@ -168,12 +189,15 @@ def _annotated(function: Callable[..., None]) -> Callable[..., None]:
         f'"{KEPT}": those that the run has kept in {FOLDER}/, which are programs of whoever made it.'
     )
     imports: Any = tyro.conf.arg(name="import", metavar="FILE|MODULE", help=help_text)
-    hints = function.__annotations__
+    hints, helps = function.__annotations__, argument_docs(function)
     hints["imports"] = Annotated[tuple[str, ...], imports]
+    own = {name for name, kind in hints.items() if hasattr(kind, "__metadata__")}  # which say themselves what they are
     for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.POSITIONAL_ONLY and not hasattr(hints[name], "__metadata__"):
+        if parameter.default is not parameter.empty:
+            hints[name] = _readable(hints[name], helps.get(name))
+        if parameter.kind is parameter.POSITIONAL_ONLY and name not in own:
             hints[name] = Annotated[hints[name], tyro.conf.arg(metavar=name.upper())]
-        elif name.endswith("_") and not hasattr(hints[name], "__metadata__"):  # from_, which Python keeps for itself
+        elif name.endswith("_") and name not in own:  # from_, which Python keeps for itself
             hints[name] = Annotated[hints[name], tyro.conf.arg(name=name.removesuffix("_"))]
     return function
 
@@ -196,8 +220,9 @@ def _command(default: Any) -> Any:
 
     config_help = "A saved config.json whose values replace the defaults: repeats that run."
     import_help = f'Python files or modules that register plugins; "{KEPT}": those beside the file of --config.'
-    config = Annotated[Path | None, tyro.conf.arg(help=config_help)]
-    imports = Annotated[tuple[str, ...], tyro.conf.arg(name="import", metavar="FILE|MODULE", help=import_help)]
+    config = Annotated[_readable(Path | None), tyro.conf.arg(help=config_help)]
+    imports_flag: Any = tyro.conf.arg(name="import", metavar="FILE|MODULE", help=import_help)
+    imports = Annotated[_readable(tuple[str, ...]), imports_flag]
     run = Annotated[type(default), tyro.conf.arg(name="")]
     fields = [("config", config, None), ("imports", imports, ()), ("run", run, dataclasses.field(default=default))]
     return dataclasses.make_dataclass("Command", fields, frozen=True)
@@ -228,14 +253,43 @@ def _choose(config: C, words: Sequence[str], path: str = "--") -> C:
     changes: dict[str, Any] = {}
     for key, (_, value) in entries(config).items():
         if isinstance(value, Choice):
-            for flag, name in itertools.pairwise(words):
-                if _same(flag, path + key):
-                    value = named(typing.cast(Choice[Any], value), name)
+            value = _named_by(words, path + key, typing.cast(Choice[Any], value))
         elif is_nested(value):
             value = _listed(value, words, path + key)
         if is_nested(value):
             changes[key] = _choose(value, words, f"{path}{key}.")
     return replace(config, changes)
+
+
+def _named_by(words: Sequence[str], flag: str, choice: Choice[Any]) -> Choice[Any]:
+    """The plugin that a flag names, or as it was.
+
+    Raises:
+        UserError: a second name follows the first, or an option is that of other plugins.
+    """
+    registry = choice.registry
+    for position, word in enumerate(words[:-1]):
+        if _same(word, flag):
+            name, rest = words[position + 1], words[position + 2 :]
+            choice = named(choice, name)
+            if "chain" in registry and rest and rest[0] in registry:
+                chain = f"{flag} chain {flag}.parts {name} {rest[0]}"
+                raise UserError(f"{flag} {name} {rest[0]}: it takes one name. One after the other: {chain}.")
+    for word in words:
+        option = word.removeprefix(f"{flag}.").partition(".")[0].replace("-", "_")
+        if word.startswith(f"{flag}.") and option not in choice.options and (owners := _owners(registry, option)):
+            rule = f"{registry.kind} {choice.name!r} has no such option"
+            raise UserError(f"{word}: {rule}. Name one that has it by {flag}: {listed(owners)}.")
+    return choice
+
+
+def _owners(registry: Registry[Any], option: str) -> list[str]:
+    """The plugins that have an option, of those that can be loaded."""
+    found: list[str] = []
+    for name in registry:
+        with contextlib.suppress(UserError):  # a package that is broken is no help
+            found += [name] if option in registry.options(name) else []
+    return found
 
 
 def _same(flag: str, other: str) -> bool:
@@ -260,7 +314,6 @@ def _listed(choices: tuple[Choice[Any], ...], words: Sequence[str], flag: str) -
 @functools.cache
 def _rules() -> Any:
     """How tyro parses a path, with the home folder for `~`, and a choice: as its name beside its options."""
-    import docstring_parser
     import tyro
     from tyro.constructors import (
         ConstructorRegistry,
@@ -292,12 +345,11 @@ def _rules() -> Any:
             return None
         chosen = typing.cast(Choice[Any], default)
         registry = chosen.registry
-        doc = docstring_parser.parse(inspect.getdoc(registry[chosen.name]) or "")
-        helps = {p.arg_name: " ".join((p.description or "").split()) for p in doc.params}
+        helps, summary = argument_docs(registry[chosen.name]), inspect.getdoc(registry[chosen.name]) or ""
         names: Any = Annotated[Literal[tuple(registry)], tyro.conf.arg(name="")]  # pyright: ignore
-        fields = [StructFieldSpec("__name", names, chosen.name, doc.short_description)]
+        fields = [StructFieldSpec("__name", names, chosen.name, summary.partition("\n")[0])]
         for key, option in registry.options(chosen.name).items():
-            fields.append(StructFieldSpec(key, option.type, chosen.options[key], helps.get(key)))
+            fields.append(StructFieldSpec(key, _readable(option.type), chosen.options[key], helps.get(key)))
         return StructConstructorSpec(lambda __name, **options: registry(__name, **options), tuple(fields))
 
     @rules.struct_rule

@@ -16,6 +16,10 @@ LONGEST = 40
 """Characters of a name; longer ones would leave no room for what they name."""
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#999933", "#882255")
 """Colours that also people who see no red or green tell apart (Okabe and Ito, 2008; the last two after Tol, 2021)."""
+MANY = (
+    "#3f90da", "#ffa90e", "#bd1f01", "#832db6", "#94a4a2", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"
+)  # fmt: skip
+"""Ten colours, for where eight are too few (Petroff, 2021, figure 8)."""
 DPI = 120
 
 Theme = Literal["light", "dark"]

@@ -41,7 +41,8 @@ def couplings(
     drawn = None
     for row, first in enumerate(all_axes[:, 0]):
         _show_image(first, image)
-        first.set_ylabel(f"iteration {row + 1}\nentropy {entropy[row]:.3f}", fontsize=8)
+        even = "\nbegins with even shares" if row == 0 and not maps[0].any() else ""
+        first.set_ylabel(f"iteration {row + 1}\nentropy {entropy[row]:.3f}{even}", fontsize=8)
     for (row, column), axes in np.ndenumerate(all_axes[:, 1:]):
         drawn = axes.imshow(maps[row, column], cmap="PuOr_r", vmin=-limit, vmax=limit, extent=extent)
         _outline(axes, image)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int64
 
-from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, ink, labels, page
+from capsnet_dist.figures.canvas import MANY, PALETTE, Figure, canvas, drawing, ink, labels, page
 
 MARKERS = "os^Dv<>Pp*"
 LARGEST = 30
@@ -37,11 +37,13 @@ def pose_space(poses: Float[np.ndarray, "n d"], true: Int64[np.ndarray, " n"], c
     names = dict(zip(named, labels([classes[index] for index in named], longest=24), strict=True))
     figure = canvas(6.4, 5.0)
     axes = figure.subplots()
+    colours = PALETTE if len(named) <= len(PALETTE) else MANY
     rest = ~np.isin(true, named)
     axes.scatter(*points[rest].T, s=8, color="#8c8c8c", alpha=0.5, lw=0, label="other classes" if rest.any() else None)
     for number, index in enumerate(named):
         own = points[true == index]
-        marker, colour = MARKERS[number % len(MARKERS)], PALETTE[number % len(PALETTE)]
+        marker = MARKERS[(number + number // len(MANY)) % len(MARKERS)]  # another one where colours begin anew
+        colour = colours[number % len(colours)]
         axes.scatter(*own.T, s=14, marker=marker, color=colour, alpha=0.75, lw=0, label=names[index])
     for index in named:
         middle = np.median(points[true == index], axis=0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from capsnet_dist.data.batches import Batch, Batches
 from capsnet_dist.errors import UserError
-from capsnet_dist.plugins import Loss, Model, Output, WeighingLoss
+from capsnet_dist.plugins import Loss, Model, Output, WeighingLoss, losses
 
 
 def weigh(criteria: Sequence[Loss], labels: Tensor, num_classes: int) -> list[Loss]:
@@ -41,8 +41,8 @@ def require_several(criteria: Sequence[Loss], labels: Int64[Tensor, "b *m"]) -> 
     """
     if labels.ndim > 1 and (unable := [c for c in criteria if not getattr(c, "takes_several", False)]):
         raise UserError(
-            f"The loss {type(unable[0]).__name__} takes one label an image, and these images have {labels.shape[1]}: "
-            "--loss margin takes several."
+            f"The loss {losses.name_of(unable[0])!r} takes one label an image, and these images have "
+            f"{labels.shape[1]}: --loss margin takes several."
         )
 
 
@@ -58,8 +58,8 @@ def require_losses(criteria: Sequence[Loss], batch: Batch) -> None:
             raise UserError("Images of several objects cannot be mixed: leave mixup out of --augmentation.")
         if unable := [c for c in criteria if not getattr(c, "takes_mixed", False)]:
             raise UserError(
-                f"The loss {type(unable[0]).__name__} does not take mixed labels: leave mixup out of --augmentation, "
-                "or choose --loss margin, cross_entropy or negative_log_likelihood."
+                f"The loss {losses.name_of(unable[0])!r} does not take mixed labels: leave mixup out of "
+                "--augmentation, or choose --loss margin, cross_entropy or negative_log_likelihood."
             )
     require_several(criteria, labels)
 

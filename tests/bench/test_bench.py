@@ -225,7 +225,7 @@ def test_exact_takes_no_fast_path(implementation):
         (["--networks", "papers"], "Unknown network 'papers'. Did you mean 'paper'?"),
         (["--batch", "many"], "--batch many: must be a number of images"),
         (["--batch", "33", "--processes", "2"], "A batch of 33 does not divide among 2 processes."),
-        (["--rounds", "1"], "rounds=1"),
+        (["--rounds", "1"], "--rounds 1: must be at least 2."),
         (["--networks", "cnn", "--impl", "naive"], "cnn: no other implementations than 'exact' and 'ours' have it"),
         (["--device", "tpu"], "device='tpu'"),
         (["--impl", "naive,graphs", "--device", "cpu"], "'graphs' replays CUDA graphs and needs a GPU"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -310,3 +311,34 @@ def test_a_number_out_of_range_in_a_saved_run_is_told_with_its_file(run, tmp_pat
 )
 def test_a_number_outside_the_range_of_its_flag_is_refused_before_any_work(words, message):
     assert message in refused(*words)
+
+
+@pytest.mark.parametrize("command", ["compare", "reproduce", "data", "bench"])
+def test_help_names_no_empty_default_and_breaks_no_sentence(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = said(command, "--help")
+    assert code == 0 and "None" not in out and "(default: )" not in out and "default: ''" not in out
+    texts = [line.strip("│ ") for line in out.splitlines() if line.startswith("│       ")]
+    for before, after in itertools.pairwise(texts):
+        ends = before.endswith((".", ")", "exit")) or after.startswith("(default")
+        assert len(before) > 40 or ends, f"{before} / {after}"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ("data", "--data.root", "photos"),
+            "--data.root: dataset 'digits' has no such option. Name one that has it",
+        ),
+        (("data", "--augmentation", "shift", "crop"), "--augmentation chain --augmentation.parts shift crop"),
+        (("bench", "--rounds", "1"), "--rounds 1: must be at least 2."),
+    ],
+)
+def test_a_mistake_of_newcomers_is_answered_by_what_to_write(words, message):
+    assert message in refused(*words)
+
+
+def test_plugins_without_options_fit_a_page():
+    _, out, err = said("plugins")
+    assert "iterations=3" not in out and "capsnet-dist plugins routing" in err

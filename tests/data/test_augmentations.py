@@ -365,7 +365,7 @@ def test_a_training_on_mixtures_is_the_same_for_any_number_of_processes():
 def test_what_cannot_be_mixed_is_refused():
     with pytest.raises(UserError, match="A chain can mix samples but once: mixup and mixup do"):
         augmentations("chain", parts=(augmentations("mixup"), augmentations("mixup"))).build()
-    with pytest.raises(UserError, match="The loss Spread does not take mixed labels: leave mixup out"):
+    with pytest.raises(UserError, match="The loss 'spread' does not take mixed labels: leave mixup out"):
         trained(replace(RUN, augmentation=MIXED, loss=losses("spread")))
 
 

@@ -212,7 +212,7 @@ def test_a_loss_that_takes_one_label_is_refused_before_the_first_step(loss):
 
 
 def test_a_network_of_such_a_loss_is_not_evaluated_on_pairs(pairs):
-    with pytest.raises(UserError, match="The loss CrossEntropy takes one label an image"):
+    with pytest.raises(UserError, match="The loss 'cross_entropy' takes one label an image"):
         evaluate(RUN.model.build((1, 16, 16), 10), pairs, [losses("cross_entropy").build()], Accelerator(cpu=True))
 
 

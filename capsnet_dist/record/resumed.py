@@ -44,7 +44,7 @@ def compare(run: Run, place: Mapping[str, Any], found: Checkpoint) -> None:
     Raises:
         UserError: something is, and the run is to be resumed strictly.
     """
-    now = {"run": repeatable(run), "environment": place, "source": place["plugins"]}
+    now = {"run": repeatable(run), "environment": place, "source": place.get("plugins", {})}
     before = {kind: found.state.get(kind, {}) for kind in now}
     unknown = {"pixels", "images"} - before["environment"].keys()  # older checkpoints do not tell
     before["source"] = before["environment"].get("plugins", now["source"])

@@ -355,6 +355,11 @@ def _keep_and_die(run):
     trial.keep(run, {"accuracy": 0.0})
 
 
+def test_of_several_processes_rank_0_says_what_came_of_a_run(run):
+    found = run_ranks(2, trial.measure, replace(run, run_dir=Path("out").resolve()))
+    assert found["place"]["processes"] == 2 and 0 <= found["accuracy"] <= 1 and found["images_per_second"] > 0
+
+
 def test_no_run_begins_when_the_time_is_up(run, tried, capsys):
     with pytest.raises(SystemExit) as end:
         compare_routings(run, ["dynamic"], 2, Path("out"), max_time=1e-9)

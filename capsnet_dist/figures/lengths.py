@@ -8,6 +8,8 @@ from jaxtyping import Bool, Float
 from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, placed
 
 BINS = 10
+FEW = 20
+"""Images whose numbers are read off a plain axis."""
 SCORE = "score of the predicted class (CapsNet: length of its capsule)"
 
 
@@ -50,7 +52,9 @@ def _draw_histogram(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[np.
         label = f"{name}: {int(chosen.sum()):,} images"
         style = {"facecolor": (*to_rgb(colour), 0.35), "edgecolor": colour, "hatch": hatch, "lw": 1.4}
         axes.stairs(counts, edges, fill=True, label=label, **style)
-    axes.set(xlabel=SCORE, ylabel="images", yscale="symlog", xlim=(0, 1))
+    axes.set(xlabel=SCORE, ylabel="images", yscale="symlog" if len(right) > FEW else "linear", xlim=(0, 1))
+    if len(right) <= FEW:
+        axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

@@ -332,6 +332,7 @@ def test_lengths_are_counted_for_right_and_wrong_and_compared_with_accuracy():
     longest, right = np.array([0.91, 0.93, 0.95, 0.35]), np.array([True, True, False, False])
     left, calibration = lengths(longest, right).axes
     assert left.get_legend_handles_labels()[1] == ["right: 2 images", "wrong: 2 images"]
+    assert left.get_yscale() == "linear" and all(tick == int(tick) for tick in left.get_yticks())
     line = calibration.lines[1]
     assert np.allclose(line.get_xdata(), [0.35, 0.93]) and np.allclose(line.get_ydata(), [0, 2 / 3])
     expected = (1 * 0.35 + 3 * (0.93 - 2 / 3)) / 4

@@ -11,7 +11,7 @@ from torch import Tensor
 from capsnet_dist.exporting.comparison import Computed
 from capsnet_dist.exporting.parts import Traced
 
-METADATA = "capsnet_dist.json"
+METADATA = "network.json"
 """Name of the metadata in the file: `torch.export.load(file, extra_files=...)` reads it."""
 
 

@@ -143,11 +143,11 @@ def test_the_decoder_rebuilds_from_poses_of_the_encoder(run, file):
 def test_torch_files_are_read_without_this_package(run, tmp_path):
     code, out, err = said("export", run, "--format", "torch", "--part", "network", "--out", tmp_path / "a.pt2")
     assert (code, err) == (0, "") and "a.pt2: torch.export, images -> scores, poses, reconstruction" in out
-    extra = {"capsnet_dist.json": ""}
+    extra = {"network.json": ""}
     found = torch.export.load(tmp_path / "a.pt2", extra_files=extra).module()(images=digits(4))
     with torch.no_grad():
         expected = load(run)(digits(4))
-    assert list(found) == list(expected._fields) and json.loads(extra["capsnet_dist.json"])["part"] == "network"
+    assert list(found) == list(expected._fields) and json.loads(extra["network.json"])["part"] == "network"
     for name, numbers in found.items():
         torch.testing.assert_close(numbers, getattr(expected, name))
 

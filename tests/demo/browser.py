@@ -71,3 +71,18 @@ def settle(page):
     while rests < 2:  # the last questions are asked a while after a drawing has come to rest
         page.wait_for_timeout(400)
         rests = rests + 1 if len(page.done) >= len(page.asked) else 0
+
+
+def give(page, content, kind="drop"):
+    """Drop or paste a file of these bytes, called given.png."""
+    holder = {"drop": "dataTransfer", "paste": "clipboardData"}[kind]
+    page.evaluate(
+        """([bytes, kind, holder]) => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "given.png", { type: "image/png" }));
+            const event = new Event(kind, { bubbles: true, cancelable: true });
+            Object.defineProperty(event, holder, { value: data });
+            document.querySelector("#paper").dispatchEvent(event);
+        }""",
+        [list(content), kind, holder],
+    )

@@ -1,21 +1,26 @@
 """The page for any web server, in a real Chromium: nothing of Python answers."""
 
+import contextlib
 import functools
 import http.server
+import io
 import os
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from browser import browser, draw, settle
+from browser import browser, draw, give
+from PIL import Image
 from stages import SMALL, stage
-from test_browser import digits, pixels  # noqa: F401
+from test_browser import CONTRAST, digits, pixels, quiet, rebuilt, seen_by  # noqa: F401
 
 from capsnet_dist import UserError, routings
 from capsnet_dist.demo import static
 
 PACKAGE = os.environ.get("ONNXRUNTIME_WEB")
+SHOWN = "[document.body.innerText, ...[...document.querySelectorAll('canvas')].map(each => each.toDataURL())].join()"
 
 
 @pytest.fixture
@@ -36,25 +41,98 @@ def test_the_files_of_onnx_runtime_are_found_or_the_message_says_how_to_get_them
         static.runtime_files(tmp_path / "nowhere")
 
 
-@pytest.mark.slow
-def test_a_three_is_recognised_without_python(digits, tmp_path):  # noqa: F811
+@pytest.fixture(scope="module")
+def site(request, tmp_path_factory):
+    """The page of a small network that knows digits."""
     if PACKAGE is None:
         pytest.skip("no onnxruntime-web: npm pack onnxruntime-web, unpack it, and name the folder in ONNXRUNTIME_WEB")
-    site = tmp_path / "site"
-    images = digits.tests.select(torch.arange(5)).pixels / 255
-    static.write_static(digits, images, static.runtime_files(Path(PACKAGE)), site)
+    one, folder = request.getfixturevalue("digits"), tmp_path_factory.mktemp("site")
+    images = one.tests.select(torch.arange(5)).pixels / 255
+    static.write_static(one, images, static.runtime_files(Path(PACKAGE)), folder)
+    return folder
+
+
+@pytest.fixture
+def opened(site, tmp_path):
+    """Opens the page, which a server of files has."""
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, browser(tmp_path / "profile") as page:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        page.goto(f"http://127.0.0.1:{server.server_port}/")
-        page.wait_for_selector(".bar")
-        settle(page)
-        draw(page)
-        settle(page)
-        assert page.locator(".verdict").inner_text().startswith("3")
-        assert pixels(page, "canvas.pixels").max() > 200 and pixels(page, "canvas.image").max() > 100
-        assert page.locator(".maps canvas").count() > 1 and not page.messages
-        server.shutdown()
+    with contextlib.ExitStack() as ends:
+        server = ends.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        ends.callback(server.shutdown)
+
+        def open_page(**options):
+            page = ends.enter_context(browser(tmp_path / "profile", **options))
+            page.address = f"http://127.0.0.1:{server.server_port}/"
+            page.goto(page.address)
+            page.wait_for_selector(".maps canvas")
+            rest(page)
+            return page
+
+        yield open_page
+
+
+def rest(page):
+    """Wait until the page, which asks nobody, has shown the same for a second."""
+    before = None
+    while (now := page.evaluate(SHOWN)) != before:
+        before = now
+        page.wait_for_timeout(1000)
+
+
+@pytest.mark.slow
+def test_a_three_is_recognised_without_python(digits, opened):  # noqa: F811
+    page = opened()
+    assert "Test image" in page.locator("#status").inner_text()
+    draw(page)
+    rest(page)
+    assert page.locator(".verdict").inner_text().startswith("3")
+    scores = [float(text) for text in page.locator(".bar .value").all_inner_texts()]
+    assert scores == pytest.approx(seen_by(digits, page).scores[0].tolist(), abs=0.0051)
+    assert np.abs(pixels(page, "canvas.image") - rebuilt(digits, page, 0.0)).max() <= 1
+    assert page.locator(".step").inner_text() == "Iteration 3 of 3" and quiet(page)
+
+
+@pytest.mark.slow
+def test_a_slider_turns_the_pose_without_python(digits, opened):  # noqa: F811
+    page = opened()
+    before = pixels(page, "canvas.image")
+    page.locator(".slider input").first.focus()
+    for _ in range(40):
+        page.keyboard.press("ArrowRight")
+    rest(page)
+    moved = pixels(page, "canvas.image")
+    assert np.abs(moved - rebuilt(digits, page, 0.1)).max() <= 1 and (moved != before).any()
+    page.locator(".slider button").first.click()
+    rest(page)
+    assert page.locator(".tiles canvas").count() == 11 and quiet(page)
+
+
+@pytest.mark.slow
+def test_a_dropped_picture_is_prepared_without_python(digits, opened):  # noqa: F811
+    page = opened()
+    image = digits.tests.images[0, 0].numpy()
+    file = io.BytesIO()
+    Image.fromarray(255 - image).save(file, "PNG")
+    give(page, file.getvalue())
+    rest(page)
+    assert "given.png" in page.locator("#status").inner_text()
+    assert (pixels(page, "canvas.pixels") == image.ravel()).all()
+    assert "dark and light were exchanged" in page.locator(".turned").inner_text()
+    give(page, b"no picture")
+    rest(page)
+    assert "cannot be read" in page.locator("#status").inner_text() and quiet(page)
+
+
+@pytest.mark.slow
+def test_nothing_sticks_out_of_a_dark_telephone(opened):
+    page = opened(width=360, scheme="dark", reduced_motion="reduce")
+    page.locator(".slider button").first.click()
+    page.locator("summary").click()
+    rest(page)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 255, 255)"
+    assert not page.evaluate(CONTRAST) and quiet(page)
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ Plugin = TypeVar("Plugin", bound=Callable[..., Any])
 
 
 registered: list[tuple[str, str]] = []
-"""Kind and name of each plugin, in the order of their registration."""
+"""Kind and name of each plugin that is not of this package, in the order of their registration."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class Registry(Generic[T]):
             if name in self._plugins and _identity(self._plugins[name]) != _identity(plugin):
                 raise self._claimed_twice(name, [_owner(self._plugins[name]), _owner(plugin)])
             self._plugins[name] = plugin
-            registered.append((self.kind, name))
+            if _written_in(plugin).partition(".")[0] != __package__:
+                registered.append((self.kind, name))
             return plugin
 
         return add

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 
 FOLDER = "plugins"
 """Where a run folder keeps them."""
+OURS = "capsnet_dist"
 MAX_BYTES = 5_000_000  # of one source: far more than a plugin and what it is made of
 
 
@@ -38,13 +39,13 @@ class Source(NamedTuple):
 
 
 def read_source(module: ModuleType) -> Source | None:
-    """The source of a module that was imported; None where it has none that could be imported again.
+    """The source of a module that was imported; None where it has none that could be imported again, or is one of ours.
 
     That is what was typed, as in a notebook, or a program without a part that is only for itself,
     `if __name__ == "__main__"`, which would run once more.
     """
     file, name = _file(module), module.__name__
-    if file is None or not file.name.isprintable():
+    if file is None or not file.name.isprintable() or name.partition(".")[0] == OURS:
         return None
     if name == "__main__" and b"__name__" not in file.read_bytes():
         return None
@@ -98,7 +99,7 @@ def _imported(source: bytes) -> set[str]:
 
 def _is_own(top: str) -> bool:
     """Whether a package is neither ours, nor Python's, nor installed: its source may be nowhere else."""
-    if top == "capsnet_dist" or top in sys.stdlib_module_names:
+    if top == OURS or top in sys.stdlib_module_names:
         return False
     files = [file for module in _below(top) if (file := _file(module)) is not None]
     installed = [Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from capsnet_dist import config
 from capsnet_dist.config.imports import imported
-from capsnet_dist.config.sources import FOLDER, MAX_BYTES, Source, read_source
+from capsnet_dist.config.sources import FOLDER, MAX_BYTES, OURS, Source, read_source
 from capsnet_dist.run import Run
 from capsnet_dist.screen.progress import say
 
@@ -46,7 +46,7 @@ def _sources(run: Run) -> Sequence[Source]:
     found = {key: held for key, held in imported.items() if held.plugins & used.keys() or held.modules & modules}
     for (kind, plugin), name in used.items():
         known = {module for source in found.values() for module in source.modules} | found.keys()
-        if name is None or name in known or name.partition(".")[0] == "capsnet_dist":
+        if name is None or name in known or name.partition(".")[0] == OURS:
             continue
         module = sys.modules.get(name)
         source = None if module is None else read_source(module)

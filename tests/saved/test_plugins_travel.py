@@ -19,6 +19,8 @@ from capsnet_dist import UserError, load, models, routings
 from capsnet_dist.config import import_plugins
 from capsnet_dist.config.imports import imported
 from capsnet_dist.record.pictures import Pictures
+from capsnet_dist.record.plugins import kept
+from capsnet_dist.registry import registered
 
 ROUTING = """
 from capsnet_dist import Capsules, Routing, lengths, routings
@@ -72,6 +74,12 @@ def test_the_folder_has_the_plugin_and_what_its_author_wrote_beside_it(run):
     assert (run / "plugins/strokes.py").read_text() == STROKES
     (entry,) = json.loads((run / "config.json").read_text())["imports"]
     assert entry["import"] == "my_routing.py" and set(entry["files"]) == {"my_routing.py", "strokes.py"}
+
+
+def test_nothing_of_this_package_is_kept_though_it_was_imported_by_name():
+    import_plugins("capsnet_dist.routing.dynamic")
+    assert kept(RUN).entries == [] and "capsnet_dist.routing.dynamic" not in imported
+    assert not {("routing", "dynamic"), ("model", "capsnet")} & set(registered)
 
 
 def test_a_missing_plugin_is_named_with_its_kept_source_and_nothing_is_run(shared):

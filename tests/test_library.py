@@ -15,7 +15,8 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
+import matplotlib.figure  # what it does at exit is not ours; so with numba
+import numba  # noqa: F401
 import numpy as np
 import pytest
 import torch

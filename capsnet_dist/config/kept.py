@@ -1,20 +1,12 @@
 """Plugins whose source a run has kept: imported only where the user says so, and as they were kept."""
 
 import hashlib
-import importlib
-import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.abc import MetaPathFinder, SourceLoader
-from importlib.machinery import ModuleSpec
-from importlib.util import module_from_spec, spec_from_loader
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple, NoReturn, cast
 
-from typing_extensions import override
-
 from capsnet_dist.config.imports import imported
+from capsnet_dist.config.memory import import_from_memory
 from capsnet_dist.config.sources import FOLDER, MAX_BYTES, Source
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_bytes, read_json
@@ -82,7 +74,7 @@ def import_kept(config_file: Path, fetch: Callable[[str], object] | None = None)
         files = {name: _read(root / name, sha256) for name, sha256 in copy.hashes.items()}
         before = len(registered)
         source = Source(copy.entry, files)
-        name = _import(source, root).__name__
+        name = import_from_memory(source, root).__name__
         imported[name] = source._replace(modules=frozenset([name]), plugins=frozenset(registered[before:]))
 
 
@@ -105,76 +97,6 @@ def advice(config: Mapping[str, Any], file: Path) -> str:
         return ""
     ways = f"--import {KEPT}, or in Python load(…, imports=True)"
     return f" The run has kept {listed(found)}: read what it does, then {ways}, uses it."
-
-
-class _Loader(SourceLoader):
-    """Gives Python what was read and verified, and no bytecode that lies beside it."""
-
-    def __init__(self, path: Path, content: bytes) -> None:
-        self.path, self.content = str(path), content
-
-    @override
-    def get_filename(self, fullname: str) -> str:
-        return self.path
-
-    @override
-    def get_data(self, path: str) -> bytes:
-        if path != self.path:
-            raise FileNotFoundError(path)
-        return self.content
-
-
-class _Finder(MetaPathFinder):
-    """Finds the modules of a source."""
-
-    def __init__(self, source: Source, root: Path) -> None:
-        self.source, self.root = source, root
-
-    @override
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        place = fullname.replace(".", "/")
-        for name, is_package in ((f"{place}/__init__.py", True), (f"{place}.py", False)):
-            if name in self.source.files:
-                loader = _Loader(self.root / name, self.source.files[name])
-                return spec_from_loader(fullname, loader, is_package=is_package)
-        if any(name.startswith(f"{place}/") for name in self.source.files):
-            return ModuleSpec(fullname, None, is_package=True)
-        return None
-
-
-def _import(source: Source, root: Path) -> ModuleType:
-    """Import a source from memory.
-
-    Raises:
-        UserError: it fails to import.
-    """
-    try:
-        with _found(_Finder(source, root)):
-            if not source.entry.endswith(".py"):
-                return importlib.import_module(source.entry)
-            path = root / source.entry
-            name = f"{path.stem}_{source.hashes[source.entry][:8]}"
-            spec = spec_from_loader(name, _Loader(path, source.files[source.entry]))
-            assert spec is not None and spec.loader is not None
-            sys.modules[name] = module = module_from_spec(spec)
-            spec.loader.exec_module(module)
-            return module
-    except UserError:
-        raise
-    except Exception as error:
-        raise UserError(f"{root / source.entry}, which the run has kept, failed to import: {error!r}") from error
-
-
-@contextmanager
-def _found(finder: MetaPathFinder) -> Generator[None]:
-    """Let imports look here first for a while."""
-    sys.meta_path.insert(0, finder)
-    try:
-        yield
-    finally:
-        sys.meta_path.remove(finder)
 
 
 def _read(file: Path, sha256: str) -> bytes:

@@ -44,7 +44,7 @@ def read_source(module: ModuleType) -> Source | None:
     That is what was typed, as in a notebook, or a program without a part that is only for itself,
     `if __name__ == "__main__"`, which would run once more.
     """
-    file, name = _file(module), module.__name__
+    file, name = file_of(module), module.__name__
     if file is None or not file.name.isprintable() or name.partition(".")[0] == OURS:
         return None
     if name == "__main__" and b"__name__" not in file.read_bytes():
@@ -64,7 +64,7 @@ def read_source(module: ModuleType) -> Source | None:
     return Source(file.name if is_file else name, files, frozenset(modules))
 
 
-def _file(module: ModuleType) -> Path | None:
+def file_of(module: ModuleType) -> Path | None:
     """The Python file of a module, if it has one that is still there."""
     name = getattr(module, "__file__", None)
     return Path(name) if isinstance(name, str) and name.endswith(".py") and Path(name).is_file() else None
@@ -80,7 +80,7 @@ def _contents(modules: Iterable[ModuleType]) -> dict[str, bytes]:
     """The files of modules, by where their names look for them."""
     found: dict[str, bytes] = {}
     for module in modules:
-        if (file := _file(module)) is not None:
+        if (file := file_of(module)) is not None:
             end = "/__init__.py" if file.name == "__init__.py" else ".py"
             found[module.__name__.replace(".", "/") + end] = file.read_bytes()
     return found
@@ -101,6 +101,11 @@ def _is_own(top: str) -> bool:
     """Whether a package is neither ours, nor Python's, nor installed: its source may be nowhere else."""
     if top == OURS or top in sys.stdlib_module_names:
         return False
-    files = [file for module in _below(top) if (file := _file(module)) is not None]
-    installed = [Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")]
-    return bool(files) and not any(file.resolve().is_relative_to(place) for file in files for place in installed)
+    files = [file.resolve() for module in _below(top) if (file := file_of(module)) is not None]
+    return bool(files) and not any(map(_is_installed, files))
+
+
+def _is_installed(file: Path) -> bool:
+    """Whether a file lies where packages are installed: for all, for a user, or below another interpreter's."""
+    places = [Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")]
+    return any(map(file.is_relative_to, places)) or bool({"site-packages", "dist-packages"} & {*file.parts})

@@ -1,5 +1,6 @@
 """A run folder brings the plugins of its network along, and nothing in it runs unasked."""
 
+import importlib
 import json
 import re
 import shutil
@@ -156,6 +157,38 @@ def test_a_run_that_has_kept_nothing_is_said(shared):
     with pytest.raises(UserError, match="lists no source of plugins that the run has kept: import your own"):
         load(shared, imports=True)
     assert "compare takes no run" in said("compare", "--import", "kept")[2]
+
+
+def with_a_namesake(shared):
+    """Use a kept plugin where another module has the name of one that it imports."""
+    Path("strokes.py").write_text("raise_nothing = True\n")
+    sys.path.insert(0, str(Path.cwd()))
+    importlib.import_module("strokes")
+    with pytest.raises(UserError, match=r"shared/plugins/strokes.py.*another module 'strokes' was imported from .*"):
+        load(shared, imports=True)
+    Path("strokes.py").write_text(STROKES)
+    importlib.reload(sys.modules["strokes"])
+    return load(shared, imports=True).classes
+
+
+def test_a_kept_plugin_never_runs_with_a_module_that_it_was_not_kept_with(shared):
+    assert run_ranks(1, with_a_namesake, shared) == tuple("0123456789")
+
+
+def source_of(folder):
+    """The files that are kept of a plugin which imports a module of a folder."""
+    Path(folder).mkdir(parents=True)
+    (Path(folder) / "strokes.py").write_text(STROKES)
+    Path("my_routing.py").write_text(ROUTING)
+    sys.path.insert(0, str(Path(folder).absolute()))
+    import_plugins("my_routing.py")
+    return set([*imported.values()][-1].files)
+
+
+@pytest.mark.parametrize("folder", ["user/lib/site-packages", "system/dist-packages"])
+def test_what_is_installed_is_not_kept_wherever_that_is(folder):
+    assert run_ranks(1, source_of, folder) == {"my_routing.py"}
+    assert run_ranks(1, source_of, "own") == {"my_routing.py", "strokes.py"}
 
 
 def warned(shared):

@@ -1,8 +1,10 @@
 """What of a run folder is shared: all that loads, evaluates and shows its network, and no checkpoints."""
 
 import io
+import json
 import re
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +12,10 @@ from statistics import mean, stdev
 
 from capsnet_dist.config.kept import copies
 from capsnet_dist.errors import UserError
-from capsnet_dist.record.card_metadata import UNKNOWN
 from capsnet_dist.record.summary import summarize, without_seed
 from capsnet_dist.saved.plan import read_config
 from capsnet_dist.saved.weights import CONFIG, WEIGHTS
-from capsnet_dist.text import reason
+from capsnet_dist.text import printable, reason
 
 CARD = "README.md"
 ARCHIVES = (".zip", ".tar.gz")
@@ -40,10 +41,14 @@ def parcel(run: Path, source: str, license: str, beside: Sequence[Path] = ()) ->
         raise UserError(f"--license {license!r}: give an identifier of the Hub, such as apache-2.0, mit or cc-by-4.0.")
     if missing := [name for name in (CONFIG, WEIGHTS) if not (run / name).is_file()]:
         raise UserError(f"{run} holds no {' and no '.join(missing)}: give the folder of a finished run.")
+    if beside and not (run / CARD).is_file():
+        raise UserError(f"{run} holds no {CARD}, the card that --beside writes to: give the folder of a finished run.")
     kept = [path for copy in copies(read_config(run / CONFIG), run / CONFIG) for path in copy.paths]
     samples = sorted(file.relative_to(run).as_posix() for file in (run / "samples").rglob("*"))
     wanted = [CARD, CONFIG, WEIGHTS, "environment.json", *kept, *samples]
-    found: dict[str, Path | bytes] = {name: run / name for name in wanted if _is_ordinary(run / name)}
+    found: dict[str, Path | bytes] = {name: run / name for name in wanted if _is_ordinary(run, name)}
+    if linked := [name for name in (CONFIG, WEIGHTS) if name not in found]:
+        raise UserError(f"{run / linked[0]} is a link, and links are not shared: copy the folder, files and all.")
     if lost := [path for path in kept if path not in found]:
         raise UserError(f"{run} has lost {lost[0]}, which its {CONFIG} lists: copy the folder again.")
     if CARD in found:
@@ -74,9 +79,10 @@ def pack(found: Parcel, out: Path) -> None:
                 (out / path).parent.mkdir(parents=True, exist_ok=True)
                 (out / path).write_bytes(_bytes(content))
             return
-        beside = out.with_name(f".{out.name}.new")
-        _write_archive(found, beside, name, kind)
-        beside.replace(out)
+        with tempfile.TemporaryDirectory(prefix=".packing-", dir=out.parent) as beside:
+            new = Path(beside) / out.name
+            _write_archive(found, new, name, kind)
+            new.replace(out)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {reason(error)}.") from error
 
@@ -104,9 +110,9 @@ def _bytes(content: Path | bytes) -> bytes:
     return content if isinstance(content, bytes) else content.read_bytes()
 
 
-def _is_ordinary(file: Path) -> bool:
-    """Whether it is a file that is no link, so that nothing from elsewhere is shared."""
-    return file.is_file() and not file.is_symlink()
+def _is_ordinary(run: Path, name: str) -> bool:
+    """Whether it is a file that no link leads to, so that nothing from elsewhere is shared."""
+    return (run / name).is_file() and (run / name).resolve() == run.resolve() / name
 
 
 def _spread(runs: Sequence[Path]) -> str:
@@ -129,5 +135,13 @@ def _spread(runs: Sequence[Path]) -> str:
 
 def _readdressed(card: str, source: str, license: str) -> str:
     """A model card that loads the network from its new place, under its licence."""
-    text = re.sub(r'(?m)^(model = capsnet_dist\.load\()"(?:[^"\\]|\\.)*"', lambda found: f'{found[1]}"{source}"', card)
-    return text.replace(f"\nlicense: {UNKNOWN}\n", f"\nlicense: {license}\n", 1) if license else text
+    place = json.dumps(printable(source))
+    text = re.sub(r'(?m)^(model = capsnet_dist\.load\()"(?:[^"\\]|\\.)*"', lambda found: f"{found[1]}{place}", card)
+    return _licensed(text, license) if license else text
+
+
+def _licensed(card: str, license: str) -> str:
+    """A model card whose block of YAML names a licence, whatever it named before."""
+    block, end, rest = card.partition("\n---\n") if card.startswith("---\n") else ("---", "\n---\n", card)
+    lines = [line for line in block.split("\n") if not line.startswith("license:")]
+    return "\n".join([*lines, f"license: {license}"]) + end + rest

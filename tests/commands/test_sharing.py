@@ -100,6 +100,29 @@ def test_mistakes_in_packing_are_refused_in_one_line(run):
     assert not Path("out").exists()
 
 
+def test_nothing_is_shared_that_a_link_leads_to_and_nothing_left_out_unsaid(run):
+    shutil.copytree(run, "linked")
+    shutil.rmtree("linked/samples")
+    Path("elsewhere").mkdir()
+    Path("elsewhere/secret.txt").write_text("secret")
+    Path("linked/samples").symlink_to(Path("elsewhere").absolute())
+    assert said("pack", "linked", "out")[0] == 0 and files_of(Path("out")) == SHARED - {"samples/curves.png"}
+    shutil.move("linked/model.safetensors", "elsewhere")
+    Path("linked/model.safetensors").symlink_to(Path("elsewhere/model.safetensors").absolute())
+    assert "linked/model.safetensors is a link, and links are not shared" in refused("pack", "linked", "none.zip")
+    assert not list(Path().glob("*none*")) and not list(Path().glob(".packing*"))
+
+
+def test_a_licence_may_be_named_later_and_once_more(run):
+    for before, after, name in ((run, "first", "mit"), ("first", "second", "apache-2.0")):
+        assert said("pack", before, after, "--license", name)[0] == 0
+        assert ModelCard.load(f"{after}/README.md").data.license == name
+    card = Path("first/README.md").read_text()
+    Path("first/README.md").write_text(card.partition("\n---\n")[2])  # as of earlier versions
+    assert said("pack", "first", "third", "--license", "mit")[0] == 0
+    assert ModelCard.load("third/README.md").data.license == "mit"
+
+
 class Hub(BaseHTTPRequestHandler):
     """As much of the Hub as takes a commit and gives its files."""
 

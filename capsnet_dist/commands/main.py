@@ -4,6 +4,7 @@ What loads PyTorch, which takes seconds, is imported in the functions: `--versio
 """
 
 import ast
+import inspect
 import itertools
 import sys
 import textwrap
@@ -134,10 +135,11 @@ def _import(words: Sequence[str], source: str) -> None:
 
 def _named(words: Sequence[str]) -> list[str]:
     """The words of a command that are neither flags nor their values: first the runs that it is for."""
-    switches = ("--json", "--open", "--invert", "--targeted", "--private", "--dry-run")  # the flags that take no value
-    taken = {*switches, *(switch.replace("--", "--no-", 1) for switch in switches)}
+    parameters = inspect.signature(_function(words[0])).parameters.values()
+    switches = [parameter.name.replace("_", "-") for parameter in parameters if isinstance(parameter.default, bool)]
+    alone = {f"--{prefix}{switch}" for switch in switches for prefix in ("", "no-")}  # the flags that take no value
     pairs = itertools.pairwise(words)
-    return [word for before, word in pairs if word[:1] != "-" and (before in taken or before[:1] != "-")]
+    return [word for before, word in pairs if word[:1] != "-" and (before in alone or before[:1] != "-")]
 
 
 if __name__ == "__main__":

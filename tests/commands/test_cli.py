@@ -1,6 +1,7 @@
 """The command line: the numbers of the model card, one line for every mistake, results apart from notices."""
 
 import contextlib
+import inspect
 import io
 import itertools
 import json
@@ -256,6 +257,14 @@ def test_a_package_that_fails_to_import_is_named_and_stops_nothing():
 def test_every_command_has_help(words):
     code, out, _ = said(*words, "--help")
     assert code == 0 and "usage: capsnet-dist" in out and ("--import" in out or not words)
+
+
+@pytest.mark.parametrize("command", cli.OF_RUNS)
+def test_a_run_is_found_behind_every_flag_that_takes_no_value(command):
+    function = cli._function(command)
+    switches = [name for name, one in inspect.signature(function).parameters.items() if isinstance(one.default, bool)]
+    for switch in switches:
+        assert cli._named([command, f"--{switch.replace('_', '-')}", "RUN", "--import", "kept"]) == ["RUN"], switch
 
 
 def test_an_unknown_command_or_option_is_answered_with_the_nearest(run):

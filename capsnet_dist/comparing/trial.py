@@ -77,29 +77,36 @@ def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "", robustn
     )
     command = [*(shlex.split(launcher) or [sys.executable]), "-m", __name__, str(job)]
     try:
-        code = _ended(command)
+        code, heard = _ended(command)
     except OSError as error:
         raise UserError(f"--launcher {launcher} cannot be started: {error.strerror}.") from error
     finally:
         job.unlink()
-    if _note(run.run_dir).exists():
-        return read_json(_note(run.run_dir))
-    if code in STOPPED:
+    is_done = _note(run.run_dir).exists()
+    if heard or (not is_done and code in STOPPED):
         say(f"{run.run_dir} was interrupted; --resume goes on from there.")
-        sys.exit(code if code > 0 else 128 - code)
+        sys.exit(128 + heard if heard else code if code > 0 else 128 - code)
+    if is_done:
+        return read_json(_note(run.run_dir))
     return {"problem": f"the run ended with exit code {code}; see its messages above"}
 
 
-def _ended(command: Sequence[str]) -> int:
-    """The exit code of a command that hears of Ctrl-C from the terminal, and of SIGTERM from us."""
+def _ended(command: Sequence[str]) -> tuple[int, int]:
+    """The exit code of a command that hears of Ctrl-C from the terminal, and of SIGTERM from us; and our last signal.
+
+    The signal counts, and not the code alone: a launcher of several processes that is interrupted ends with 1.
+    """
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__)
+    heard = [0]
 
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        child.terminate()
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        if number == signal.SIGTERM:
+            child.terminate()
 
-    before = signal.signal(signal.SIGTERM, hand_on), signal.signal(signal.SIGINT, lambda number, frame: None)
+    before = signal.signal(signal.SIGTERM, hear), signal.signal(signal.SIGINT, hear)
     try:
-        return child.wait()
+        return child.wait(), heard[-1]
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
             signal.signal(number, handler)

@@ -4,6 +4,8 @@ import csv
 import json
 import multiprocessing
 import os
+import signal
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -358,6 +360,23 @@ def _keep_and_die(run):
 def test_of_several_processes_rank_0_says_what_came_of_a_run(run):
     found = run_ranks(2, trial.measure, replace(run, run_dir=Path("out").resolve()))
     assert found["place"]["processes"] == 2 and 0 <= found["accuracy"] <= 1 and found["images_per_second"] > 0
+
+
+LAUNCHER = """
+import os, signal, sys, time
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+time.sleep(0.2)
+os.kill(os.getppid(), signal.SIGTERM)
+time.sleep(30)
+"""
+
+
+def test_an_interruption_ends_the_comparison_whatever_the_launcher_ends_with(run):
+    Path("launcher.py").write_text(LAUNCHER)
+    with pytest.raises(SystemExit) as end:
+        trial.run_alone(replace(run, run_dir=Path("out")), launcher=f"{sys.executable} launcher.py")
+    assert end.value.code == 128 + signal.SIGTERM and not Path("out.job.json").exists()
 
 
 def test_no_run_begins_when_the_time_is_up(run, tried, capsys):

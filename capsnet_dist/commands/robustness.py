@@ -20,7 +20,7 @@ from capsnet_dist.robustness.measure import KINDS, Kind, Plan, measure
 from capsnet_dist.robustness.pictures import draw
 from capsnet_dist.robustness.report import Report
 from capsnet_dist.robustness.summary import summarized
-from capsnet_dist.robustness.trial import UNCHANGED, Key, Trial, Tried, chosen
+from capsnet_dist.robustness.trial import Key, Trial, Tried, chosen
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import print_json, print_table, tolerated
@@ -90,11 +90,8 @@ def robustness(
         plan = Plan(kinds, eps, steps, restarts, queries, targeted, seed)
         other = None if transfer is None else replace(trial, model=_other(transfer, model).to(device))
         settings = {"run": run, "data": config.to_dict(data), "split": split, "of": len(part.labels)}
-        tried = measure(trial, plan, other)
-        if foreign:
-            if tried[UNCHANGED].errors is None:
-                raise UserError(f"--foreign {foreign}: the network rebuilds nothing by which to tell images apart.")
-            tried |= look_at_foreign(trial, foreign, data, seed)
+        strange = look_at_foreign(trial, foreign, data, seed) if foreign else {}  # first: it may be refused
+        tried = measure(trial, plan, other) | strange
         findings = flat_gradients(trial) if "attacks" in kinds else []
     report = summarized(tried, settings | {"transfer": transfer, "foreign": foreign} | vars(plan), findings)
     _save(report, tried, expanded(run) / "robustness" if out is None else out)

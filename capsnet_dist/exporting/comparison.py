@@ -44,6 +44,7 @@ def compare(computed: Computed, cases: Sequence[Case], tolerance: float) -> floa
 def _difference(found: Mapping[str, np.ndarray], expected: Mapping[str, Tensor]) -> float:
     differences: list[float] = []
     for name, numbers in expected.items():
+        assert found[name].shape == tuple(numbers.shape)
         scale = max(1.0, float(numbers.abs().max()))
         differences.append(float(np.abs(found[name] - numbers.numpy()).max()) / scale)
     return float(np.max(differences))

@@ -3,8 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import datasets
 from capsnet_dist.registry import Choice
@@ -21,7 +19,8 @@ def look_at_foreign(trial: Trial, name: str, data: Choice[Any], seed: int) -> di
         seed: Which images are drawn.
 
     Raises:
-        UserError: there is no such data set, or its images have another shape.
+        UserError: there is no such data set, its images have another shape, or nothing tells images apart, since the
+            network rebuilds none or its own images have several objects.
     """
     choice = datasets(name)
     shared = {"root": data.options["root"]} if "root" in data.options and "root" in choice.options else {}
@@ -30,5 +29,11 @@ def look_at_foreign(trial: Trial, name: str, data: Choice[Any], seed: int) -> di
     if (shape := tuple(trial.still(test.select(numbers[:1]).pixels).shape[1:])) != trial.model.image:
         found, taken = ("x".join(map(str, one)) for one in (shape, trial.model.image))
         raise UserError(f"--foreign {name}: its images are {found}; the network takes {taken}.")
-    other = replace(trial, split=test.part(numbers)._replace(labels=torch.zeros_like(numbers)), numbers=numbers)
-    return {("foreign", f"images of {name}", None): other.changed(lambda pictures, _: pictures)}
+    labels = numbers.new_zeros(len(numbers), *trial.split.labels.shape[1:])  # of any class
+    other = replace(trial, split=test.part(numbers)._replace(labels=labels), numbers=numbers)
+    found = other.changed(lambda pictures, _: pictures)
+    if found.errors is None:
+        raise UserError(
+            f"--foreign {name}: it takes a network that rebuilds images of one object, or nothing tells them apart."
+        )
+    return {("foreign", f"images of {name}", None): found}

@@ -34,10 +34,10 @@ def unexplained(images: Float[Tensor, "b c h w"], rebuilt: Float[Tensor, "b c h 
 def roc(unchanged: Float[Tensor, " n"], changed: Float[Tensor, " m"]) -> Roc:
     """The curve over all thresholds, from rejecting none to rejecting all."""
     thresholds = torch.cat([unchanged, changed]).unique().flip(0)
-    shares = [
-        torch.cat([torch.zeros(1), (errors[:, None] >= thresholds).double().mean(dim=0).float()])
-        for errors in (unchanged, changed)
-    ]
+    shares: list[Tensor] = []
+    for errors in (unchanged, changed):
+        smaller = torch.searchsorted(errors.sort().values, thresholds)  # memory grows with images, not with pairs
+        shares.append(torch.cat([torch.zeros(1), 1 - (smaller.double() / len(errors)).float()]))
     return Roc(*shares)
 
 

@@ -27,6 +27,11 @@ def test_the_area_under_the_curve_counts_pairs_in_which_the_changed_image_has_th
     assert roc(unchanged, unchanged).area == pytest.approx(0.5) and roc(unchanged, unchanged + 10).area == 1
 
 
+def test_the_memory_of_a_curve_does_not_grow_with_pairs():
+    errors = torch.linspace(0, 1, 200_000)
+    assert roc(errors, errors).area == pytest.approx(0.5, abs=1e-4)
+
+
 def test_one_unchanged_image_in_twenty_is_rejected():
     errors = torch.rand(1000, generator=torch.Generator().manual_seed(0))
     assert (errors > threshold(errors)).sum() == 50
@@ -90,3 +95,5 @@ def test_images_of_another_data_set_are_told_apart_and_must_have_the_same_size()
     assert row == Row("told apart", "images of digits", None, 1.0)
     with pytest.raises(UserError, match="--foreign digits: its images are 1x8x8; the network takes 1x6x6"):
         look_at_foreign(trial(Smooth((1, 6, 6), 2)), "digits", datasets("digits"), 0)
+    with pytest.raises(UserError, match="--foreign digits: it takes a network that rebuilds images of one object"):
+        look_at_foreign(trial(Linear((1, 8, 8), 2)), "digits", datasets("digits"), 0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from capsnet_dist.comparing.runs import compare_runs
 from capsnet_dist.comparing.variants import with_models, with_routings, words_of
-from capsnet_dist.config.command_line import flags, values_of
+from capsnet_dist.config.command_line import flags, split_words, values_of
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import datasets, losses, models
 from capsnet_dist.ranges import Count, Natural, Positive
@@ -90,7 +90,7 @@ def compare(
 
 def default_of(words: Sequence[str]) -> Any:
     """The run whose flags the words after `compare` may change: that of a recipe, or a CapsNet on the digits."""
-    recipes = values_of(words, "--recipe")
+    recipes = values_of(split_words(words), "--recipe")
     if recipes:
         run, _ = described(file_of(recipes[-1]))
     else:

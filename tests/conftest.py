@@ -20,8 +20,14 @@ from capsnet_dist.record.pictures import Pictures
 os.environ["OMP_NUM_THREADS"] = "1"  # Accelerate warns where it is not set
 torch.set_num_threads(1)
 
-LATE = ("sklearn.datasets", "torchvision.utils", "matplotlib.figure", "matplotlib.backends.backend_agg")
-"""What a run imports when it needs it, which every rank would do anew."""
+LATE = (
+    "sklearn.datasets",
+    "torchvision.utils",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+    "huggingface_hub.repocard",
+)
+"""What a run imports when it needs it, which every rank would do anew; some of it is heard again when Python ends."""
 
 
 GREEN = (20, 200, 90)

@@ -223,6 +223,21 @@ def test_the_service_of_the_documentation_answers_many_requests_at_once(run):
         assert list(answer.values()) == pytest.approx(scores, abs=1e-5)
 
 
+def test_a_batch_that_fails_does_not_end_the_service_of_the_documentation(run, monkeypatch):
+    found, model = documented("serve_api"), load(run)
+    predict, failures = model.predict, iter([MemoryError("too large")])
+    monkeypatch.setattr(model, "predict", lambda images: raised(next(failures, None)) or predict(images))
+    monkeypatch.setattr(found, "load", lambda run: model)
+    with TestClient(found.make_app(str(run)), raise_server_exceptions=False) as client:
+        digit = png((255 * digits(1)[0, 0]).round().byte().numpy())
+        assert [client.post("/predict", content=digit).status_code for _ in range(2)] == [500, 200]
+
+
+def raised(error):
+    if error is not None:
+        raise error
+
+
 def documented(name):
     """A program of docs/serving.md, as a module."""
     text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ from capsnet_dist.exporting import export as files
 from capsnet_dist.exporting.comparison import BATCHES
 from capsnet_dist.exporting.onnx_file import OPSET
 from capsnet_dist.exporting.parts import Part
-from capsnet_dist.files import expanded
 from capsnet_dist.plugins import Model, to_unit
+from capsnet_dist.saved import hub
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.text import printable
@@ -37,7 +37,8 @@ def export(
             poses and reconstruction.
         pictures: Let the file take RGB pictures of any size, uint8, and do to them what the training did: resizing,
             gray, pads.
-        out: The file; RUN/export/PART.onnx, or .pt2, if not given. One that is there is replaced.
+        out: The file; RUN/export/PART.onnx, or .pt2, if not given, and OWNER-NAME-export/PART.onnx for a run on the
+            Hub. One that is there is replaced.
 
     Raises:
         UserError: the network has no such part, or cannot be expressed in the format; the message says what in it.
@@ -46,7 +47,7 @@ def export(
         raise UserError(f"--pictures --part {part}: the encoder takes pictures. Leave out one of both.")
     model = load(run)
     name = "pictures" if pictures else part
-    file = expanded(run) / "export" / f"{name}{files.SUFFIXES[format]}" if out is None else out
+    file = hub.folder_beside(run, "export") / f"{name}{files.SUFFIXES[format]}" if out is None else out
     if pictures:
         subject, compared = (
             files.picture_subject(model, views_of(model, run)),

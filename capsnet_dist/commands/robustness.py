@@ -9,7 +9,6 @@ import torch
 
 from capsnet_dist import config
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import expanded
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.ranges import Count, Natural, Shares
@@ -21,6 +20,7 @@ from capsnet_dist.robustness.pictures import draw
 from capsnet_dist.robustness.report import Report
 from capsnet_dist.robustness.summary import summarized
 from capsnet_dist.robustness.trial import Key, Trial, Tried, chosen
+from capsnet_dist.saved import hub
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import print_json, print_table, tolerated
@@ -73,7 +73,7 @@ def robustness(
         batch_size: Images that are computed together.
         json: Print JSON.
         out: Folder for robustness.json, robustness.png and images.png, which replace older ones; RUN/robustness if
-            not given.
+            not given, and OWNER-NAME-robustness for a run on the Hub.
 
     Raises:
         UserError: the network does not take these images, or they cannot be attacked.
@@ -94,7 +94,7 @@ def robustness(
         tried = measure(trial, plan, other) | strange
         findings = flat_gradients(trial) if "attacks" in kinds else []
     report = summarized(tried, settings | {"transfer": transfer, "foreign": foreign} | vars(plan), findings)
-    _save(report, tried, expanded(run) / "robustness" if out is None else out)
+    _save(report, tried, hub.folder_beside(run, "robustness") if out is None else out)
     if json:
         print_json(report.to_dict())
     else:

@@ -18,6 +18,7 @@ from capsnet_dist.ranges import Count, Natural, Positive
 from capsnet_dist.record import metrics_file
 from capsnet_dist.record.summary import without_seed
 from capsnet_dist.registry import Choice
+from capsnet_dist.saved import hub
 from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import say
@@ -59,7 +60,8 @@ def show(
         beside: Folders of further runs for the curves; runs that differ in their seeds alone share a line.
         page: For a light or a dark page.
         format: Of the files; pdf and svg can be enlarged.
-        out: Folder for the figures, which replace older ones; RUN/figures if not given.
+        out: Folder for the figures, which replace older ones; RUN/figures if not given, and
+            OWNER-NAME-figures for a run on the Hub.
 
     Raises:
         UserError: an unknown figure, or one that cannot be drawn, such as reconstructions without a decoder.
@@ -75,7 +77,7 @@ def show(
             some = _images(trained.part(model, data, split), number, first)
             pixels, true = trained.still(some.pixels), some.labels
         subject = Subject(model, pixels, true, _lines([expanded(run), *beside]), reach, rows)
-        _draw(subject, figures, expanded(run) / "figures" if out is None else out, format)
+        _draw(subject, figures, hub.folder_beside(run, "figures") if out is None else out, format)
 
 
 def _draw(subject: Subject, names: Sequence[str], folder: Path, suffix: str) -> None:

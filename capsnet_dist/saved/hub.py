@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from capsnet_dist.errors import UserError
+from capsnet_dist.files import expanded
 from capsnet_dist.hub import LOG_IN, reaching
 
 _ADDRESS = re.compile(r"(?P<scheme>hf://)?(?P<repository>[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+)(?:@(?P<revision>.+))?")
@@ -46,6 +47,22 @@ def place(source: str) -> Address | None:
         UserError: as `address` does.
     """
     return None if os.path.isdir(os.path.expanduser(source)) else address(source)
+
+
+def folder_beside(source: str, name: str) -> Path:
+    """Where what is made of a network goes: into its folder; of one on the Hub into `OWNER-NAME-…` here.
+
+    A folder `OWNER/NAME` would be taken for the network itself from then on.
+
+    Args:
+        source: A folder, or what `load` takes from the Hub.
+        name: Of the new folder.
+
+    Raises:
+        UserError: as `address` does.
+    """
+    found = place(source)
+    return expanded(source) / name if found is None else Path(f"{found.repository.replace('/', '-')}-{name}")
 
 
 def download(place: Address, name: str) -> Path:

@@ -392,6 +392,15 @@ def served(folder, monkeypatch):
     server.server_close()
 
 
+def test_what_is_made_of_a_network_on_the_hub_does_not_hide_it():
+    Path("runs/mine").mkdir(parents=True)
+    assert hub.folder_beside("runs/mine", "figures") == Path("runs/mine/figures")
+    for source in ("owner/name", "owner/name@v1", "hf://owner/name"):
+        hub.folder_beside(source, "figures").mkdir(exist_ok=True)
+        assert hub.place(source), "a folder has taken its name"
+    assert Path("owner-name-figures").is_dir()
+
+
 def test_a_network_on_the_hub_loads_and_then_comes_from_the_cache(served, monkeypatch):
     loaded = load("hf://owner/name@main")
     assert torch.equal(loaded.state_dict()["conv.bias"], load("saved").state_dict()["conv.bias"])

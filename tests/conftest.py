@@ -26,6 +26,7 @@ LATE = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "huggingface_hub.repocard",
+    "numba",
 )
 """What a run imports when it needs it, which every rank would do anew; some of it is heard again when Python ends."""
 

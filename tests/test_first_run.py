@@ -11,6 +11,7 @@ import torch
 import capsnet_dist
 from capsnet_dist import datasets
 
+pytestmark = pytest.mark.slow
 RECIPES = Path(__file__).parents[1] / "recipes"
 
 

@@ -255,6 +255,7 @@ def test_a_process_that_fails_says_why():
         worker.ask(Options(device="cpu"), "build", ["tiny", 2, "float32"], list(NAIVE))
 
 
+@pytest.mark.slow
 def test_processes_share_a_batch(monkeypatch):
     monkeypatch.setattr(command, "ask", lambda *_: [{"matrix": 1e10, "copy": 1e10}])
     options = Options(processes=2, rounds=2, gradients=("full",), device="cpu")

@@ -473,6 +473,7 @@ INTERPRET = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
 def test_triton_interpreted_gives_what_torch_gives():
     """Values and gradients of every kernel, and the same bits twice; in a process that has Triton's interpreter."""

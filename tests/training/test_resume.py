@@ -686,6 +686,7 @@ def test_resume_takes_the_folder_of_a_run_or_one_of_its_checkpoints(finished):
         train(replace(longer, resume=Path("absent")))
 
 
+@pytest.mark.slow
 def test_a_real_launch_is_resumed_by_the_same_command():
     """By the launch file for the CPU, which starts two processes."""
     file, recipe = RECIPES.parent / "launch" / "cpu.yaml", RECIPES / "digits.py"

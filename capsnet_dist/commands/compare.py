@@ -55,7 +55,7 @@ def compare(
         folder: Where the table and the runs go; must not exist yet. A new folder "comparison", or "comparison-2" and
             so on, if not given.
         resume: Go on in the folder: what is done is not done again.
-        launcher: What starts each run, as in "accelerate launch --num_processes 2"; a single process if not given.
+        launcher: What starts each run, as in `accelerate launch --num_processes 2`; a single process if not given.
         max_time: Minutes after which to save and end, as if interrupted.
         results: Where the numbers and the plot are copied to, under the name of the folder; results.md beside it, as of
             `reproduce`, shows them.

@@ -50,7 +50,7 @@ def compare_runs(
         imports: Python files or modules that register plugins, which every run imports as the caller has done.
         baseline: One of the words; the first if not given.
         resume: Go on in the folder, which may exist then: what is done is not done again.
-        launcher: What starts each run: "accelerate launch --num_processes 2"; this interpreter if not given.
+        launcher: What starts each run: `accelerate launch --num_processes 2`; this interpreter if not given.
         max_time: Minutes after which to save and end.
         results: Where the numbers and the plot are copied to, named as the folder; the page of results is beside it.
         robustness: On how many test images of each run to measure it, as `in_short` does; 0 leaves it out.

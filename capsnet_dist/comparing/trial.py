@@ -61,7 +61,7 @@ def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "", robustn
     Args:
         run: Names its folder.
         imports: Python files or modules that register plugins.
-        launcher: What starts the process: "accelerate launch --num_processes 2"; this interpreter if not given.
+        launcher: What starts the process: `accelerate launch --num_processes 2`; this interpreter if not given.
         robustness: On how many images to measure it.
 
     Raises:

@@ -50,9 +50,9 @@ def trained(run):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
 def test_processes_and_accumulation_follow_one_trajectory(dtype, tolerance):
-    run = replace(RUN, dtype=dtype, steps=10)
+    run = replace(RUN, dtype=dtype, steps=30)
     reference, evaluated = run_ranks(1, trained, run)
-    assert len(reference) == 10 and reference[-1][0] < reference[0][0]
+    assert len(reference) == 30 and reference[-1][0] < reference[0][0]
     for world, accumulation in [(1, 2), (1, 4), (2, 1), (2, 2), (4, 1)]:
         folder = Path(f"run-{world}-{accumulation}")
         losses_, last = run_ranks(world, trained, replace(run, run_dir=folder, accumulation=accumulation))

@@ -92,7 +92,7 @@ def runtime_files(folder: Path) -> dict[str, bytes]:
     if place is None:
         raise UserError(
             f"--onnxruntime-web {folder}: it does not hold {', '.join(RUNTIME)}. Get them by "
-            "`npm pack onnxruntime-web` and `tar xzf onnxruntime-web-*.tgz`, which makes the folder package."
+            "`npm pack onnxruntime-web` and `tar xzf onnxruntime-web-*.tgz`, or name the folder package that this made."
         )
     return {new: (place / name).read_bytes() for name, new in RUNTIME.items()}
 

@@ -117,7 +117,9 @@ def find(source: Path | str, revision: str | None = None) -> tuple[Path, Path]:
             raise UserError(f"{source} holds no {' and no '.join(missing)}: give the folder of a finished run.")
         return files
     if os.path.isfile(word):
-        raise UserError(f"{source} is a file: give the folder that holds it.")
+        if Path(word).name in (CONFIG, WEIGHTS):
+            raise UserError(f"{source} is a file: give the folder that holds it.")
+        raise UserError(f"{source} is a file, and a run is a folder. In a command the run comes before pictures.")
     is_path = isinstance(source, Path) or os.path.isdir(word.partition("/")[0])  # "runs/typo" beside a folder runs
     if not is_path and (place := hub.address(word, revision)):
         return hub.download(place, CONFIG), hub.download(place, WEIGHTS)

@@ -317,6 +317,7 @@ def test_only_a_network_that_knows_its_options_is_saved_and_only_to_a_folder():
         ("runs/best", r"No such folder: runs/best \(given as a path\)"),
         (Path("others/best"), r"No such folder: others/best \(given as a path\)"),
         ("saved/config.json", "is a file: give the folder that holds it"),
+        (__file__, "is a file, and a run is a folder. In a command the run comes before pictures"),
         ("hf://owner", "must be hf://owner/name"),
         ("hf://owner/name/folder", "must be hf://owner/name"),
         ("", "No such folder"),

@@ -81,7 +81,7 @@ def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "", robustn
     except OSError as error:
         raise UserError(f"--launcher {launcher} cannot be started: {error.strerror}.") from error
     finally:
-        job.unlink()
+        job.unlink(missing_ok=True)  # another comparison in this folder, whose runs are refused, removes it too
     is_done = _note(run.run_dir).exists()
     if heard or (not is_done and code in STOPPED):
         say(f"{run.run_dir} was interrupted; --resume goes on from there.")

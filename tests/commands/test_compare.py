@@ -379,6 +379,12 @@ def test_an_interruption_ends_the_comparison_whatever_the_launcher_ends_with(run
     assert end.value.code == 128 + signal.SIGTERM and not Path("out.job.json").exists()
 
 
+def test_a_second_comparison_in_the_folder_does_not_disturb_the_run_of_the_first(run):
+    Path("launcher.py").write_text("import os, sys; os.unlink(sys.argv[-1])")  # as the second does, when refused
+    found = trial.run_alone(replace(run, run_dir=Path("out")), launcher=f"{sys.executable} launcher.py")
+    assert "exit code 0" in found["problem"]
+
+
 def test_no_run_begins_when_the_time_is_up(run, tried, capsys):
     with pytest.raises(SystemExit) as end:
         compare_routings(run, ["dynamic"], 2, Path("out"), max_time=1e-9)

@@ -9,78 +9,27 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
+from exported import ENTRY, IMAGES, NETWORKS, export, network, saved, session
 from fastapi.testclient import TestClient
 from PIL import Image
 from sklearn.datasets import load_digits
 from test_cli import refused, said
 
-from capsnet_dist import UserError, build, decoders, layers, load, models, primaries, routings, save, stems
-from capsnet_dist.data.photographs import photographs
+from capsnet_dist import UserError, build, decoders, load, models, routings, save
 from capsnet_dist.exporting import export as files
 from capsnet_dist.exporting.parts import batches, trace
-from capsnet_dist.exporting.pictures import Preparation
-from capsnet_dist.images.fit import POLICIES, Fit
 from capsnet_dist.version import VERSION
-
-RESNET = stems("resnet", widths=(4,), blocks=(1,), shortcut="project")
-CAPSNET = dict(channels=4, kernel=3, primary_types=2, primary_kernel=3, decoder=decoders("masked", hidden=(8,)))
-ROUTED = ("max_min", "kmeans", "heinsen")
-NETWORKS = {
-    "attention_resnet": dict(stem=RESNET, primary_types=2, types=(2,), kernels=(3,), strides=(2,), hidden=(4,), side=3),
-    "capsnet": CAPSNET,
-    "cnn": dict(channels=(4,), kernels=(3,), hidden=(8,)),
-    "deepcaps": dict(channels=4, types=2, dims=(4, 4), dim=4, routing=routings("uniform")),
-    "efficient_capsnet": dict(stem=stems("efficient", channels=(4, 8), kernels=(3, 3), strides=(1, 2)), dim=4),
-    "hvc": dict(channels=4, growth=2, branches=(1,)),
-    "matrix_capsnet": dict(
-        channels=4,
-        primary_types=2,
-        types=(2,),
-        kernels=(3,),
-        strides=(1,),
-        routing=routings("em", iterations=1),
-        class_routing=routings("em", iterations=2),
-    ),
-    "self_routing_resnet": dict(stem=RESNET, depth=1, types=2, dim=4),
-    "stack": dict(
-        stem=stems("convolution", channels=4, kernel=3),
-        primary=primaries("vector", types=2, kernel=5),
-        layers=tuple(layers("dense", wholes=3, dim=4, routing=routings(name)) for name in ROUTED),
-    ),
-    "variational_capsnet": dict(channels=4, primary_types=2, types=(2,), kernels=(3,), strides=(1,)),
-}
-"""One of each network, small; together they have each routing."""
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_ONNX = {"variational_capsnet"}
-ENTRY = {"data": {"name": "digits"}}
-IMAGES = torch.rand(7, 1, 12, 12, generator=torch.Generator().manual_seed(0))
-
-
-def network(name, **options):
-    torch.manual_seed(0)
-    return build(models(name, **{**NETWORKS[name], **options}), (1, 12, 12), ("a", "b", "c")).eval()
-
-
-def export(model, file, form):
-    subject = files.part_subject(model, "encoder", IMAGES[:5])
-    return files.export(subject, files.metadata(model, "encoder"), file, form)
-
-
-def session(file):
-    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """An untrained network of digits, as a run leaves it."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("network")
-    save(build(models("capsnet", **CAPSNET), (1, 8, 8), tuple("0123456789")), folder, run=ENTRY)
-    return folder
+    return saved(tmp_path_factory.mktemp("network"))
 
 
 @pytest.fixture(scope="module")
@@ -170,34 +119,6 @@ def test_every_decoder_is_captured_for_any_batch():
     found, expected = program.module()(poses=poses, labels=labels), All()(poses, labels)
     for name in built:
         torch.testing.assert_close(found[name], expected[name], msg=name)
-
-
-@pytest.mark.parametrize("policy", POLICIES)
-def test_a_graph_prepares_pictures_as_pillow_does_up_to_one_shade(policy):
-    small = photographs()[2]
-    for channels, size, picture in [
-        (1, 28, small),
-        (3, 33, small[:, :21]),
-        (3, 64, small[:9]),
-        (1, 5, small),
-        (3, 8, small),
-    ]:
-        fit = Fit(size, policy, channels, background=77)
-        found = Preparation(fit.image, fit)(torch.from_numpy(picture.copy())[None])[0].numpy()
-        assert np.abs(found - fit(Image.fromarray(picture))).max() <= 1, (channels, size)
-
-
-def test_pictures_of_any_size_get_the_scores_of_predict(run, tmp_path):
-    code, out, err = said("export", run, "--pictures")
-    assert (code, err) == (0, "") and "from predict, on a photograph in three sizes" in out
-    pictures = np.stack([photographs()[2][:77], photographs()[2][-77:]])
-    scores, _ = session(run / "export" / "pictures.onnx").run(["scores", "poses"], {"pictures": pictures})
-    for number, picture in enumerate(pictures):
-        Image.fromarray(picture).save(tmp_path / f"{number}.png")
-    code, out, _ = said("predict", run, *sorted(tmp_path.glob("*.png")), "--json")
-    expected = [list(row["scores"].values()) for row in json.loads(out)]
-    np.testing.assert_allclose(scores, expected, atol=0.01)
-    assert "Leave out one of both" in refused("export", run, "--pictures", "--part", "decoder")
 
 
 def test_a_file_that_says_something_else_is_not_written(tmp_path, monkeypatch):

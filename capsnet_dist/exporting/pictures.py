@@ -147,5 +147,6 @@ class PictureEncoder(nn.Module):
     def forward(self, pictures: UInt8[Tensor, "b y x 3"]) -> dict[str, Tensor]:
         """The scores "b j" and the poses "b j d"."""
         with without_images():
-            outputs = [self.model(view / 255) for view in self.views(self.preparation(pictures))]
+            pixels = self.preparation(pictures).byte()  # as augmentations take them
+            outputs = [self.model(view.float() / 255) for view in self.views(pixels)]
         return {"scores": torch.stack([output.scores for output in outputs]).mean(dim=0), "poses": outputs[0].poses}

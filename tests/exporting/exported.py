@@ -29,9 +29,16 @@ NETWORKS = {
     "stack": dict(
         stem=stems("convolution", channels=4, kernel=3),
         primary=primaries("vector", types=2, kernel=5),
-        layers=tuple(layers("dense", wholes=3, dim=4, routing=routings(name)) for name in ROUTED),
+        layers=tuple(layers("dense", wholes=3, dim=4, routing=routings(name, iterations=2)) for name in ROUTED),
     ),
-    "variational_capsnet": dict(channels=4, primary_types=2, types=(2,), kernels=(3,), strides=(1,)),
+    "variational_capsnet": dict(
+        channels=4,
+        primary_types=2,
+        types=(2,),
+        kernels=(3,),
+        strides=(1,),
+        routing=routings("variational_bayes", iterations=2),
+    ),
 }
 """One of each network, small; together they have each routing."""
 

@@ -14,6 +14,7 @@ from capsnet_dist.demo.server import ADDRESS, Server
 from capsnet_dist.demo.stage import Stage
 from capsnet_dist.demo.static import runtime_files, write_static
 from capsnet_dist.errors import UserError
+from capsnet_dist.exporting.onnx_file import require_packages
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Model, Split, datasets
 from capsnet_dist.ranges import Range
@@ -70,6 +71,7 @@ def _write_static(runs: Sequence[str], data: Choice[Any], folder: Path, runtime:
     if len(runs) > 1:
         raise UserError("--static takes one run.")
     files = runtime_files(runtime)
+    require_packages()  # before a minute of work
     with fast_paths(allowed=True):
         stage = _stage(runs[0], data, needs_images=True)
         while stage.look_further():  # more test images: what usual poses are

@@ -16,8 +16,10 @@ from PIL import Image
 from stages import SMALL, stage
 from test_browser import CONTRAST, digits, pixels, quiet, rebuilt, seen_by  # noqa: F401
 
-from capsnet_dist import UserError, routings
+from capsnet_dist import UserError, datasets, routings
+from capsnet_dist.commands import demo
 from capsnet_dist.demo import static
+from capsnet_dist.exporting import onnx_file
 
 PACKAGE = os.environ.get("ONNXRUNTIME_WEB")
 SHOWN = "[document.body.innerText, ...[...document.querySelectorAll('canvas')].map(each => each.toDataURL())].join()"
@@ -78,6 +80,13 @@ def rest(page):
     while (now := page.evaluate(SHOWN)) != before:
         before = now
         page.wait_for_timeout(1000)
+
+
+def test_packages_that_are_missing_are_told_before_any_work(runtime, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_file, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="ONNX files need onnx"):
+        demo.demo((str(tmp_path / "run"),), data=datasets("digits"), static=tmp_path / "site", onnxruntime_web=runtime)
+    assert not (tmp_path / "site").exists()
 
 
 @pytest.mark.slow

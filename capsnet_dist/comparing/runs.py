@@ -1,5 +1,6 @@
 """The runs of a comparison, one after another, and what is printed and saved of them."""
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -148,4 +149,9 @@ def _made(folder: Path | None, resume: bool) -> Path:
         folder.mkdir(parents=True, exist_ok=resume)
         return folder
     except OSError as error:
-        raise UserError(f"{folder} cannot be made: {reason(error)}. Choose another folder.") from error
+        mend = (
+            "Choose another folder, or go on in it with --resume"
+            if folder is not None and os.path.isdir(folder)
+            else "Choose another folder"
+        )
+        raise UserError(f"{folder} cannot be made: {reason(error)}. {mend}.") from error

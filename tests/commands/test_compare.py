@@ -431,7 +431,7 @@ def test_numbers_that_cannot_work_are_refused_before_any_work(run):
 
 def test_a_comparison_is_never_overwritten_and_started_only_once(run, monkeypatch):
     Path("out").mkdir()
-    with pytest.raises(UserError, match="Choose another folder"):
+    with pytest.raises(UserError, match=r"Choose another folder, or go on in it with --resume\."):
         compare_routings(run, ["dynamic"], 1, Path("out"))
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(UserError, match="one process"):

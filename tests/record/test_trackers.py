@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from accelerate import PartialState
+from conftest import run_ranks
 from PIL import Image
 
 from capsnet_dist.errors import UserError
@@ -226,12 +227,21 @@ def values(items):
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in items}
 
 
-def test_wandb_offline_records_metrics_configuration_and_pictures(tmp_path, capsys):
-    wandb = pytest.importorskip("wandb")
-    picture = send_a_training("wandb", tmp_path)
+def sent_to_wandb(folder):
+    """In a process of its own: its threads would be there in all that later tests fork."""
+    import wandb
+
+    PartialState(cpu=True)
+    picture = send_a_training("wandb", folder)
     wandb.teardown()
+    return picture
+
+
+def test_wandb_offline_records_metrics_configuration_and_pictures(tmp_path, capfd):
+    pytest.importorskip("wandb")
+    picture = run_ranks(1, sent_to_wandb, tmp_path)
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
-    assert capsys.readouterr().err == f"W&B is offline; to upload later: wandb sync {folder}\n"
+    assert capfd.readouterr().err == f"W&B is offline; to upload later: wandb sync {folder}\n"
     (file,) = folder.glob("*.wandb")
     found = list(records(file))
     (run,) = (record.run for record in found if record.HasField("run"))

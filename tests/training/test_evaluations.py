@@ -54,7 +54,6 @@ def read_all(run):
             return [(one.step, one.epoch, one.accuracy, sorted(one.results)) for one in found], end.value
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and torch.is_grad_enabled()
         torch.manual_seed(random.randrange(9))
-        torch.set_num_threads(2)
         if len(found) == 1:
             train(replace(run, run_dir=Path("beside"), steps=1, deterministic=True))
 

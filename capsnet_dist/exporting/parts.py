@@ -15,8 +15,8 @@ from capsnet_dist.text import printable
 Part = Literal["encoder", "decoder", "network"]
 
 
-class Encoder(nn.Module):
-    """Images to scores and poses of the class capsules; nothing is rebuilt.
+class _PartOf(nn.Module):
+    """What a file computes with a network.
 
     Args:
         model: The network.
@@ -25,6 +25,10 @@ class Encoder(nn.Module):
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
+
+
+class Encoder(_PartOf):
+    """Images to scores and poses of the class capsules; nothing is rebuilt."""
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """The scores "b j" and the poses "b j d" of images "b c h w" in [0, 1]."""
@@ -33,16 +37,8 @@ class Encoder(nn.Module):
         return {"scores": output.scores, "poses": output.poses}
 
 
-class Decoder(nn.Module):
-    """Poses of the class capsules, and the class of each sample, to images.
-
-    Args:
-        model: The network.
-    """
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
+class Decoder(_PartOf):
+    """Poses of the class capsules, and the class of each sample, to images."""
 
     def forward(self, poses: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The images "b c h w", rebuilt from the capsules of the labels "b"."""
@@ -51,16 +47,8 @@ class Decoder(nn.Module):
         return {"reconstruction": images}
 
 
-class Network(nn.Module):
-    """Images to all that a network says, rebuilt from the capsule with the largest score.
-
-    Args:
-        model: The network.
-    """
-
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
+class Network(_PartOf):
+    """Images to all that a network says, rebuilt from the capsule with the largest score."""
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Scores "b j", poses "b j d" and reconstruction "b c h w" of images "b c h w" in [0, 1]."""

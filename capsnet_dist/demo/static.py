@@ -51,7 +51,7 @@ class Pixels(nn.Module):
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """Shades from 0 to 255."""
         pixels = self.preparation(pictures)
-        return {"pixels": self.still(pixels) if self.is_cut else pixels}
+        return {"pixels": (self.still(pixels) if self.is_cut else pixels).float()}
 
 
 class Couplings(nn.Module):

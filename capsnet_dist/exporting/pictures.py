@@ -44,8 +44,8 @@ class Preparation(nn.Module):
         self.gap = float("inf") if fit is None else REDUCING_GAP
         self.background = 0 if fit is None else fit.background
 
-    def forward(self, pictures: UInt8[Tensor, "b y x 3"]) -> Float[Tensor, "b c h w"]:
-        """Whole shades from 0 to 255."""
+    def forward(self, pictures: UInt8[Tensor, "b y x 3"]) -> UInt8[Tensor, "b c h w"]:
+        """Shades from 0 to 255, as augmentations take them."""
         shades = rearrange(pictures.float(), "b y x c -> b c y x")
         if self.channels == 1:
             shades = torch.floor((shades * _column(LUMA)).sum(dim=1, keepdim=True).add(2**15) / 2**16)
@@ -58,7 +58,7 @@ class Preparation(nn.Module):
         y, x = (torch.arange(pictures.shape[axis], dtype=torch.float64) for axis in (1, 2))
         by_row, by_column = _matrix(rows, is_reduced, y), _matrix(columns, is_reduced, x)
         narrow = _rounded(shades @ by_column.mT)
-        return _rounded(by_row @ narrow) + self.background * (1 - _inside(rows, columns))
+        return (_rounded(by_row @ narrow) + self.background * (1 - _inside(rows, columns))).byte()
 
     def _placed(self, side: int, length: Tensor, longer: Tensor, shorter: Tensor) -> "Axis":
         """Where the pixels of an axis come from."""
@@ -147,6 +147,5 @@ class PictureEncoder(nn.Module):
     def forward(self, pictures: UInt8[Tensor, "b y x 3"]) -> dict[str, Tensor]:
         """The scores "b j" and the poses "b j d"."""
         with without_images():
-            pixels = self.preparation(pictures).byte()  # as augmentations take them
-            outputs = [self.model(view.float() / 255) for view in self.views(pixels)]
+            outputs = [self.model(view.float() / 255) for view in self.views(self.preparation(pictures))]
         return {"scores": torch.stack([output.scores for output in outputs]).mean(dim=0), "poses": outputs[0].poses}

@@ -26,7 +26,7 @@ def test_a_graph_prepares_pictures_as_pillow_does_up_to_one_shade(policy):
         (3, 8, small),
     ]:
         fit = Fit(size, policy, channels, background=77)
-        found = Preparation(fit.image, fit)(torch.from_numpy(picture.copy())[None])[0].numpy()
+        found = Preparation(fit.image, fit)(torch.from_numpy(picture.copy())[None])[0].float().numpy()
         assert np.abs(found - fit(Image.fromarray(picture))).max() <= 1, (channels, size)
 
 

@@ -29,9 +29,9 @@ from capsnet_dist import UserError, build, config, datasets, load, models, optim
 from capsnet_dist.commands.evaluate import evaluate
 from capsnet_dist.config import command_line
 from capsnet_dist.data.idx import Published, read_idx
-from capsnet_dist.data.image_files import Reading
 from capsnet_dist.data.mnist import FILES
 from capsnet_dist.data.norb_matrix import read_matrix
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.record.folder import RunFolder
 from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.registry import Choice

@@ -22,7 +22,7 @@ from capsnet_dist.bench import Options, command, report
 from capsnet_dist.commands.main import main
 from capsnet_dist.comparing.runs import _made
 from capsnet_dist.config import command_line
-from capsnet_dist.data.image_files import Reading
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.figures.comparison import comparison as draw_comparison
 from capsnet_dist.figures.confusion import confusion
 from capsnet_dist.figures.scaling import scaling

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from capsnet_dist.data.image_files import Read, Reading
 from capsnet_dist.data.pictures import ahead
+from capsnet_dist.data.reading import Read, Reading
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.ground import is_turned
 from capsnet_dist.plugins import Model

@@ -11,7 +11,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from capsnet_dist.analysis.answers import Answer, Noticed, answers
-from capsnet_dist.data.image_files import Reading, find_images
+from capsnet_dist.data.image_files import find_images
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import expanded
 from capsnet_dist.plugins import Model

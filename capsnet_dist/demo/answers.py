@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from capsnet_dist.analysis import iterations, views
-from capsnet_dist.data.image_files import Reading
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.demo import requests
 from capsnet_dist.demo.stage import Stage, sample
 from capsnet_dist.figures import poses

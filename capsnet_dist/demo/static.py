@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from capsnet_dist.analysis import iterations
-from capsnet_dist.data.image_files import Reading
 from capsnet_dist.data.photographs import photographs
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.demo.answers import about, encoded
 from capsnet_dist.demo.page import assemble_static
 from capsnet_dist.demo.stage import Stage, sample

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.export import Dim
 
-from capsnet_dist.data.image_files import Reading
 from capsnet_dist.data.photographs import photographs
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.errors import UserError
 from capsnet_dist.exporting import onnx_file, torch_file
 from capsnet_dist.exporting.comparison import BATCHES, Case, compare

@@ -22,8 +22,8 @@ from test_train import RUN, trained
 
 from capsnet_dist import build, load, models, routings, save
 from capsnet_dist.commands import main as cli
-from capsnet_dist.data import image_files as pictures
 from capsnet_dist.data.division import hold_out
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.plugins import REGISTRIES
 
 
@@ -136,7 +136,7 @@ def test_predict_says_what_the_network_says(run, digit):
 def test_a_picture_of_any_mode_gives_the_channels_of_the_network(mode):
     Image.new("L", (5, 4), 255).convert(mode).save("white.png")
     for channels in (1, 3):
-        pixels = pictures.Reading((channels, 4, 5))(Path("white.png")).pixels
+        pixels = Reading((channels, 4, 5))(Path("white.png")).pixels
         assert pixels.shape == (channels, 4, 5) and (pixels == 255).all()
 
 
@@ -147,7 +147,7 @@ def test_a_change_of_size_keeps_the_mean_and_is_said_apart_from_the_results(run,
     assert err == "Notice: large.png resized from 24x24 to 8x8 (height x width).\n"
     stripes = np.tile(np.array([0, 255], np.uint8), (16, 8))
     Image.fromarray(stripes).save("stripes.png")
-    shrunk = pictures.Reading((1, 8, 8))(Path("stripes.png")).pixels.double()
+    shrunk = Reading((1, 8, 8))(Path("stripes.png")).pixels.double()
     assert ((shrunk > 64) & (shrunk < 191)).all()  # every pixel of the file counts
 
 
@@ -156,7 +156,7 @@ def test_a_photo_is_turned_as_its_camera_says():
     exif[0x0112] = 6  # the camera stood on its right side
     rows = np.array([[0, 0, 255], [0, 0, 0]], np.uint8)
     Image.fromarray(rows).save("turned.png", exif=exif)
-    assert (pictures.Reading((1, 3, 2))(Path("turned.png")).pixels[0].numpy() == np.rot90(rows, -1)).all()
+    assert (Reading((1, 3, 2))(Path("turned.png")).pixels[0].numpy() == np.rot90(rows, -1)).all()
 
 
 def broken_pictures():

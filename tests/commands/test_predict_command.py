@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 from test_cli import said
 
 from capsnet_dist import build, datasets, models, save
-from capsnet_dist.data.image_files import Reading
 from capsnet_dist.data.pictures import ahead
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.images.ground import is_turned
 from capsnet_dist.screen import rows

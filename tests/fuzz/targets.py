@@ -16,7 +16,7 @@ import torch
 
 from capsnet_dist import UserError, build, config, datasets, decoders, losses, models, save
 from capsnet_dist.data.idx import Published, read_idx
-from capsnet_dist.data.image_files import Reading
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.demo.answers import ANSWERS, about
 from capsnet_dist.demo.handler import Handler
 from capsnet_dist.demo.page import assemble

@@ -14,7 +14,7 @@ from test_train import RUN
 
 from capsnet_dist import Split, UserError, augmentations, build, datasets, load, models, save
 from capsnet_dist.config import command_line
-from capsnet_dist.data.image_files import Reading
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.train import main, train
 from capsnet_dist.training.splits import _larger_share, fill_batch

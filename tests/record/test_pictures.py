@@ -15,7 +15,7 @@ from test_train import RUN
 
 from capsnet_dist import Split, build, config, datasets, decoders, load, losses, save
 from capsnet_dist.analysis.gallery import FIGURES
-from capsnet_dist.data.image_files import Reading
+from capsnet_dist.data.reading import Reading
 from capsnet_dist.record import pictures, record
 from capsnet_dist.record.pictures import LAST, Pictures
 from capsnet_dist.record.results import Evaluation

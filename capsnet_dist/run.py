@@ -79,6 +79,8 @@ class Run:
     """Largest norm of the gradient; a longer one is scaled down."""
     ema: Fraction = 0.999
     """Decay of the moving average of the weights, lower in the first steps; 0 turns it off."""
+    images_per_class: Count | None = None
+    """Training images of each class to take, always the same ones, some of them held out; all if not given."""
     validation: Fraction = 0.1
     """Share of the training images held out to choose the best weights."""
     evaluate_every: Count = 1

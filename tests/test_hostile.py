@@ -677,6 +677,8 @@ def test_a_run_folder_that_vanishes_is_said_in_one_line(capfd):
         ("config.json", {"loss": {"name": "margin", "positive": [1]}}, "net/config.json: run.loss.positive must be"),
         ("config.json", {"validation": "0.1"}, "net/config.json: run.validation must be at least 0"),
         ("config.json", {"validation": math.nan}, "net/config.json: run.validation must be at least 0"),
+        ("config.json", {"images_per_class": "9"}, "net/config.json: run.images_per_class must be null or an integer"),
+        ("config.json", {"images_per_class": 0}, "net/config.json: run.images_per_class must be null or an integer"),
         ("environment.json", [], "net/environment.json does not say where"),
         ("environment.json", "[" * 3000, "net/environment.json cannot be read as JSON"),
     ],

@@ -1,7 +1,8 @@
-"""Which images are held out: by share or by fold, the same share of every class, and groups that stay together."""
+"""Which images are taken and which held out: by share or fold, alike of every class, and groups that stay together."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Int64
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import GroupedDataset
+
+T = TypeVar("T")
 
 
 class Division(NamedTuple):
@@ -64,6 +67,16 @@ def numbered(groups: Sequence[str]) -> Int64[Tensor, " n"]:
     """The number of the group of each image."""
     numbers = {group: number for number, group in enumerate(sorted({*groups}))}
     return torch.tensor([numbers[group] for group in groups], dtype=torch.int64)
+
+
+def hold_out_of_few(
+    labels: Int64[Tensor, "n *m"], share: float, per_class: int | None, groups: Int64[Tensor, " n"] | None = None
+) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held"]]:
+    """As `hold_out`, of a selection of so many images of each class that is always the same; None: of all."""
+    first = labels if labels.ndim == 1 else labels[:, 0]
+    rows = torch.tensor(selected_of_each(first.tolist(), per_class)) if per_class else torch.arange(len(labels))
+    kept, held = hold_out(labels[rows], share, None if groups is None else groups[rows])
+    return rows[kept], rows[held]
 
 
 def hold_out(
@@ -122,3 +135,19 @@ def _assigned(
         given[chosen] += more
         part[members[group]] = chosen
     return part
+
+
+def selected(found: Sequence[T], limit: int | None) -> Sequence[T]:
+    """All that was found of a class, or a selection in the same order that is always the same."""
+    if limit is None or len(found) <= limit:
+        return found
+    chosen = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:limit]
+    return [found[index] for index in sorted(chosen.tolist())]
+
+
+def selected_of_each(labels: Sequence[Hashable], limit: int | None) -> list[int]:
+    """The numbers, in order, of all that have these labels, or of a selection of so many of each class."""
+    by_class = defaultdict[Hashable, list[int]](list)
+    for number, label in enumerate(labels):
+        by_class[label].append(number)
+    return sorted(number for found in by_class.values() for number in selected(found, limit))

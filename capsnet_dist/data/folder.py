@@ -9,8 +9,9 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from capsnet_dist.data.division import selected
 from capsnet_dist.data.image_files import images_below
-from capsnet_dist.data.picture_set import TESTS, Listing, PictureSet, selected
+from capsnet_dist.data.picture_set import TESTS, Listing, PictureSet
 from capsnet_dist.data.pictures import PictureFiles
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import datasets

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from capsnet_dist.data.picture_set import TESTS, selected_of_each
+from capsnet_dist.data.division import selected_of_each
+from capsnet_dist.data.picture_set import TESTS
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.screen.progress import say
 from capsnet_dist.text import listed

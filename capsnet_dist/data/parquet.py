@@ -13,8 +13,9 @@ from typing import Any
 
 from typing_extensions import override
 
+from capsnet_dist.data.division import selected_of_each
 from capsnet_dist.data.parquet_rows import ParquetRows, arrow, opened_parquet, read_column
-from capsnet_dist.data.picture_set import TESTS, Listing, PictureSet, selected_of_each
+from capsnet_dist.data.picture_set import TESTS, Listing, PictureSet
 from capsnet_dist.errors import UserError, did_you_mean
 from capsnet_dist.plugins import datasets
 from capsnet_dist.screen.progress import say

@@ -2,14 +2,12 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
-import torch
 from jaxtyping import Int64
 from torch import Tensor
 
@@ -172,19 +170,3 @@ class PictureSet(ABC):
                 f"{len(both):,} groups have images in the training and in the test split: {listed(both)}. "
                 "Move all images of a group to one side."
             )
-
-
-def selected(found: Sequence[T], limit: int | None) -> Sequence[T]:
-    """All that was found of a class, or a selection in the same order that is always the same."""
-    if limit is None or len(found) <= limit:
-        return found
-    chosen = torch.randperm(len(found), generator=torch.Generator().manual_seed(0))[:limit]
-    return [found[index] for index in sorted(chosen.tolist())]
-
-
-def selected_of_each(labels: Sequence[Hashable], limit: int | None) -> list[int]:
-    """The numbers, in order, of all that have these labels, or of a selection of so many of each class."""
-    by_class = defaultdict[Hashable, list[int]](list)
-    for number, label in enumerate(labels):
-        by_class[label].append(number)
-    return sorted(number for found in by_class.values() for number in selected(found, limit))

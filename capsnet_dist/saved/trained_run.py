@@ -10,7 +10,7 @@ from torch import Tensor
 from capsnet_dist import config
 from capsnet_dist.config.kept import advice
 from capsnet_dist.data.checks import check_split
-from capsnet_dist.data.division import groups_of, hold_out
+from capsnet_dist.data.division import groups_of, hold_out_of_few
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.plugins import (
@@ -121,6 +121,15 @@ class TrainedRun:
             raise UserError(f"{place} must be at least 0 and less than 1; got {share!r:.200}.")
         return float(share)
 
+    @property
+    def _per_class(self) -> int | None:
+        """How many training images of each class were taken; None: all of them."""
+        number: Any = self.entry.get("images_per_class")
+        if number is not None and (type(number) is not int or number < 1):
+            place = f"{self.source}/config.json: run.images_per_class"
+            raise UserError(f"{place} must be null or an integer of at least 1; got {number!r:.200}.")
+        return number
+
     @cached_property
     def _augmentation(self) -> Augmentation:
         named = "augmentation" in self.entry
@@ -134,7 +143,7 @@ class TrainedRun:
             self._rows[name] = torch.arange(len(test.labels))
             return test
         share, whole = self._share, dataset.split("train")
-        kept, held = hold_out(whole.labels, share, groups_of(dataset))
+        kept, held = hold_out_of_few(whole.labels, share, self._per_class, groups_of(dataset))
         self._rows[name] = kept if name == "train" else held
         part = whole.part(self._rows[name])
         if not len(part.labels):

@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from capsnet_dist.data.checks import check_splits, digest
-from capsnet_dist.data.division import groups_of, hold_out
+from capsnet_dist.data.division import groups_of, hold_out_of_few
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.plugins import FittedDataset, Split
@@ -59,7 +59,7 @@ def load_splits(run: Run, accelerator: Accelerator) -> Splits:
     for missing in _left_out(parts[0], parts[1], classes, run.validation):
         say(f"Warning: {missing}")
     if run.validation and len(parts[1].labels.unique()) < len(whole.labels.unique()):
-        say(_larger_share(whole.labels, run.validation, groups))
+        say(_larger_share(whole.labels, run, groups))
     return Splits(classes, fit, pixels, *(part.to(accelerator.device) for part in parts))
 
 
@@ -82,7 +82,8 @@ def separate(
     Args:
         whole: The training split of the data set.
         test: Its test split.
-        run: How much to hold out for validation; in a dry run 256 images are enough to evaluate.
+        run: How many images of each class to take, and how much of them to hold out for validation; in a dry run 256
+            images are enough to evaluate.
         groups: Group of each training image, none of which is divided.
 
     Raises:
@@ -90,7 +91,7 @@ def separate(
     """
     if not len(test.labels):
         raise UserError(f"Data set {run.data.name} has no test images, by which the training is judged in the end.")
-    kept, held = hold_out(whole.labels, run.validation, groups)
+    kept, held = hold_out_of_few(whole.labels, run.validation, run.images_per_class, groups)
     if run.patience and not len(held):
         raise UserError(
             f"--patience {run.patience}: --validation {run.validation:g} holds out no image, by which to see whether "
@@ -140,11 +141,12 @@ def _left_out(training: Split, validation: Split, classes: tuple[str, ...], shar
     return said
 
 
-def _larger_share(labels: Int64[Tensor, "n *m"], share: float, groups: Int64[Tensor, " n"] | None) -> str:
+def _larger_share(labels: Int64[Tensor, "n *m"], run: Run, groups: Int64[Tensor, " n"] | None) -> str:
     """What to do about classes that are not held out: the least share that would hold out some of each."""
     classes = len(labels.unique())
     for larger in (tenth / 10 for tenth in range(2, 6)):
-        if larger > share and len(labels[hold_out(labels, larger, groups)[1]].unique()) == classes:
+        _, held = hold_out_of_few(labels, larger, run.images_per_class, groups)
+        if larger > run.validation and len(labels[held].unique()) == classes:
             return f"--validation {larger:g} would hold out images of every class."
     few = "images" if groups is None else "groups"
     return f"No larger --validation holds out images of every class: it takes more {few} of each."

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import run_ranks
 from test_train import RUN
 
-from capsnet_dist import Split, UserError, datasets
-from capsnet_dist.data.division import Division, folded, hold_out
+from capsnet_dist import Split, UserError, datasets, load
+from capsnet_dist.data.division import Division, folded, hold_out, hold_out_of_few
+from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.train import train
 from capsnet_dist.training.splits import separate
 
@@ -21,6 +23,37 @@ def test_hold_out_takes_the_same_share_of_every_class():
     kept, held = hold_out(labels, 0.1)
     assert labels[held].bincount().tolist() == [3] * 10
     assert len(torch.cat([kept, held]).unique()) == 300
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS], ids=["without groups", "with groups"])
+def test_of_few_images_the_same_share_is_held_out_and_they_are_always_the_same(groups):
+    kept, held = hold_out_of_few(LABELS, 0.2, 60, groups)
+    assert LABELS[torch.cat([kept, held])].bincount().tolist() == [60, 57, 60]
+    assert len(torch.cat([kept, held]).unique()) == 177
+    assert all(map(torch.equal, hold_out_of_few(LABELS, 0.2, 60, groups), (kept, held)))
+    if groups is None:
+        assert LABELS[held].bincount().tolist() == [12, 11, 12]
+    else:
+        assert not {*groups[kept].tolist()} & {*groups[held].tolist()}
+
+
+def test_of_images_of_several_classes_the_first_counts():
+    labels = torch.stack([LABELS, (LABELS + 1) % 3], dim=1)
+    assert all(map(torch.equal, hold_out_of_few(labels, 0.2, 60), hold_out_of_few(LABELS, 0.2, 60)))
+
+
+def test_all_images_are_a_selection_of_more_than_there_are():
+    for many in (None, 301):
+        assert all(map(torch.equal, hold_out_of_few(LABELS, 0.2, many), hold_out(LABELS, 0.2)))
+
+
+def test_few_training_images_leave_the_test_split_whole_and_evaluation_knows_them():
+    run = replace(RUN, steps=1, images_per_class=10, batch_size=30)
+    run_ranks(1, train, run)
+    of = TrainedRun("run")
+    parts = {name: of.part(load("run"), of.data(), name) for name in ("train", "validation", "test")}
+    assert {name: len(part.labels) for name, part in parts.items()} == {"train": 90, "validation": 10, "test": 359}
+    assert parts["train"].labels.bincount().tolist() == [9] * 10
 
 
 def test_what_is_held_out_without_a_seed_never_changes():

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from capsnet_dist.commands.runs import values
+from capsnet_dist.config.kept import copies
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json
 from capsnet_dist.record.summary import summarize
-from capsnet_dist.saved.plan import read_config
+from capsnet_dist.saved.config_file import read_config
 from capsnet_dist.screen.console import print_json, print_table
 
 OF_EACH_RUN = {"folder", "started", "until", "format", "weights", "run.run_dir"}
@@ -40,6 +41,11 @@ def _described(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder} is not the folder of a run: it needs a config.json with an entry 'run'.")
     config = read_config(folder / "config.json")
     config.pop("model", None)  # which stands in `run`, too
+    config["imports"] = {
+        path: f"sha256 {sha256:.12}"
+        for copy in copies(config, folder / "config.json")
+        for path, sha256 in zip(copy.paths, copy.hashes.values(), strict=True)
+    }
     place: Any = read_json(folder / "environment.json") if (folder / "environment.json").is_file() else {}
     result = {key: value for key, value in values(run).items() if key in ("state", "accuracy", "validation", "seconds")}
     sections = {"configuration": config, "environment": place, "result": result}

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.hub import reaching
-from capsnet_dist.record.parcel import Parcel, parcel, size
+from capsnet_dist.record.card_edits import license_of
+from capsnet_dist.record.parcel import CARD, Parcel, parcel, size
 from capsnet_dist.saved import hub
 from capsnet_dist.screen.console import print_table, say
 
@@ -41,7 +42,8 @@ def push(
     if place is None or place.revision is not None:
         raise UserError(f"{repository} must be owner/name, where the Hub is to have the network.")
     found = parcel(run, f"hf://{place.repository}", license, beside)
-    if not license:
+    card = found.get(CARD)
+    if not isinstance(card, bytes) or not license_of(card.decode()):
         say("the model card names no licence: others may not use the weights unless --license names one.")
     if dry_run:
         print_table(["file", "bytes"], [[name, f"{size(content):,}"] for name, content in found.items()])

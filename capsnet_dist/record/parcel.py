@@ -1,21 +1,19 @@
 """What of a run folder is shared: all that loads, evaluates and shows its network, and no checkpoints."""
 
 import io
-import json
 import re
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 
 from capsnet_dist.config.kept import copies
 from capsnet_dist.errors import UserError
-from capsnet_dist.record.summary import summarize, without_seed
-from capsnet_dist.saved.plan import read_config
+from capsnet_dist.record.card_edits import licensed, readdressed, summed_up
+from capsnet_dist.saved.config_file import read_config
 from capsnet_dist.saved.weights import CONFIG, WEIGHTS
-from capsnet_dist.text import printable, reason
+from capsnet_dist.text import reason
 
 CARD = "README.md"
 ARCHIVES = (".zip", ".tar.gz")
@@ -41,8 +39,8 @@ def parcel(run: Path, source: str, license: str, beside: Sequence[Path] = ()) ->
         raise UserError(f"--license {license!r}: give an identifier of the Hub, such as apache-2.0, mit or cc-by-4.0.")
     if missing := [name for name in (CONFIG, WEIGHTS) if not (run / name).is_file()]:
         raise UserError(f"{run} holds no {' and no '.join(missing)}: give the folder of a finished run.")
-    if beside and not (run / CARD).is_file():
-        raise UserError(f"{run} holds no {CARD}, the card that --beside writes to: give the folder of a finished run.")
+    if (flags := "--beside" * bool(beside) or "--license" * bool(license)) and not (run / CARD).is_file():
+        raise UserError(f"{run} holds no {CARD}, the card that {flags} writes to: give the folder of a finished run.")
     kept = [path for copy in copies(read_config(run / CONFIG), run / CONFIG) for path in copy.paths]
     samples = sorted(file.relative_to(run).as_posix() for file in (run / "samples").rglob("*"))
     wanted = [CARD, CONFIG, WEIGHTS, "environment.json", *kept, *samples]
@@ -53,8 +51,9 @@ def parcel(run: Path, source: str, license: str, beside: Sequence[Path] = ()) ->
         raise UserError(f"{run} has lost {lost[0]}, which its {CONFIG} lists: copy the folder again.")
     if CARD in found:
         text = (run / CARD).read_text(encoding="utf-8", errors="backslashreplace")
-        text = text.replace("## Data\n", f"{_spread([run, *beside])}## Data\n", 1) if beside else text
-        found[CARD] = _readdressed(text, source, license).encode()
+        text = summed_up(text, [run, *beside]) if beside else text
+        text = licensed(text, license) if license else text
+        found[CARD] = readdressed(text, source).encode()
     return found
 
 
@@ -113,35 +112,3 @@ def _bytes(content: Path | bytes) -> bytes:
 def _is_ordinary(run: Path, name: str) -> bool:
     """Whether it is a file that no link leads to, so that nothing from elsewhere is shared."""
     return (run / name).is_file() and (run / name).resolve() == run.resolve() / name
-
-
-def _spread(runs: Sequence[Path]) -> str:
-    """Mean and standard deviation of the results of runs, a paragraph.
-
-    Raises:
-        UserError: they differ in more than their seeds, or one has no result.
-    """
-    summaries = [summarize(run) for run in runs]
-    accuracies = [100 * found.accuracy for found in summaries if found is not None and found.accuracy is not None]
-    seeds = {found.seed for found in summaries if found is not None}
-    if len(accuracies) < len(runs) or len(seeds) < len(runs) or len({*map(without_seed, runs)}) > 1:
-        named = ", ".join(map(str, runs))
-        raise UserError(f"--beside takes runs that are done and differ in their seeds alone; got {named}.")
-    of_all = f"{mean(accuracies):.2f} ± {stdev(accuracies):.2f} %"
-    numbers = ", ".join(map(str, sorted(map(str, seeds))))
-    which = f"Of {len(runs)} runs that differ in their seeds alone ({numbers})"
-    return f"{which}: test accuracy {of_all} (mean and deviation).\n\n"
-
-
-def _readdressed(card: str, source: str, license: str) -> str:
-    """A model card that loads the network from its new place, under its licence."""
-    place = json.dumps(printable(source))
-    text = re.sub(r'(?m)^(model = capsnet_dist\.load\()"(?:[^"\\]|\\.)*"', lambda found: f"{found[1]}{place}", card)
-    return _licensed(text, license) if license else text
-
-
-def _licensed(card: str, license: str) -> str:
-    """A model card whose block of YAML names a licence, whatever it named before."""
-    block, end, rest = card.partition("\n---\n") if card.startswith("---\n") else ("---", "\n---\n", card)
-    lines = [line for line in block.split("\n") if not line.startswith("license:")]
-    return "\n".join([*lines, f"license: {license}"]) + end + rest

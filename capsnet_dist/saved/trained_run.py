@@ -26,7 +26,8 @@ from capsnet_dist.plugins import (
 )
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.saved import weights
-from capsnet_dist.saved.plan import class_names, read_config
+from capsnet_dist.saved.config_file import read_config
+from capsnet_dist.saved.plan import class_names
 from capsnet_dist.text import listed
 
 

@@ -22,8 +22,9 @@ from capsnet_dist.files import ordinary, write_new
 from capsnet_dist.plugins import Model
 from capsnet_dist.saved import hub
 from capsnet_dist.saved.checkpoint import on_cpu
+from capsnet_dist.saved.config_file import read_config, read_plan
 from capsnet_dist.saved.header import Entry, Header, differences, entries, read_header, sort_metadata
-from capsnet_dist.saved.plan import Plan, assemble, build, config_json, describe, draft, read_config, read_plan
+from capsnet_dist.saved.plan import Plan, assemble, build, config_json, describe, draft
 from capsnet_dist.text import listed, reason
 
 __all__ = ["build", "describe", "digest", "find", "load", "save"]

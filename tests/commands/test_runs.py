@@ -107,6 +107,20 @@ def test_of_long_metrics_only_the_end_is_read(root, monkeypatch):
     assert listed(root)[0][0]["accuracy"] is None
 
 
+def test_of_plugins_that_differ_the_files_are_named(root):
+    first, second = (root / f"runs/digits/{name}" for name in ("first", "second"))
+    for folder, other in ((first, "1"), (second, "2")):
+        config = json.loads((folder / "config.json").read_text())
+        files = {"same.py": 64 * "0", "other.py": 64 * other}
+        config["imports"] = [{"import": "same.py", "folder": "plugins", "files": files}]
+        (folder / "config.json").write_text(json.dumps(config))
+    found = json.loads(said("diff", first, second, "--json")[1])
+    name = "configuration imports.plugins/other.py"
+    assert {key: found[key] for key in found if "imports" in key} == {
+        name: {"first": "sha256 111111111111", "second": "sha256 222222222222"}
+    }
+
+
 def test_two_runs_differ_in_what_they_were_told_and_what_came_of_it(root):
     first, second = (root / f"runs/digits/{name}" for name in ("first", "second"))
     code, out, err = said("diff", first, second, "--json")

@@ -16,7 +16,7 @@ import pytest
 from conftest import run_ranks
 from huggingface_hub import ModelCard
 from test_cli import refused, said
-from test_plugins_travel import ROUTING, STROKES, with_averaging
+from test_plugins_travel import run_of_an_author
 
 from capsnet_dist import load
 from capsnet_dist.saved.weights import digest
@@ -25,13 +25,10 @@ from capsnet_dist.saved.weights import digest
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run with a plugin, a picture and a checkpoint."""
-    place = tmp_path_factory.mktemp("author")
-    (place / "my_routing.py").write_text(ROUTING)
-    (place / "strokes.py").write_text(STROKES)
-    run_ranks(1, with_averaging, place, place / "run")
-    (place / "run" / "samples" / "curves.png").write_bytes(b"picture")
-    (place / "run" / "samples" / "secret.txt").symlink_to("/etc/hostname")
-    return place / "run"
+    folder = run_of_an_author(tmp_path_factory.mktemp("author"))
+    (folder / "samples" / "curves.png").write_bytes(b"picture")
+    (folder / "samples" / "secret.txt").symlink_to("/etc/hostname")
+    return folder
 
 
 SHARED = {
@@ -87,6 +84,9 @@ def test_the_card_of_several_seeds_has_mean_and_deviation(run):
     assert said("pack", "seed-1", "both", "--beside", "seed-2")[0] == 0
     expected = "Of 2 runs that differ in their seeds alone (1, 2): test accuracy 51.00 ± 1.41 % (mean and deviation)."
     assert expected in Path("both/README.md").read_text()
+    shutil.copy("both/README.md", "seed-1")
+    assert said("pack", "seed-1", "twice", "--beside", "seed-2")[0] == 0
+    assert Path("twice/README.md").read_text().count("differ in their seeds alone") == 1
     assert "differ in their seeds alone; got seed-1, seed-1" in refused("pack", "seed-1", "no", "--beside", "seed-1")
 
 
@@ -97,6 +97,9 @@ def test_mistakes_in_packing_are_refused_in_one_line(run):
     assert "empty holds no config.json and no model.safetensors" in refused("pack", "empty")
     assert "--license 'all mine': give an identifier" in refused("pack", run, "out", "--license", "all mine")
     assert "runs/x/y must be owner/name" in refused("push", run, "runs/x/y")
+    shutil.copytree(run, "bare")
+    Path("bare/README.md").unlink()
+    assert "the card that --license writes to" in refused("pack", "bare", "out", "--license", "mit")
     assert not Path("out").exists()
 
 
@@ -218,6 +221,8 @@ def test_a_dry_run_lists_what_would_go_and_sends_nothing(run):
     assert {line.split()[0] for line in out.splitlines()[1:8]} == SHARED
     size = (run / "model.safetensors").stat().st_size
     assert f"{size:,}" in out and "Would go to owner/other on the Hugging Face Hub: 7 files, " in out
+    assert said("pack", run, "licensed", "--license", "mit")[0] == 0
+    assert said("push", "licensed", "owner/other", "--dry-run")[2] == ""  # the card has one already
 
 
 def test_a_hub_that_does_not_take_it_is_one_line(run, server, monkeypatch):

@@ -25,8 +25,9 @@ from capsnet_dist.files import read_json
 from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.run import Run, check
 from capsnet_dist.saved import checkpoint
+from capsnet_dist.saved.config_file import read_plan
 from capsnet_dist.saved.header import read_header
-from capsnet_dist.saved.plan import draft, read_plan
+from capsnet_dist.saved.plan import draft
 from capsnet_dist.saved.state import optimizer_tensors, restore_optimizer, wanted_tensors
 
 SMALL = models(

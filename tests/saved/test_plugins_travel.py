@@ -42,7 +42,11 @@ SMALL = dict(channels=4, kernel=3, primary_types=2, primary_kernel=3)
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    place = tmp_path_factory.mktemp("author")
+    return run_of_an_author(tmp_path_factory.mktemp("author"))
+
+
+def run_of_an_author(place):
+    """The folder of a run, beside the sources of its plugin."""
     (place / "my_routing.py").write_text(ROUTING)
     (place / "strokes.py").write_text(STROKES)
     run_ranks(1, with_averaging, place, place / "run")

@@ -2,17 +2,21 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json, shipped, write_whole
+from capsnet_dist.processes.lock import Lock
 from capsnet_dist.ranges import Count, Positive
 from capsnet_dist.reproduction.page import COLUMNS, rows, write
 from capsnet_dist.reproduction.recipes import Recipe, all_in, file_of, named
 from capsnet_dist.reproduction.results import Result, changes, is_done, load, refuse_others, save, settings, trial
 from capsnet_dist.run import Run
 from capsnet_dist.screen.console import print_table, say
+from capsnet_dist.text import reason
 from capsnet_dist.train import train
 from capsnet_dist.world import speaks
 
@@ -54,16 +58,33 @@ def reproduce(
     chosen = named(recipe)
     kept = folder / "results" if results is None else results
     end = None if max_time is None else time.monotonic() + 60 * max_time
-    try:
-        for one in chosen:
-            run = one.shortened(epochs, root)
-            for seed in range(run.seed, run.seed + seeds):
-                place = folder / f"{one.name}-{run.epochs}" / f"seed-{seed}"
-                _finish(replace(run, seed=seed, run_dir=place), end)
-                _keep(one, run, place, seed, kept)
-    finally:
-        if speaks():
-            _show(_beside(recipe), kept)
+    runs = [(one, run, folder / f"{one.name}-{run.epochs}") for one in chosen for run in [one.shortened(epochs, root)]]
+    with _locked({place for _, _, place in runs}):
+        try:
+            for one, run, place in runs:
+                for seed in range(run.seed, run.seed + seeds):
+                    _finish(replace(run, seed=seed, run_dir=place / f"seed-{seed}"), end)
+                    _keep(one, run, place / f"seed-{seed}", seed, kept)
+        finally:
+            if speaks():
+                _show(_beside(recipe), kept)
+
+
+@contextmanager
+def _locked(folders: Iterable[Path]) -> Generator[None]:
+    """Keep others out who reproduce the same recipes; those who reproduce others may work beside.
+
+    Raises:
+        UserError: somebody does already, or the files of the locks cannot be made.
+    """
+    with ExitStack() as locks:
+        for folder in folders if speaks() else ():
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(Lock(folder, folder.with_name(f".{folder.name}.lock")))
+            except OSError as error:
+                raise UserError(f"{folder} cannot be written: {reason(error)}. Name another --folder.") from error
+        yield
 
 
 def _finish(run: Run, end: float | None) -> None:

@@ -1,14 +1,17 @@
 """`capsnet-dist robustness`: what a trained network still gets right when its images are changed or attacked."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal
 
 import torch
 
 from capsnet_dist import config
 from capsnet_dist.errors import UserError
+from capsnet_dist.files import write_whole
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Model, Split
 from capsnet_dist.ranges import Count, Natural, Shares
@@ -91,10 +94,11 @@ def robustness(
         other = None if transfer is None else replace(trial, model=_other(transfer, model).to(device))
         settings = {"run": run, "data": config.to_dict(data), "split": split, "of": len(part.labels)}
         strange = look_at_foreign(trial, foreign, data, seed) if foreign else {}  # first: it may be refused
+        folder = _made(hub.folder_beside(run, "robustness") if out is None else out)
         tried = measure(trial, plan, other) | strange
         findings = flat_gradients(trial) if "attacks" in kinds else []
     report = summarized(tried, settings | {"transfer": transfer, "foreign": foreign} | vars(plan), findings)
-    _save(report, tried, hub.folder_beside(run, "robustness") if out is None else out)
+    _save(report, tried, folder)
     if json:
         print_json(report.to_dict())
     else:
@@ -129,13 +133,30 @@ def _refuse(model: Model, part: Split, kinds: tuple[Kind, ...], targeted: bool) 
         raise UserError(f"--targeted needs images of one object; these have {objects}. Leave it out.")
 
 
+def _made(folder: Path) -> Path:
+    """A folder that takes files; found out before the images are tried, which takes minutes.
+
+    Raises:
+        UserError: it does not.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return folder
+
+
+@contextmanager
+def _writing(place: Path) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{place} cannot be written: {reason(error)}. Name another folder by --out.") from error
+
+
 def _save(report: Report, tried: Mapping[Key, Tried], folder: Path) -> None:
     file = folder / "robustness.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(to_json(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {reason(error)}. Name another folder by --out.") from error
+    with _writing(file):
+        write_whole(file, to_json(report.to_dict(), indent=2) + "\n")
     with tolerated(f"no pictures in {folder}"):  # matplotlib, fonts or the disk may fail
         draw(report, tried, folder)
 

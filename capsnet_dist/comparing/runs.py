@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +14,7 @@ from capsnet_dist.comparing import trial
 from capsnet_dist.comparing.variants import folder_name, refuse_collisions
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import new_folder
+from capsnet_dist.processes.lock import Lock
 from capsnet_dist.record.command import command
 from capsnet_dist.reproduction import comparisons, page
 from capsnet_dist.run import Run, check
@@ -60,6 +61,37 @@ def compare_runs(
         UserError: a word or number that cannot work; that a run fails is said in its row.
         SystemExit: interrupted, or the time is up; `resume` goes on.
     """
+    baseline = _baseline(runs, seeds, kind, baseline)
+    folder = _made(folder, resume)
+    tries: dict[str, list[dict[str, Any]]] = {word: [] for word in runs}
+    shared = Comparison(next(iter(runs.values())), kind, baseline, command())
+    clock = _Clock(len(runs) * seeds, max_time)
+    rows: list[Row] = []
+    with Lock(folder):
+        for word, run in _in_turn(runs, seeds, folder):
+            found = trial.known(run) if resume else None
+            if found is None:
+                clock.begin(f"{word}, seed {run.seed}")
+                own = replace(run, resume="auto" if resume else None, max_time=clock.minutes_left)
+                found = trial.run_alone(own, imports, launcher, robustness)
+            clock.done(found)
+            tries[word].append(found)
+            rows = summarize(tries, baseline)
+            save(rows, shared, tries, folder)  # each time: a comparison that is stopped keeps what it has
+        if results is not None:
+            comparisons.keep(folder, results)
+            page.write(results)
+    show(rows, shared)
+    say(f"The table, the plot and the numbers of every run are in {folder}/comparison.md, .png and .json.")
+    return rows
+
+
+def _baseline(runs: Mapping[str, Run], seeds: int, kind: str, baseline: str) -> str:
+    """With what the others are compared.
+
+    Raises:
+        UserError: there is nothing to compare, or it cannot work.
+    """
     if seeds < 1 or not runs:
         raise UserError(f"{seeds} seeds of {len(runs)} {kind}s: there must be at least one of each.")
     if world_size() > 1:
@@ -69,33 +101,17 @@ def compare_runs(
     for run in runs.values():
         check(run, run.processes or 1)
     refuse_collisions(runs)
-    baseline = baseline or next(iter(runs))
-    if baseline not in runs:
+    if baseline and baseline not in runs:
         raise UserError(f"--baseline {baseline}: it must be one of the {kind}s, written as there: {', '.join(runs)}.")
-    folder = _made(folder, resume)
-    tries: dict[str, list[dict[str, Any]]] = {word: [] for word in runs}
-    shared = Comparison(next(iter(runs.values())), kind, baseline, command())
-    clock = _Clock(len(runs) * seeds, max_time)
-    rows: list[Row] = []
+    return baseline or next(iter(runs))
+
+
+def _in_turn(runs: Mapping[str, Run], seeds: int, folder: Path) -> Iterator[tuple[str, Run]]:
+    """The runs with each seed, in their folders, by the words of the table."""
     for extra in range(seeds):
         for word, run in runs.items():
             seed = run.seed + extra
-            place = folder / folder_name(word, seed)
-            own = replace(run, seed=seed, run_dir=place, resume="auto" if resume else None)
-            found = trial.known(own) if resume else None
-            if found is None:
-                clock.begin(f"{word}, seed {seed}")
-                found = trial.run_alone(replace(own, max_time=clock.minutes_left), imports, launcher, robustness)
-            clock.done(found)
-            tries[word].append(found)
-            rows = summarize(tries, baseline)
-            save(rows, shared, tries, folder)  # each time: a comparison that is stopped keeps what it has
-    if results is not None:
-        comparisons.keep(folder, results)
-        page.write(results)
-    show(rows, shared)
-    say(f"The table, the plot and the numbers of every run are in {folder}/comparison.md, .png and .json.")
-    return rows
+            yield word, replace(run, seed=seed, run_dir=folder / folder_name(word, seed))
 
 
 class _Clock:

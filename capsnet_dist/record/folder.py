@@ -1,7 +1,6 @@
 """The run folder: what a training leaves behind."""
 
 import os
-import platform
 import shutil
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,9 +11,9 @@ from typing import Any
 
 from capsnet_dist import files
 from capsnet_dist.errors import UserError
+from capsnet_dist.processes.lock import Lock
 from capsnet_dist.record.metrics_file import cut
 from capsnet_dist.run import Run
-from capsnet_dist.screen.progress import say
 from capsnet_dist.text import reason, to_json
 
 
@@ -44,7 +43,7 @@ class RunFolder:
                 self.path.mkdir(parents=True, exist_ok=run.resume is not None)
             self._made = [self.path, *parents] if is_new or named is None else []
             (self.path / "samples").mkdir(exist_ok=run.resume is not None)
-            self._lock = (self.path / ".lock").open("a+", encoding="utf-8", errors="replace")
+            self._lock = Lock(self.path)
             self._metrics = self._open_metrics()
         except FileExistsError as error:
             raise UserError(
@@ -52,7 +51,6 @@ class RunFolder:
             ) from error
         except OSError as error:
             raise UserError(f"The run folder {self.path} cannot be written: {reason(error)}.") from error
-        self._take_lock()
         self._unwritten = b""
 
     def log(self, **values: Any) -> None:
@@ -142,37 +140,6 @@ class RunFolder:
 
     def _open_metrics(self) -> FileIO:
         return FileIO(self.path / "metrics.jsonl", "a")
-
-    def _take_lock(self) -> None:
-        """Keep other jobs out, where the file system can: two that write the same run would mix."""
-        try:
-            import fcntl  # not on every system
-
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock.seek(0)
-            owner = self._lock.readline(200).strip()
-            self.close(remove=False)
-            raise UserError(f"{self.path} is in use by another job: {owner}. Wait for it or end it.") from error
-        except (ImportError, OSError) as error:
-            say(f"Warning: {self.path} cannot be locked ({reason(error)}): let no other job write there.")
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {platform.node()}\n")
-        self._lock.flush()
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a job writes a run folder now, on this machine or where the file system has locks; True if unknown."""
-    try:
-        import fcntl  # not on every system
-
-        with (folder / ".lock").open(encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return False
-    except FileNotFoundError:
-        return False
-    except (ImportError, OSError):
-        return True
 
 
 def resumed_path(run: Run) -> Path | None:

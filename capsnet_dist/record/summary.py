@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary, read_json, size
-from capsnet_dist.record.folder import is_locked
+from capsnet_dist.processes.lock import is_locked
 from capsnet_dist.saved.config_file import read_config
 from capsnet_dist.text import to_json
 

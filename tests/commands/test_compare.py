@@ -385,6 +385,21 @@ def test_a_second_comparison_in_the_folder_does_not_disturb_the_run_of_the_first
     assert "exit code 0" in found["problem"]
 
 
+def test_of_two_comparisons_in_a_folder_the_second_is_refused_before_any_run(run, tried, monkeypatch):
+    def another(*given):
+        before = sorted(Path("out").iterdir())
+        with pytest.raises(UserError, match=rf"out is in use by another job: process {os.getpid()} on"):
+            compare_routings(run, ["uniform", "dynamic"], 2, Path("out"), resume=True)
+        assert sorted(Path("out").iterdir()) == before
+        return pretend(*given)
+
+    pretend = trial.run_alone
+    monkeypatch.setattr(trial, "run_alone", another)
+    compare_routings(run, ["dynamic"], 1, Path("out"))
+    assert [one.run_dir for one in tried] == [Path("out/dynamic-0")]
+    compare_routings(run, ["dynamic"], 1, Path("out"), resume=True)  # the first has ended
+
+
 def test_no_run_begins_when_the_time_is_up(run, tried, capsys):
     with pytest.raises(SystemExit) as end:
         compare_routings(run, ["dynamic"], 2, Path("out"), max_time=1e-9)

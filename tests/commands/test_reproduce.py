@@ -78,6 +78,24 @@ def test_what_ran_out_of_time_goes_on_to_the_same_weights(recipe, monkeypatch):
     assert load(Path("twice/results"))[0].trials[0].minutes >= 0
 
 
+def test_of_two_jobs_that_reproduce_a_recipe_in_a_folder_the_second_is_refused(recipe, monkeypatch):
+    begun = []
+
+    def train(run):
+        begun.append(str(run.run_dir))
+        if len(begun) == 1:
+            with pytest.raises(UserError, match="tiny-1 is in use by another job: process"):
+                reproduce(recipe, seeds=1, epochs=1)
+            assert not Path("reproduced/results.md").exists()
+            reproduce(("other.py",), seeds=1, epochs=1)
+        raise SystemExit(OUT_OF_TIME)
+
+    monkeypatch.setattr(command, "train", train)
+    with pytest.raises(SystemExit):
+        reproduce((*recipe, "./tiny.py"), seeds=1, epochs=1)  # a recipe that is named twice waits for nobody
+    assert begun == ["reproduced/tiny-1/seed-0", "reproduced/other-1/seed-0"]
+
+
 def test_a_run_with_other_settings_is_neither_counted_nor_gone_on_with(recipe):
     reproduce(recipe, seeds=1, epochs=1)
     Path("tiny.py").write_text(RECIPE.replace("batch_size=256", "batch_size=128"))

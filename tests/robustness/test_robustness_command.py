@@ -59,6 +59,12 @@ def test_what_cannot_be_tried_is_refused(run, tmp_path):
     assert "--limit" in said("robustness", run, "--limit", "0")[2]
 
 
+def test_a_folder_that_takes_no_files_is_refused_before_the_images_are_tried(run, tmp_path, monkeypatch):
+    (tmp_path / "taken").write_text("")
+    monkeypatch.setattr("capsnet_dist.commands.robustness.measure", lambda *given: pytest.fail("tried"))
+    assert "taken cannot be written" in refused("robustness", run, *FEW, "--out", tmp_path / "taken")
+
+
 def test_transformations_follow_from_the_seed_and_the_number_of_an_image_alone(run):
     test = datasets("digits").build().split("test")
     change = augmented(transformations()[ALL], 3)

@@ -432,6 +432,33 @@ class TestIsLarger(HonestDataset):
         return split if name == "train" else split._replace(images=split.images.repeat(1, 1, 2, 2))
 
 
+class TestIsEmpty(HonestDataset):
+    def finish(self, split, name):
+        return split if name == "train" else split.part(torch.arange(0))
+
+
+class OneClassAlone(HonestDataset):
+    classes = ("cat",)
+
+    def finish(self, split, name):
+        return split._replace(labels=0 * split.labels)
+
+
+class ImagesAreArrays(HonestDataset):
+    def finish(self, split, name):
+        return split._replace(images=split.images.numpy())
+
+
+class SplitIsATuple(HonestDataset):
+    def finish(self, split, name):
+        return tuple(split)
+
+
+class SplitFails(HonestDataset):
+    def finish(self, split, name):
+        raise LookupError("no picture is where it was")
+
+
 class TwoCats(HonestDataset):
     classes = ("cat", "dog", "cat")
 
@@ -447,6 +474,11 @@ class OrderIsDrawnWhenBuilt(HonestDataset):
 
     def finish(self, split, name):
         return split.select(torch.randperm(12, generator=torch.Generator().manual_seed(self.start)))
+
+
+class NoiseIsNew(HonestDataset):
+    def finish(self, split, name):
+        return split._replace(images=torch.randint(256, split.images.shape, dtype=torch.uint8))
 
 
 class AnotherOrderEachTime(HonestDataset):
@@ -514,6 +546,11 @@ class PartsAreSorted(PlaceDecides):
 DATASETS = [
     (LabelsFromOne, "splits_can_be_trained_on", "label 3 of image 2 names none of 3 classes"),
     (TestIsLarger, "splits_can_be_trained_on", "must have the same channels, height and width"),
+    (TestIsEmpty, "splits_can_be_trained_on", "split test has no images"),
+    (OneClassAlone, "splits_can_be_trained_on", "there is one class alone: 'cat'"),
+    (ImagesAreArrays, "splits_can_be_trained_on", "split train: images must be a tensor; got ndarray"),
+    (SplitIsATuple, "splits_can_be_trained_on", "must be a capsnet_dist.Split of images and labels; got tuple"),
+    (SplitFails, "splits_can_be_trained_on", "it raised LookupError: no picture is where it was"),
     (TwoCats, "class_names_are_distinct", "2 classes are called 'cat'"),
     (NamesAreNumbers, "class_names_are_distinct", "a class is called 0"),
     (OrderIsDrawnWhenBuilt, "images_are_always_the_same", "built anew, it has another split train"),
@@ -521,6 +558,7 @@ DATASETS = [
     (PartsAreSorted, "rows_by_number_equal_rows_in_bulk", "train, rows of a part"),
     (AnotherOrderEachTime, "evaluation_repeats", "a second call"),
     (DatasetDraws, "evaluation_draws_nothing", "of torch moved"),
+    (NoiseIsNew, "evaluation_draws_nothing", "of torch moved"),
     (DatasetSeeds, "process_stays_untouched", "its construction seeds the random state of torch"),
     (DatasetOptionWithoutType, "options_are_plain_data", "option 'seed' needs a type"),
 ]

@@ -5,7 +5,7 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -48,13 +48,18 @@ def check(
 
 def conduct(subject: Subject, laws: Iterable[Law[Any]], expected: Mapping[str, str]) -> tuple[Result, ...]:
     """Try each law; `expected` gives the reason why some do not hold."""
+    failed, results = set[str](), list[Result]()
     with _quiet():
-        return group([_try(subject, law, expected.get(law.name)) for law in laws])
+        for law in laws:
+            results.append(_try(subject, law, expected.get(law.name), failed))
+            failed |= {law.name} if results[-1].status == "failed" else set()
+    return group(results)
 
 
-def _try(subject: Subject, law: Law[Any], expected: str | None) -> Result:
+def _try(subject: Subject, law: Law[Any], expected: str | None, failed: Set[str]) -> Result:
     start = time.perf_counter()
-    outcome = _outcome(subject, law)
+    missing = next((before.__name__ for before in law.after if before.__name__ in failed), None)
+    outcome = Outcome("skipped", f"{missing} comes first") if missing else _outcome(subject, law)
     if expected is not None and outcome.status in ("failed", "noted"):
         outcome = Outcome("expected", f"{expected} ({outcome.message})")
     elif expected is not None and outcome.status == "passed":

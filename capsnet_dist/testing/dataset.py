@@ -1,6 +1,7 @@
 """What every data set must do."""
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,11 +10,12 @@ from torch import Tensor, nn
 from capsnet_dist.data.checks import check_splits, digest
 from capsnet_dist.errors import UserError
 from capsnet_dist.plugins import Dataset, datasets
-from capsnet_dist.testing.common import PROCESS_LAWS
+from capsnet_dist.testing.common import options_are_plain_data
 from capsnet_dist.testing.conduct import OnFail, check
-from capsnet_dist.testing.law import Law, require, require_same
+from capsnet_dist.testing.law import Broken, Law, require, require_same
 from capsnet_dist.testing.report import Report
 from capsnet_dist.testing.routing import NONE
+from capsnet_dist.testing.side_effects import evaluation_draws_nothing, evaluation_repeats, process_stays_untouched
 from capsnet_dist.testing.subject import Inputs, Subject, Target
 
 NUM_ROWS = 32  # of each split that are compared
@@ -46,9 +48,16 @@ class DatasetSubject(Subject):
     def __init__(self, target: Target) -> None:
         super().__init__(target)
         try:
-            self.size = len(self.construct().split("train").labels)
+            self.construct().split("train")
         except UserError as error:
             raise UserError(f"Data set {self.name} cannot be checked here: {error}") from error
+        except Exception:  # a mistake of the plugin: the laws meet it again, and say where
+            return
+
+    @cached_property
+    def size(self) -> int:
+        """How many training images there are."""
+        return len(self.construct().split("train").labels)
 
     def wrap(self, **options: Any) -> DatasetProbe:
         """A new one."""
@@ -62,7 +71,14 @@ class DatasetSubject(Subject):
 def splits_can_be_trained_on(subject: DatasetSubject) -> None:
     """Images are bytes of one size, each with labels that name a class: the rules of the first step of a training."""
     dataset = subject.construct()
-    check_splits({name: dataset.split(name) for name in ("train", "test")}, len(dataset.classes), subject.name)
+    splits = {name: dataset.split(name) for name in ("train", "test")}
+    try:
+        check_splits(splits, len(dataset.classes), subject.name)
+    except UserError as error:
+        raise Broken(str(error)) from error
+    for name, split in splits.items():
+        require(len(split.labels) > 0, f"split {name} has no images")
+    require(len(dataset.classes) > 1, f"there is one class alone: {dataset.classes[0]!r}")
 
 
 def class_names_are_distinct(subject: DatasetSubject) -> None:
@@ -99,9 +115,12 @@ def rows_by_number_equal_rows_in_bulk(subject: DatasetSubject) -> None:
 LAWS: tuple[Law[Any], ...] = (
     Law(splits_can_be_trained_on),
     Law(class_names_are_distinct),
-    Law(images_are_always_the_same),
-    Law(rows_by_number_equal_rows_in_bulk),
-    *PROCESS_LAWS,
+    Law(evaluation_draws_nothing, after=(splits_can_be_trained_on,)),
+    Law(images_are_always_the_same, after=(splits_can_be_trained_on, evaluation_draws_nothing)),
+    Law(evaluation_repeats, after=(splits_can_be_trained_on, evaluation_draws_nothing, images_are_always_the_same)),
+    Law(rows_by_number_equal_rows_in_bulk, after=(splits_can_be_trained_on,)),
+    Law(process_stays_untouched, after=(splits_can_be_trained_on,)),
+    Law(options_are_plain_data),
 )
 
 

@@ -27,10 +27,12 @@ class Law(Generic[S]):
     Args:
         check: Raises Broken, or anything else, where the law does not hold, and Skipped where it cannot be tried.
         soft: Whether a plugin that breaks it still works: noted, not a failure.
+        after: Laws without which it says nothing new: where one of them has failed, this one is not tried.
     """
 
     check: Callable[[S], None]
     soft: bool = False
+    after: tuple[Callable[..., None], ...] = ()
 
     @property
     def name(self) -> str:

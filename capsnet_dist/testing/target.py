@@ -92,7 +92,7 @@ def _kind(plugin: Any, target: str) -> str:
             return "model"
         if issubclass(plugin, Augmentation):
             return "augmentation"
-        if hasattr(plugin, "split") and hasattr(plugin, "classes"):
+        if hasattr(plugin, "split"):  # whose classes may be known to an object alone
             return "dataset"
         called = inspect.signature(plugin.__call__).parameters
         if "progress" in called:

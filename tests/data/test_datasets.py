@@ -1,10 +1,7 @@
 """Published data sets are read as published: from real files where there are any, else from files like them."""
 
-import bz2
 import gzip
-import hashlib
 import os
-import pickle
 import struct
 import zipfile
 from pathlib import Path
@@ -12,6 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from published_sets import (
+    INFORMATION,
+    made,
+    md5,
+    some,
+    write_affnist,
+    write_cifar,
+    write_idx,
+    write_smallnorb,
+    write_svhn,
+    write_usps,
+)
 from scipy.io import savemat
 from torchvision import datasets as known
 
@@ -27,20 +36,6 @@ DOWNLOADED += ("smallnorb", "affnist")
 def real(name):
     """The folder of a published set, where there is one."""
     return pytest.mark.skipif(not (DATA / name / "raw").is_dir(), reason=f"CAPSNET_DATA names no folder with {name}")
-
-
-def md5(file):
-    return hashlib.md5(file.read_bytes()).hexdigest()
-
-
-def write_idx(file, entries):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    head = bytes([0, 0, 8, entries.ndim]) + struct.pack(f">{entries.ndim}I", *entries.shape)
-    file.write_bytes(head + entries.astype(np.uint8).tobytes())
-
-
-def some(*shape, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 @pytest.fixture
@@ -126,7 +121,7 @@ PARTS = [
 def test_emnist_stands_upright_and_counts_from_0(part, classes, first, monkeypatch, without_network):
     upright, labels = some(classes, 28, 28), np.arange(classes) + first
     raw = Path("data/EMNIST/raw")
-    with zipfile.ZipFile(_made(raw / "gzip.zip"), "w") as archive:
+    with zipfile.ZipFile(made(raw / "gzip.zip"), "w") as archive:
         for kind, entries in (("images-idx3", upright.transpose(0, 2, 1)), ("labels-idx1", labels)):
             write_idx(raw / "plain", entries)
             archive.writestr(f"gzip/emnist-{part}-train-{kind}-ubyte.gz", gzip.compress((raw / "plain").read_bytes()))
@@ -137,11 +132,6 @@ def test_emnist_stands_upright_and_counts_from_0(part, classes, first, monkeypat
     assert found.labels.tolist() == list(range(len(emnist_part.classes)))
     theirs = [name for name in known.EMNIST.classes_split_dict[part] if name != "N/A"]
     assert list(emnist_part.classes) == theirs
-
-
-def _made(file):
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file
 
 
 def test_an_idx_file_that_claims_more_than_it_holds_is_refused():
@@ -162,26 +152,19 @@ def test_an_idx_file_that_claims_more_than_it_holds_is_refused():
 
 
 def test_usps_is_read_from_its_compressed_lines(monkeypatch, without_network):
-    shades, labels = some(4, 256), [10, 1, 2, 10]
-    lines = [
-        f"{label} " + " ".join(f"{i + 1}:{2 * (shade + 0.25) / 255 - 1:.6f}" for i, shade in enumerate(row))
-        for label, row in zip(labels, shades, strict=True)
-    ]
-    file = _made(Path("data/USPS/usps.t.bz2"))
-    file.write_bytes(bz2.compress("\n".join(lines).encode()))
+    shades = some(4, 256)
+    with pytest.MonkeyPatch.context() as published:
+        write_usps(published, test=(shades, [10, 1, 2, 10]))
     with pytest.raises(UserError, match=r"usps.t.bz2 is damaged or another file: md5 8ea070ee\w+ expected, \w+ found"):
         datasets("usps").build().split("test")
-    monkeypatch.setitem(known.USPS.split_list, "test", ["", file.name, md5(file)])
+    write_usps(monkeypatch, test=(shades, [10, 1, 2, 10]))
     found = datasets("usps").build().split("test")
     assert np.array_equal(found.images[:, 0].flatten(1), shades) and found.labels.tolist() == [9, 0, 1, 9]
 
 
 def test_svhn_is_read_from_its_matlab_files_and_extra_only_adds_to_training(monkeypatch, without_network):
     pixels = {"train": some(3, 3, 32, 32), "extra": some(2, 3, 32, 32, seed=1), "test": some(2, 3, 32, 32, seed=2)}
-    for part, images in pixels.items():
-        file = _made(Path(f"data/SVHN/{part}_32x32.mat"))
-        savemat(file, {"X": images.transpose(2, 3, 1, 0), "y": np.arange(10, 10 - len(images), -1)[:, None]})
-        monkeypatch.setitem(known.SVHN.split_list, part, ["", file.name, md5(file)])
+    write_svhn(monkeypatch, **pixels)
     plain, more = datasets("svhn").build(), datasets("svhn", extra=True).build()
     found = plain.split("train")
     assert np.array_equal(found.images, pixels["train"]) and found.labels.tolist() == [0, 9, 8]
@@ -193,19 +176,7 @@ def test_svhn_is_read_from_its_matlab_files_and_extra_only_adds_to_training(monk
 def test_cifar_is_checked_before_it_is_unpickled_and_then_read_channel_by_channel(
     name, kind, monkeypatch, without_network
 ):
-    folder = Path("data") / kind.base_folder
-    key = "labels" if name == "cifar10" else "fine_labels"
-    pixels = {}
-    for which in ("train_list", "test_list"):
-        listed = []
-        for number, (file, _) in enumerate(getattr(kind, which)):
-            pixels.setdefault(which, []).append(some(2, 3, 32, 32, seed=number + len(which)))
-            entry = {"data": pixels[which][-1].reshape(2, -1), key: [number, 9]}
-            _made(folder / file).write_bytes(pickle.dumps(entry))
-            listed.append([file, md5(folder / file)])
-        monkeypatch.setattr(kind, which, listed)
-    (folder / kind.meta["filename"]).write_bytes(pickle.dumps({kind.meta["key"]: []}))
-    monkeypatch.setattr(kind, "meta", kind.meta | {"md5": md5(folder / kind.meta["filename"])})
+    folder, pixels = Path("data") / kind.base_folder, write_cifar(monkeypatch, kind)
     found = datasets(name).build().split("train")
     assert np.array_equal(found.images, np.concatenate(pixels["train_list"])) and found.labels.tolist()[:2] == [0, 9]
     assert np.array_equal(datasets(name).build().split("test").images, pixels["test_list"][0])
@@ -220,22 +191,10 @@ def test_the_hundred_classes_of_cifar_are_in_their_order():
     assert len(HUNDRED.split()) == 100 and HUNDRED.split() == sorted(HUNDRED.split())
 
 
-INFORMATION = np.array([(4, 0, 30, 0), (6, 1, 6, 5), (7, 2, 4, 1), (8, 3, 2, 2), (9, 8, 34, 3)])
-
-
 @pytest.fixture(params=["mat", "mat.gz"])
 def norb(request, monkeypatch):
     """A smallNORB of five pairs a split; the pairs of its training images."""
-    monkeypatch.setattr(smallnorb, "SHAPES", {"dat": (5, 2, 96, 96), "cat": (5,), "info": (5, 4)})
-    for split, stem in smallnorb.STEMS.items():
-        arrays = {"dat": some(5, 2, 96, 96), "cat": np.arange(5, dtype="<i4"), "info": INFORMATION.astype("<i4")}
-        for kind, entries in arrays.items():
-            magic = 0x1E3D4C55 if kind == "dat" else 0x1E3D4C54
-            sizes = entries.shape + (1,) * (3 - entries.ndim)
-            data = struct.pack(f"<{2 + len(sizes)}i", magic, entries.ndim, *sizes) + entries.tobytes()
-            monkeypatch.setitem(smallnorb.MD5, (split, kind), (hashlib.md5(data).hexdigest(), ""))
-            file = _made(Path(f"data/smallnorb/{stem}-{kind}.{request.param}"))
-            file.write_bytes(gzip.compress(data) if request.param == "mat.gz" else data)
+    write_smallnorb(monkeypatch, request.param)
     return torch.from_numpy(some(5, 2, 96, 96))
 
 
@@ -289,16 +248,13 @@ def test_damaged_smallnorb_is_refused(norb):
 
 @pytest.mark.parametrize("compressed", [False, True])
 def test_affnist_is_read_row_by_row(compressed):
-    images, labels = some(4, 40, 40), np.array([[3, 1, 4, 1]], dtype=np.uint8)
-    held = {"image": images.reshape(4, 1600).T, "label_int": labels, "human_readable_transform": np.zeros((6, 4))}
-    other = {"before": np.zeros(3), "affNISTdata": held}
-    savemat(_made(Path("data/affNIST/test.mat")), other, do_compression=compressed)
-    for number in (1, 2):
-        savemat(_made(Path(f"data/affNIST/training_batches/{number}.mat")), {"affNISTdata": held})
+    images, labels = some(4, 40, 40), np.array([3, 1, 4, 1])
+    for file in ("test.mat", "training_batches/1.mat", "training_batches/2.mat"):
+        write_affnist(file, images, labels, do_compression=compressed)
     found = datasets("affnist").build().split("test")
-    assert np.array_equal(found.images[:, 0], images) and found.labels.tolist() == labels[0].tolist()
+    assert np.array_equal(found.images[:, 0], images) and found.labels.tolist() == labels.tolist()
     assert len(datasets("affnist", batches=2).build().split("train").labels) == 8
-    savemat("data/affNIST/test.mat", {"affNISTdata": held | {"image": images}})
+    savemat("data/affNIST/test.mat", {"affNISTdata": {"image": images, "label_int": labels}})
     with pytest.raises(UserError, match=r"test.mat is no file of affNIST: its images are uint8, 4 x 40 x 40"):
         datasets("affnist").build().split("test")
     Path("data/affNIST/test.mat").write_bytes(b"damaged")

@@ -16,8 +16,10 @@ from mutants_training import (
     HonestMixture,
     HonestModel,
     HonestSchedule,
+    SplitFails,
 )
 from PIL import Image
+from published_sets import tiny
 from test_cli import said
 
 from capsnet_dist import UserError, augmentations, datasets, models, schedules
@@ -63,6 +65,12 @@ NETWORKS["capsnet"] = dict(channels=4, kernel=5, primary_types=2, primary_kernel
 @pytest.mark.parametrize("name", list(models))
 def test_registered_networks_obey_the_laws(name):
     assert not check_model(models(name, **NETWORKS[name]), image=(1, 20, 20)).failed
+
+
+@pytest.mark.parametrize("name", list(datasets))
+def test_registered_data_sets_obey_the_laws(name, monkeypatch):
+    report = check_dataset(tiny(name, monkeypatch))
+    assert {result.status for result in report.results} == {"passed"}
 
 
 @pytest.mark.parametrize(
@@ -119,6 +127,16 @@ def test_a_data_set_that_is_here_is_checked_and_of_another_a_line_says_why_not()
     assert not check_target("digits").failed
     with pytest.raises(UserError, match="^Data set folder cannot be checked here: .*root"):
         check_dataset(datasets("folder"))
+    with pytest.raises(UserError, match="^Data set Npz cannot be checked here: data.npz is not there"):
+        check_target("capsnet_dist.data.npz:Npz")  # whose classes are those of its file
+
+
+def test_a_law_that_comes_after_one_that_failed_is_not_tried():
+    split_fails = {result.name: result for result in check_dataset(SplitFails, on_fail="report").results}
+    assert split_fails["evaluation_repeats"].status == "skipped"
+    assert split_fails["evaluation_repeats"].message == "splits_can_be_trained_on comes first"
+    (alone,) = check_dataset(SplitFails, only=["evaluation_repeats"], on_fail="report").results
+    assert alone.status == "failed" and "LookupError" in alone.message
 
 
 def test_a_data_set_is_checked_with_its_options(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What a run came to, read from its folder: of many runs at once, so only the end of long files is read."""
+"""What a run came to, read from its folder: of many runs at once, so few lines of long files are parsed."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import ordinary, read_json, size
 from capsnet_dist.processes.lock import is_locked
+from capsnet_dist.record.metrics_file import MAX_LINE
 from capsnet_dist.saved.config_file import read_config
 from capsnet_dist.text import to_json
 
@@ -30,7 +31,7 @@ class Summary(NamedTuple):
     accuracy: float | None
     """On the test split, of the selected weights; None until then."""
     validation: float | None
-    """The last accuracy on the validation split."""
+    """The highest accuracy on the validation split: that of the selected weights, or of those that would be by now."""
     started: datetime | None
     seconds: float | None
     """From its last start to its end; of one that was killed, to its last checkpoint."""
@@ -72,7 +73,7 @@ def summarize(folder: Path) -> Summary | None:
         seed=seed if isinstance(seed, int) else None,
         state=state,
         accuracy=_accuracy(lines, "test", "selected"),
-        validation=_accuracy(lines, "validation"),
+        validation=_highest(folder / "metrics.jsonl"),
         started=started,
         seconds=None if started is None else max(0.0, ((until or _written(folder)) - started).total_seconds()),
     )
@@ -122,18 +123,30 @@ def _last_lines(file: Path) -> list[dict[str, Any]]:
     with ordinary(file) as data:
         data.seek(max(0, size(data) - TAIL))
         texts = data.read().splitlines()
-    found: list[dict[str, Any]] = []
-    for text in reversed(texts):
-        try:
-            line: Any = json.loads(text)
-        except (ValueError, RecursionError):  # the first is cut, and so may be the last of a run that was killed
-            continue
-        found += [cast(dict[str, Any], line)] if isinstance(line, dict) else []
-    return found
+    return [line for text in reversed(texts) if (line := _line(text))]
+
+
+def _highest(file: Path) -> float | None:
+    """The highest accuracy on the validation split, which may be that of any of the evaluations."""
+    found: list[float] = []
+    with ordinary(file) as data:
+        while text := data.readline(MAX_LINE):
+            accuracy = _accuracy([_line(text)], "validation") if b'"validation"' in text else None
+            found += [] if accuracy is None else [accuracy]
+    return max(found, default=None)
+
+
+def _line(text: bytes) -> dict[str, Any]:
+    """What a line says; nothing where it is cut, as the last one of a run that was killed may be."""
+    try:
+        line: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return cast(dict[str, Any], line) if isinstance(line, dict) else {}
 
 
 def _accuracy(lines: list[dict[str, Any]], split: str, weights: str | None = None) -> float | None:
-    """The last accuracy on a split, of certain weights or of any."""
+    """The first accuracy on a split, of certain weights or of any."""
     wanted = (line for line in lines if line.get("split") == split and weights in (None, line.get("weights")))
     value: Any = next(wanted, {}).get("accuracy")
     return value if isinstance(value, float) else None

@@ -55,6 +55,17 @@ def test_runs_are_listed_newest_first_with_what_came_of_them(root):
     assert lines[0].split()[:6] == ["run", "network", "data", "seed", "state", "accuracy"] and len(lines) == 3
 
 
+def test_the_validation_accuracy_is_that_of_the_selected_weights_and_not_the_last(root):
+    file = root / "runs/digits/second/metrics.jsonl"
+    first, *rest = file.read_text().splitlines(keepends=True)
+    evaluation = '{"step": 1, "split": "validation", "weights": "ema", "accuracy": %s, "loss": 1.0}\n'
+    file.write_text(first + evaluation % 0.75 + evaluation % "0.9, " + first * 1000 + "".join(rest))
+    assert max(json.loads(line)["accuracy"] for line in rest if '"validation"' in line) < 0.75
+    assert listed(root)[0][0]["validation"] == 0.75  # beyond the end that is parsed; the damaged line does not count
+    file.write_text(first)
+    assert listed(root)[0][0]["validation"] is None
+
+
 def test_a_run_that_says_running_while_nobody_writes_was_killed(root):
     folder = root / "runs/digits/second"
     (folder / "STATUS.json").write_text('{"state": "running", "reason": ""}')

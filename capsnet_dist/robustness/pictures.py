@@ -9,7 +9,7 @@ import torch
 from capsnet_dist.figures.canvas import theme
 from capsnet_dist.figures.robustness import changed, robustness
 from capsnet_dist.robustness.rejection import roc
-from capsnet_dist.robustness.report import MEAN, Report, label
+from capsnet_dist.robustness.report import ALL, MEAN, Report, label
 from capsnet_dist.robustness.trial import UNCHANGED, Key, Tried
 
 KINDS = {"transformation": "transformed", "corruption": "corrupted, severity 5", "attack": "", "foreign": ""}
@@ -36,7 +36,7 @@ def draw(report: Report, tried: Mapping[Key, Tried], folder: Path) -> None:
     with theme("light"):
         curves = _curves(tried)
         if attacks or changes or curves:
-            robustness(report.accuracy, attacks, changes, curves).savefig(folder / "robustness.png")
+            robustness(report.accuracy, attacks, changes, curves, ALL).savefig(folder / "robustness.png")
         images = torch.stack([tried[key].shown for key in strongest.values()])
         changed(images.numpy(), [label(*key) for key in strongest.values()]).savefig(folder / "images.png")
 

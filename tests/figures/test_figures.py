@@ -30,6 +30,7 @@ from capsnet_dist.figures.overlaps import HUES, overlaps
 from capsnet_dist.figures.pose_space import flatten, pose_space
 from capsnet_dist.figures.poses import effects, poses
 from capsnet_dist.figures.reconstructions import reconstructions
+from capsnet_dist.figures.robustness import robustness
 from capsnet_dist.figures.scaling import scaling
 
 RANDOM = np.random.default_rng(0)
@@ -94,6 +95,12 @@ def draw_comparison(classes=NAMES):
     return comparison([vars(Row(name, 2, 0.9, 0.01, 0.1, 1000.0, 1.0, 500.0, 10, 0.9, 0.1)) for name in classes[:4]])
 
 
+def draw_robustness(classes=NAMES):
+    points = ((0.1, 0.5), (0.3, 0.0))
+    curves = {f"{name}, eps 0.3: 0.995": (np.linspace(0, 1, 9), np.ones(9)) for name in classes[:7]}
+    return robustness(0.9, dict.fromkeys(classes[:4], points), dict.fromkeys(classes[:3], 0.5), curves, classes[3])
+
+
 def draw_scaling(classes=NAMES):
     law = {"factor": 1.0, "exponent": 1.0, "error": 0.1}
     laws = {"time": law, "memory": law}
@@ -115,6 +122,7 @@ DRAWN = {
         draw_pose_space,
         draw_examples,
         draw_comparison,
+        draw_robustness,
         draw_scaling,
     )
 }
@@ -317,6 +325,20 @@ def test_curves_of_several_runs_are_their_mean_within_a_band():
     assert line.get_ydata().tolist() == [2, 3, 4] and "a (2 runs)" in texts(axes.figure)
     ys = band.get_paths()[0].vertices[:, 1]
     assert (ys.min(), ys.max()) == (1, 5)
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_attacks_that_do_the_same_are_all_seen_below_and_upon_each_other(number):
+    same = dict.fromkeys([*map(str, range(number)), "all"], ((0.1, 0.5), (0.3, 0.1)))
+    with canvas.theme("light"):
+        figure = robustness(0.9, same, {}, {}, "all")
+        (axes,) = figure.axes
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["all", *map(str, range(number))]
+        axes.get_legend().remove()
+        pixels, _, _ = rendered(figure)
+    seen = {tuple(pixel) for pixel in (255 * pixels).round().astype(int).reshape(-1, 3)}
+    for colour in canvas.PALETTE[:number]:
+        assert tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5)) in seen
 
 
 def test_many_steps_are_averaged_and_few_evaluations_are_not():

@@ -11,6 +11,8 @@ from capsnet_dist.figures.canvas import Figure, canvas, drawing, labels, placed
 
 BINS = 60
 """Points of a line: more steps are averaged, so that a trend can be seen."""
+FAR_LOSS, FAR_ERROR = 30.0, 5.0
+"""So many times as far as most of most runs: what lies beyond would make flat lines of them, and is cut off."""
 
 
 class Curve(NamedTuple):
@@ -29,32 +31,40 @@ def curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
     """A panel for each quantity, a line for each curve: the mean of its runs, and a band from the least to the largest.
 
     Args:
-        panels: The curves of each quantity. One whose name begins with "loss" gets a logarithmic axis; one that ends
-            with "%" is cut off below the evaluations, so that they are not squeezed.
+        panels: The curves of each quantity. One whose name begins with "loss" gets a logarithmic axis, which ends above
+            most runs where one goes far beyond, as one that diverges; one that ends with "%" is cut off below the
+            evaluations of most. The legend says how far a curve goes that leaves its panel.
     """
     figure = canvas(4.7 * len(panels), 3.4, layout="none")
     for place, (quantity, shown) in enumerate(panels.items()):
         axes = placed(figure, 4.7 * place + 0.85, 0.55, 3.75, 2.75)
+        low, high = _limits(quantity, shown)
         names = labels(curve.name for curve in shown)
         for number, (name, curve) in enumerate(zip(names, shown, strict=True)):
-            _draw(axes, name, curve, "os^Dv"[number % 5] if curve.measured else "")
-        axes.set(xlabel="step", ylabel=quantity)
+            _draw(axes, name + _beyond(curve, low, high), curve, "os^Dv"[number % 5] if curve.measured else "")
+        if quantity.startswith("loss"):
+            axes.set(yscale="log")
+            number_plainly(axes.yaxis)
+        axes.set(xlabel="step", ylabel=quantity, ylim=(low, high))
         axes.grid(visible=True, lw=0.4, alpha=0.5)
-        _limit(axes, quantity, shown)
         axes.legend()
     return figure
 
 
 def _draw(axes: Any, name: str, curve: Curve, marker: str) -> None:
     """The mean of the runs, on the steps that all of them have."""
-    runs = [_averaged(*run) if not curve.measured else run for run in curve.runs]
+    runs = _points(curve)
     length = min(len(steps) for steps, _ in runs)
     steps = runs[0][0][:length]
     values = np.stack([values[:length] for _, values in runs])
-    several = f" ({len(runs)} runs)" if len(runs) > 1 else ""
-    (line,) = axes.plot(steps, values.mean(axis=0), marker=marker, markersize=3, lw=1.3, label=name + several)
+    (line,) = axes.plot(steps, values.mean(axis=0), marker=marker, markersize=3, lw=1.3, label=name)
     if len(runs) > 1:
         axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.2, lw=0)
+
+
+def _points(curve: Curve) -> list[tuple[Float[np.ndarray, " t"], Float[np.ndarray, " t"]]]:
+    """What is drawn of each run."""
+    return [run if curve.measured else _averaged(*run) for run in curve.runs]
 
 
 def _averaged(
@@ -69,11 +79,36 @@ def _averaged(
     )
 
 
-def _limit(axes: Any, quantity: str, shown: Sequence[Curve]) -> None:
-    measured = [values for curve in shown if curve.measured for _, values in curve.runs if len(values)]
+def _limits(quantity: str, shown: Sequence[Curve]) -> tuple[float | None, float | None]:
+    """The ends of the axis of a quantity; None leaves an end to matplotlib."""
+    runs = [
+        run[np.isfinite(run)] for curve in shown for _, run in _points(curve) if curve.measured or "%" not in quantity
+    ]
+    runs = [run for run in runs if len(run)]
     if quantity.startswith("loss"):
-        axes.set(yscale="log")
-        number_plainly(axes.yaxis)
-    elif quantity.endswith("%") and measured:
-        lowest = min(float(np.nanmin(values)) for values in measured)
-        axes.set_ylim(max(0.0, lowest - 0.15 * (100 - lowest) - 0.1), 100.0 + 0.03 * (100 - lowest))
+        usual, highest = _usual(runs)
+        least = min((float(run[run > 0].min()) for run in runs if (run > 0).any()), default=0.0)
+        return (least / 1.3, 3 * usual) if least and highest > FAR_LOSS * usual else (None, None)
+    if not quantity.endswith("%") or not runs:
+        return None, None
+    usual, highest = _usual([100 - run for run in runs])
+    most = 2 * usual if usual and highest > FAR_ERROR * usual else highest
+    return max(0.0, 100 - 1.15 * most - 0.1), 100 + 0.03 * most
+
+
+def _usual(runs: Sequence[Float[np.ndarray, " _"]]) -> tuple[float, float]:
+    """How high most of most runs lies, and how high the highest of all."""
+    highs = sorted(float(np.quantile(run, 0.95, method="lower")) for run in runs)
+    return (highs[(len(highs) - 1) // 2], max(float(run.max()) for run in runs)) if runs else (0.0, 0.0)
+
+
+def _beyond(curve: Curve, low: float | None, high: float | None) -> str:
+    """How many runs a curve has, and how far it goes where that is not seen."""
+    several = f" ({len(curve.runs)} runs)" if len(curve.runs) > 1 else ""
+    values = np.concatenate([values for _, values in _points(curve)])
+    finite = values[np.isfinite(values)]
+    if high is not None and len(finite) and finite.max() > high:
+        return f"{several}, up to {finite.max():.3g}"
+    if low is not None and curve.measured and len(finite) and finite.min() < low:
+        return f"{several}, from {finite.min():.3g}"
+    return several

@@ -1,6 +1,6 @@
 """Lengths of class capsules: what a network claims, and how often it is right."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -21,8 +21,8 @@ def lengths(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> 
         longest: Length of the predicted class capsule of each image, in [0, 1].
         right: Whether the prediction is true.
     """
-    figure = canvas(9.2, 4.1, layout="none")
-    left, calibration = (placed(figure, start, 0.6, 3.8, 2.6) for start in (0.7, 5.3))
+    figure = canvas(9.4, 4.1, layout="none")
+    left, calibration = (placed(figure, start, 0.6, 3.8, 2.6) for start in (1.0, 5.5))
     _draw_histogram(left, longest, right)
     _draw_calibration(calibration, longest, right)
     error = calibration_error(longest, right)
@@ -33,14 +33,31 @@ def lengths(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> 
 
 def calibration_error(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> float:
     """Mean distance of length and share of right predictions, over bins of length, weighted by their images."""
-    return sum(count * abs(length - share) for length, share, count in _bins(longest, right)) / max(1, len(right))
+    return sum(one.images * abs(one.length - one.share) for one in _bins(longest, right)) / max(1, len(right))
 
 
-def _bins(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> list[tuple[float, float, int]]:
-    """Mean length, share of right ones and number of the images in each bin that has any."""
+class _Bin(NamedTuple):
+    """Images of about the same length."""
+
+    middle: float
+    """Of the bin."""
+    length: float
+    """Mean of the images."""
+    share: float
+    """Of right predictions."""
+    images: int
+    """How many there are."""
+
+
+def _bins(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> list[_Bin]:
+    """The bins that have any images."""
     place = np.minimum((longest * BINS).astype(int), BINS - 1)
-    chosen = [place == number for number in range(BINS)]
-    return [(float(longest[c].mean()), float(right[c].mean()), int(c.sum())) for c in chosen if c.any()]
+    chosen = {(number + 0.5) / BINS: place == number for number in range(BINS)}
+    return [
+        _Bin(middle, float(longest[c].mean()), float(right[c].mean()), int(c.sum()))
+        for middle, c in chosen.items()
+        if c.any()
+    ]
 
 
 def _draw_histogram(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> None:
@@ -62,12 +79,13 @@ def _draw_histogram(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[np.
 
 def _draw_calibration(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> None:
     bins = _bins(longest, right)
-    length, share, count = (np.array(column) for column in zip(*bins, strict=True))
+    _, length, share, count = (np.array(column) for column in zip(*bins, strict=True))
     error = np.sqrt(share * (1 - share) / count)
     axes.plot([0, 1], [0, 1], "--", color="#8c8c8c", lw=1, label="ideal")
     style = {"fmt": "o-", "color": PALETTE[0], "lw": 1.3, "markersize": 4, "capsize": 2}
     axes.errorbar(length, share, error, label="measured, ± standard error", **style)
-    for x, _, number in [(0.0, 0.0, "images:"), *((x, y, f"{number:,}") for x, y, number in bins)]:
+    numbers = {one.middle: f"{one.images:,}" for one in bins}  # means of neighbours may lie close together
+    for x, number in ({-0.5 / BINS: "images:"} | numbers).items():
         place = {"transform": axes.get_xaxis_transform(), "ha": "left", "va": "bottom", "rotation": 40, "fontsize": 7}
         axes.text(x - 0.01, 1.0, number, **place)
     axes.set(xlabel=SCORE, ylabel="share of right predictions")

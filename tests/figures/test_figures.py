@@ -79,8 +79,8 @@ def draw_agreement(classes=NAMES):
 
 
 def draw_lengths(classes=NAMES):
-    longest = RANDOM.random(200)
-    return lengths(longest, RANDOM.random(200) < longest)
+    longest = RANDOM.random(200_000)
+    return lengths(longest, RANDOM.random(200_000) < longest)
 
 
 def draw_pose_space(classes=NAMES):
@@ -327,6 +327,30 @@ def test_curves_of_several_runs_are_their_mean_within_a_band():
     assert (ys.min(), ys.max()) == (1, 5)
 
 
+def one_run(name, values):
+    return Curve(name, [(np.arange(1.0, len(values) + 1), np.array(values, dtype=float))])
+
+
+@pytest.mark.parametrize("strange", [[1e3, 1e5, 1e9, np.nan, np.inf], [0.5, 1e7, 0.4, 0.3, 0.2]])
+def test_a_run_that_diverges_does_not_make_a_flat_line_of_the_others(strange):
+    falling = [0.6, 0.5, 0.4, 0.3, 0.2]
+    (axes,) = curves({"loss": [one_run("a", falling), one_run("b", strange)]}).axes
+    low, high = axes.get_ylim()
+    assert low < 0.2 and 0.6 < high < 6 and axes.get_yscale() == "log"
+    highest = max(value for value in strange if np.isfinite(value))
+    assert f"b, up to {highest:.3g}" in texts(axes.figure) and "a" in texts(axes.figure)
+    (axes,) = curves({"accuracy, %": [one_run("a", [97, 98, 99, 99]), one_run("b", [95, 40, 10, 10])]}).axes
+    assert 90 < axes.get_ylim()[0] < 97 and "b, from 10" in texts(axes.figure)
+
+
+def test_curves_that_lie_together_are_shown_whole():
+    panels = {"loss": [one_run("a", [5, 1, 0.5, 0.2]), one_run("b", [6, 2, 1, 1])]}
+    panels["accuracy, %"] = [one_run("a", [90, 95, 98]), one_run("b", [85, 96, 97])]
+    loss, accuracy = curves(panels).axes
+    assert loss.get_ylim()[0] < 0.2 and loss.get_ylim()[1] > 6 and 80 < accuracy.get_ylim()[0] < 85
+    assert texts(loss.figure).count("a") == 2
+
+
 @pytest.mark.parametrize("number", [2, 4])
 def test_attacks_that_do_the_same_are_all_seen_below_and_upon_each_other(number):
     same = dict.fromkeys([*map(str, range(number)), "all"], ((0.1, 0.5), (0.3, 0.1)))
@@ -359,6 +383,18 @@ def test_lengths_are_counted_for_right_and_wrong_and_compared_with_accuracy():
     assert np.allclose(line.get_xdata(), [0.35, 0.93]) and np.allclose(line.get_ydata(), [0, 2 / 3])
     expected = (1 * 0.35 + 3 * (0.93 - 2 / 3)) / 4
     assert calibration_error(longest, right) == pytest.approx(expected)
+
+
+def test_numbers_of_images_stand_apart_however_close_their_lengths_lie():
+    longest = np.repeat([0.09, 0.101, 0.199, 0.201, 0.299, 0.301, 0.999], 12_345)
+    figure = lengths(longest, longest > 0.2)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    starts = [text.get_position()[0] for text in figure.axes[1].texts]
+    assert len(starts) == 6 and min(np.diff(starts)) > 0.09
+    turned = [text.get_window_extent(renderer) for text in figure.axes[1].texts]
+    high = 7 / 72 * canvas.DPI  # of letters
+    for one, other in itertools.pairwise(turned):
+        assert (other.x0 - one.x0) * np.sin(np.radians(40)) > high
 
 
 def test_a_plane_of_poses_holds_as_much_of_their_variance_as_any():

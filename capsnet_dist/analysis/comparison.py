@@ -53,7 +53,8 @@ class Row:
     images_per_second: float | None = None
     """Images in a step over the median time between two steps; mean over the seeds."""
     speed: float | None = None
-    """That of a seed over that of the same seed of the baseline; mean over the seeds of both."""
+    """Steps a second over those of the baseline: timed in turns when all runs are done, the median of rounds; where a
+    launcher starts the runs, or some of them failed, what the same seeds measured meanwhile, their mean."""
     memory: float | None = None
     """Highest MiB until the last step: allocated on the GPU, or else resident, libraries too; largest of the seeds."""
     parameters: int | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 from capsnet_dist.analysis.comparison import Comparison, Row, save, show, summarize
 from capsnet_dist.comparing import trial
+from capsnet_dist.comparing.speed import speeds
 from capsnet_dist.comparing.variants import folder_name, refuse_collisions
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import new_folder
@@ -78,6 +79,9 @@ def compare_runs(
             tries[word].append(found)
             rows = summarize(tries, baseline)
             save(rows, shared, tries, folder)  # each time: a comparison that is stopped keeps what it has
+        if not launcher:
+            rows = _in_step(rows, runs, baseline, folder, is_new=bool(clock.seconds))
+            save(rows, shared, tries, folder)
         if results is not None:
             comparisons.keep(folder, results)
             page.write(results)
@@ -112,6 +116,17 @@ def _in_turn(runs: Mapping[str, Run], seeds: int, folder: Path) -> Iterator[tupl
         for word, run in runs.items():
             seed = run.seed + extra
             yield word, replace(run, seed=seed, run_dir=folder / folder_name(word, seed))
+
+
+def _in_step(rows: Sequence[Row], runs: Mapping[str, Run], baseline: str, folder: Path, *, is_new: bool) -> list[Row]:
+    """The rows with speeds that were measured in turns, of those whose runs succeeded; `is_new`: some just now."""
+    good = {row.name: runs[row.name] for row in rows if not row.problem}
+    if len(good) < 2 or baseline not in good:
+        return [*rows]
+    if is_new:
+        say("all runs are done; their steps are now timed in turns")
+    measured = speeds(good, baseline, folder, is_measured=not is_new)
+    return [replace(row, speed=measured.get(row.name, row.speed)) for row in rows]
 
 
 class _Clock:

@@ -20,8 +20,8 @@ Each table is a run of `capsnet-dist compare --results docs/results`: the same n
 all, seed by seed in turn. Accuracies are mean ± standard deviation over the seeds, of the weights that were selected on
 training images that were held out. *Against* is the mean of the paired differences over the seeds, in points, ± half of
 its own 95 % confidence interval by Student's t; of twenty such intervals one misses by chance. Speeds are ratios of
-training images/s with the same seed. [Compare routings](quickstart.md#compare-routings) explains the columns. The
-sentences below a table are made from its numbers.
+training steps timed in turns, medians of rounds. [Compare routings](quickstart.md#compare-routings) explains the
+columns. The sentences below a table are made from its numbers.
 """
 
 

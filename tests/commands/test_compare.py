@@ -20,7 +20,7 @@ from capsnet_dist import Capsules, Routing, Split, UserError, files, models, rou
 from capsnet_dist.analysis.comparison import Comparison, Row, show, summarize
 from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
 from capsnet_dist.commands.main import main
-from capsnet_dist.comparing import trial
+from capsnet_dist.comparing import speed, trial
 from capsnet_dist.comparing.runs import OUT_OF_TIME, compare_runs
 from capsnet_dist.comparing.variants import chosen, with_routings, words_of
 from capsnet_dist.config import import_plugins
@@ -215,6 +215,7 @@ def tried(run, monkeypatch):
 
     import_plugins("plugin.py")
     monkeypatch.setattr(trial, "run_alone", pretend)
+    monkeypatch.setattr(speed, "Timer", lambda run: lambda repeats: 0.1)
     return asked
 
 

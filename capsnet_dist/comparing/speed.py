@@ -1,0 +1,63 @@
+"""How fast networks train, measured in turns: what else the machine does meanwhile then meets all of them alike."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from capsnet_dist.bench.measure import Clock, alternate, ratios, timed
+from capsnet_dist.files import read_json, write_whole
+from capsnet_dist.kernels import fast_paths
+from capsnet_dist.processes.signals import Interruption
+from capsnet_dist.record.base import Record
+from capsnet_dist.run import Run
+from capsnet_dist.training.isolation import isolated
+from capsnet_dist.training.trainer import Trainer
+
+ROUNDS = 7
+FILE = "speeds.json"
+
+
+def speeds(runs: Mapping[str, Run], baseline: str, folder: Path, *, is_measured: bool) -> dict[str, float]:
+    """How many times as fast as those of the baseline the training steps of each are: medians over rounds.
+
+    They are kept in `speeds.json`, and measured anew only where the runs have changed.
+
+    Args:
+        runs: Trainings that work, by name; at least that of the baseline.
+        baseline: One of the names.
+        folder: Where the file is.
+        is_measured: Whether the file, if there is one, is of these very runs.
+    """
+    file = folder / FILE
+    if is_measured and file.exists() and (known := read_json(file)).keys() == runs.keys():
+        return known
+    found = {name: 1.0 if name == baseline else _ratio(runs[baseline], run) for name, run in runs.items()}
+    write_whole(file, json.dumps(found) + "\n")
+    return found
+
+
+def _ratio(reference: Run, run: Run) -> float:
+    """How many times as fast as those of a reference the steps of a run are; both are in memory, and no others."""
+    with isolated(), fast_paths(not run.exact):
+        seconds = alternate({"reference": Timer(reference), "own": Timer(run)}, ROUNDS)
+    return ratios(seconds["reference"], seconds["own"]).median
+
+
+class Timer:
+    """Times steps of a training, with all that a run does in one.
+
+    Args:
+        run: The training.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.trainer = Trainer(run, Record(run), Interruption(None))
+        self.clock, self.taken = Clock(self.trainer.accelerator.device), 0
+
+    def __call__(self, repeats: int) -> float:
+        """Seconds that each of so many steps takes on average."""
+        return timed(self.clock, self._step, repeats)
+
+    def _step(self) -> None:
+        self.trainer.step(self.taken % self.trainer.num_steps)
+        self.taken += 1

@@ -91,6 +91,9 @@ class Run:
     """Start of every random choice: weights, order of images, augmentation."""
     start: str | None = None
     """Weights to start from: a folder or a Hub id, as `load` takes it, of a network with the same options."""
+    weights: str | None = None
+    """Weights of another network to start from, as far as they fit by name and shape: a folder or a Hub id. Class
+    capsules and decoder begin anew where the number of classes is another."""
     dtype: Literal["float32", "float64"] = "float32"
     """Type of the weights."""
     mixed_precision: Literal["launcher", "no", "bf16", "fp16"] = "launcher"
@@ -137,6 +140,8 @@ def check(run: Run, processes: int) -> None:
         raise UserError(f"--processes {run.processes}: the launcher started {processes}.")
     if run.resume == "auto" and run.run_dir is None:
         raise UserError("--resume auto looks in --run-dir FOLDER: name it.")
+    if run.start is not None and run.weights is not None:
+        raise UserError(f"--start {run.start} and --weights {run.weights}: a training starts from one of them.")
     if run.exact and run.compile not in ("auto", "no"):
         raise UserError(f"--exact leaves out what --compile {run.compile} does: give one of them.")
     shards = processes * run.accumulation

@@ -52,7 +52,8 @@ def model_card(
     title = markdown(f"{run.name}: {run.model.name} on {run.data.name}")
     test = "took no part in that" if results else "was not evaluated"
     test += "" if is_done else ": the run was interrupted"
-    start = f" Training started from the weights of {code_span(run.start)}." if run.start else ""
+    begun, extent = run.start or run.weights, "" if run.start else ", as far as they fit"
+    start = f" Training started from the weights of {code_span(begun)}{extent}." if begun else ""
     return f"""{front_matter(run, model, results)}# {title}
 
 {count:,} parameters, seed {run.seed}, batch {run.batch_size}. model.safetensors holds the

@@ -47,7 +47,7 @@ def front_matter(run: Run, model: Model, results: Mapping[str, Evaluation]) -> s
         tags=_tags(run),
         datasets=[known] if known else None,
         metrics=["accuracy", "f1"],
-        base_model=_base(run.start),
+        base_model=_base(run.start or run.weights),
         model_name=printable(run.name) if evaluations else None,
         eval_results=evaluations or None,
     )

@@ -17,6 +17,7 @@ from capsnet_dist.saved.size import LARGE, measure
 from capsnet_dist.saved.weights import build, load
 from capsnet_dist.screen.progress import say
 from capsnet_dist.training.normalization import measure_pixels
+from capsnet_dist.training.transfer import take_weights
 
 
 def build_network(
@@ -43,6 +44,8 @@ def build_network(
     model = model.to(accelerator.device, getattr(torch, run.dtype))
     if run.start is None:
         measure_pixels(model, batches.training, accelerator)
+    if run.weights is not None:
+        take_weights(run.weights, model)
     if accelerator.num_processes > 1 and accelerator.device.type == "cuda":  # PyTorch has it for GPUs only
         return cast(Model, torch.nn.SyncBatchNorm.convert_sync_batchnorm(model))
     return model

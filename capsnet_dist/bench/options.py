@@ -138,6 +138,11 @@ class Options:
         """The kind of device."""
         return ("cuda" if torch.cuda.is_available() else "cpu") if self.device == "auto" else self.device
 
+    @property
+    def single(self) -> bool:
+        """Whether one thread does all the work of a step."""
+        return self.threads == 1 and self.processes == 1
+
     def cases(self) -> list[Case]:
         """All tables."""
         return list(itertools.starmap(Case, itertools.product(self.networks, self.batches, self.dtypes)))

@@ -80,7 +80,7 @@ def _layer(candidate: Candidate, parts: int, wholes: int) -> nn.Module:
 def measure_time(options: Options, device: torch.device) -> dict[str, dict[str, list[list[float]]]]:
     """Seconds of each round by axis, label and size; the candidates take turns at each size."""
     found: dict[str, dict[str, list[list[float]]]] = {}
-    clock = Clock(device)
+    clock = Clock(device, single=options.single)
     for axis, points in axes(options).items():
         found[axis] = {candidate.label: [] for candidate in candidates(options)}
         for point in points:

@@ -26,7 +26,7 @@ class Tasks:
     subject: Subject
 
     def __init__(self, options: Options, device: torch.device) -> None:
-        self.options, self.device, self.clock = options, device, Clock(device)
+        self.options, self.device, self.clock = options, device, Clock(device, single=options.single)
 
     def build(self, case: list[Any], candidate: list[Any]) -> dict[str, int]:
         """Build a candidate as it is trained; the threads, and the bytes before, with all libraries loaded."""

@@ -355,6 +355,19 @@ def test_patches_times_weights_are_the_convolution(options, monkeypatch):
     torch.testing.assert_close(fast.weight.grad, slow.weight.grad)
 
 
+def test_few_positions_are_multiplied_by_a_large_weight_unless_it_is_trained(monkeypatch):
+    monkeypatch.setattr(convolution, "LARGE_WEIGHT", 1)
+    fast, slow = pair(3, 5, 5, 2, 1, algorithm="auto")
+    maps = torch.randn(2, 3, 12, 13, dtype=torch.float64)
+    assert fast(maps).is_contiguous()  # the library's
+    with torch.no_grad():
+        assert not fast(maps).is_contiguous()  # positions first
+        torch.testing.assert_close(fast(maps), slow(maps))
+        assert fast(maps.repeat(3, 1, 1, 1)).is_contiguous()
+        with pytest.raises(RuntimeError, match="greater than actual input"):
+            fast(maps[..., :2, :2])
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("rows", [7, 2048])
 def test_a_product_on_patches_is_rectified(bias, rows, monkeypatch):

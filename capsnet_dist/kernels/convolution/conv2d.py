@@ -3,6 +3,7 @@
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from einops import rearrange
 from jaxtyping import Float
@@ -19,6 +20,8 @@ from capsnet_dist.kernels.switch import fast_paths_allowed
 SHORTEST = 5  # sides of kernels that have kernels in Triton: a 3 x 3 convolution is the library's own field
 NARROW = 128  # numbers under a kernel, up to which patches are multiplied
 FEWEST_OUTPUTS = 2**23  # 32 MB: where the library's convolution took a third longer than a matrix product on patches
+FEW_POSITIONS = 144  # of all samples, up to which patches are multiplied by a large weight where nothing is trained:
+LARGE_WEIGHT = 3 * 2**18  # 3 MB, beyond the second cache; the library's convolution brings it into another order first
 
 
 class FastConv2d(nn.Conv2d):
@@ -64,21 +67,23 @@ class FastConv2d(nn.Conv2d):
         if (half := self._half(input)) is not None:
             from capsnet_dist.kernels.convolution import triton
 
-            bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
-            return triton.convolve(input, self.weight, bias, int(self.stride[0]), self.rectify, half)
+            return triton.convolve(input, self.weight, self._bias, int(self.stride[0]), self.rectify, half)
         tiling = self._tiling(input) if self._applies(input) else None
         if tiling is None and self._patches_pay(input):
             return self._on_patches(input)
         if tiling is None:
             maps = super().forward(input)
         else:
-            bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
-            maps = convolve(input, self.weight, bias, tiling, _transformed(self, tiling))
+            maps = convolve(input, self.weight, self._bias, tiling, _transformed(self, tiling))
         return maps.relu() if self.rectify else maps
 
     def extra_repr(self) -> str:
         """What print(model) shows."""
         return f"{super().extra_repr()}, algorithm={self.algorithm}, rectify={self.rectify}"
+
+    @property
+    def _bias(self) -> Float[Tensor, " n"]:
+        return self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
 
     def _half(self, maps: Tensor) -> torch.dtype | None:
         """The 16-bit type of the factors, where there are kernels for such a convolution."""
@@ -124,13 +129,17 @@ class FastConv2d(nn.Conv2d):
         return cheapest(rows, columns, len(maps), (self.in_channels, self.out_channels), self.algorithm)
 
     def _patches_pay(self, maps: Tensor) -> bool:
-        """Whether one matrix product is faster, which it is for the first convolution of a large batch of images."""
-        patch = self.weight[0].numel()
-        if self.algorithm != "auto" or not self._applies(maps) or maps.requires_grad or patch > self.out_channels:
+        """Whether one matrix product is faster: for the first convolution of many images, and any large one of few."""
+        if self.algorithm != "auto" or not self._applies(maps):
             return False
         sides = zip(maps.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
         outputs = [(side + 2 * int(pad) - kernel) // stride + 1 for side, kernel, stride, pad in sides]
-        return min(outputs) > 0 and len(maps) * self.out_channels * outputs[0] * outputs[1] >= FEWEST_OUTPUTS
+        if min(outputs) <= 0:
+            return False
+        positions, patch = len(maps) * outputs[0] * outputs[1], self.weight[0].numel()
+        if not maps.requires_grad and patch <= self.out_channels:
+            return positions * self.out_channels >= FEWEST_OUTPUTS
+        return not torch.is_grad_enabled() and positions <= FEW_POSITIONS and self.weight.numel() >= LARGE_WEIGHT
 
     def _on_patches(self, maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b n y x"]:
         """The convolution straight from the images where numba has tiles for it, else as one matrix product.
@@ -138,9 +147,8 @@ class FastConv2d(nn.Conv2d):
         Its positions are before samples and channels, as those of the bilinear one are.
         """
         if self.rectify and narrow.fits(maps, self.weight):
-            bias = self.weight.new_zeros(self.out_channels) if self.bias is None else self.bias
             (down, right), (top, left) = self.stride, map(int, self.padding)
-            return narrow.rectified_convolution(maps, self.weight, bias, (down, right), (top, left))
+            return narrow.rectified_convolution(maps, self.weight, self._bias, (down, right), (top, left))
         (top, left), (height, width), (stride, step) = map(int, self.padding), self.kernel_size, self.stride
         first = rearrange(nn.functional.pad(maps, (left, left, top, top)), "b c h w -> h w b c")
         windows = rearrange(first.unfold(0, height, stride).unfold(1, width, step), "y x b c k l -> y x b (c k l)")
@@ -175,7 +183,14 @@ def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[Factors] | Non
         kept is None
         or kept.tiling != tiling
         or kept.weight.dtype != weight.dtype
-        or not torch.equal(kept.weight, weight)
+        or not _same(kept.weight, weight)
     ):
         kept = _kept[convolution] = _Kept(weight.clone(), tiling, transform_weight(weight, tiling))
     return kept.transformed
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    """Whether two weights of a type have the same bits, which NumPy finds in half of the time of `torch.equal`."""
+    if first.device.type != "cpu" or second.device.type != "cpu":
+        return torch.equal(first, second)
+    return np.array_equal(*(each.detach().numpy().view(f"i{each.itemsize}") for each in (first, second)))

@@ -20,7 +20,7 @@ from capsnet_dist.kernels.switch import fast_paths_allowed
 SHORTEST = 5  # sides of kernels that have kernels in Triton: a 3 x 3 convolution is the library's own field
 NARROW = 128  # numbers under a kernel, up to which patches are multiplied
 FEWEST_OUTPUTS = 2**23  # 32 MB: where the library's convolution took a third longer than a matrix product on patches
-FEW_POSITIONS = 144  # of all samples, up to which patches are multiplied by a large weight where nothing is trained:
+FEW_POSITIONS = 72  # of all samples, up to which patches are multiplied by a large weight where nothing is trained:
 LARGE_WEIGHT = 3 * 2**18  # 3 MB, beyond the second cache; the library's convolution brings it into another order first
 
 
@@ -179,12 +179,7 @@ def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[Factors] | Non
         _kept.clear()
         return None
     kept, weight = _kept.get(convolution), convolution.weight
-    if (
-        kept is None
-        or kept.tiling != tiling
-        or kept.weight.dtype != weight.dtype
-        or not _same(kept.weight, weight)
-    ):
+    if kept is None or kept.tiling != tiling or kept.weight.dtype != weight.dtype or not _same(kept.weight, weight):
         kept = _kept[convolution] = _Kept(weight.clone(), tiling, transform_weight(weight, tiling))
     return kept.transformed
 

@@ -188,4 +188,5 @@ def _same(first: Tensor, second: Tensor) -> bool:
     """Whether two weights of a type have the same bits, which NumPy finds in half of the time of `torch.equal`."""
     if first.device.type != "cpu" or second.device.type != "cpu":
         return torch.equal(first, second)
-    return np.array_equal(*(each.detach().numpy().view(f"i{each.itemsize}") for each in (first, second)))
+    kind = f"i{first.itemsize}"
+    return np.array_equal(first.detach().numpy().view(kind), second.detach().numpy().view(kind))

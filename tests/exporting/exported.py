@@ -5,6 +5,8 @@ import torch
 
 from capsnet_dist import build, decoders, layers, models, primaries, routings, save, stems
 from capsnet_dist.exporting import export as files
+from capsnet_dist.exporting.comparison import Case
+from capsnet_dist.exporting.parts import batches
 
 RESNET = stems("resnet", widths=(4,), blocks=(1,), shortcut="project")
 CAPSNET = dict(channels=4, kernel=3, primary_types=2, primary_kernel=3, decoder=decoders("masked", hidden=(8,)))
@@ -55,6 +57,27 @@ def network(name, **options):
 def export(model, file, form):
     subject = files.part_subject(model, "encoder", IMAGES[:5])
     return files.export(subject, files.metadata(model, "encoder"), file, form)
+
+
+class Several(torch.nn.Module):
+    """The encoders of several networks, by name: each export costs seconds, whatever is exported."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = torch.nn.ModuleDict(found)
+
+    def forward(self, images):
+        output = {name: model(images) for name, model in self.found.items()}
+        return {f"{kind} {name}": getattr(o, kind) for name, o in output.items() for kind in ("scores", "poses")}
+
+
+def export_several(found, file):
+    """Write networks as one ONNX file, compared with each of them on batches of 1, 2 and 5."""
+    module = Several(found)
+    with torch.no_grad():
+        cases = [Case({"images": IMAGES[:number]}, module(IMAGES[:number])) for number in (1, 2, 5)]
+    subject = files.Subject(module, cases[1].inputs, batches(["images"]), cases, files.TOLERANCE)
+    return files.export(subject, {"capsnet_dist": ""}, file, "onnx")
 
 
 def session(file):

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exported import ENTRY, IMAGES, NETWORKS, export, network, saved, session
+from exported import ENTRY, IMAGES, NETWORKS, export, export_several, network, saved, session
 from fastapi.testclient import TestClient
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -46,15 +46,23 @@ def test_each_network_and_each_routing_is_tried_here():
     assert {routings[name] for name in routings if routings.owner(name).startswith("capsnet_dist ")} <= kinds
 
 
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The networks, and what ONNX Runtime says of seven images by the one file that they are exported to."""
+    found = {name: network(name) for name in sorted(NETWORKS.keys() - WITHOUT_ONNX)}
+    file = tmp_path_factory.mktemp("networks") / "a.onnx"
+    outputs = export_several(found, file).outputs
+    return found, dict(zip(outputs, session(file).run(list(outputs), {"images": IMAGES.numpy()}), strict=True))
+
+
 @pytest.mark.parametrize("name", sorted(NETWORKS.keys() - WITHOUT_ONNX))
-def test_onnx_says_what_the_network_says_for_any_batch(name, tmp_path):
-    model = network(name)
-    export(model, tmp_path / "a.onnx", "onnx")
-    scores, poses = session(tmp_path / "a.onnx").run(["scores", "poses"], {"images": IMAGES.numpy()})
+def test_onnx_says_what_the_network_says_for_any_batch(name, together):
+    found, said = together
     with torch.no_grad():
-        expected = model(IMAGES)
-    np.testing.assert_allclose(scores, expected.scores.numpy(), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(poses, expected.poses.numpy(), rtol=1e-4, atol=1e-4)
+        expected = found[name](IMAGES)
+    for kind in ("scores", "poses"):
+        numbers = getattr(expected, kind).numpy()
+        np.testing.assert_allclose(said[f"{kind} {name}"], numbers, rtol=1e-4, atol=1e-4)
 
 
 def test_what_onnx_lacks_is_named_with_the_part_that_computes_it(tmp_path, monkeypatch):

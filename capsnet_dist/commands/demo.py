@@ -15,11 +15,13 @@ from capsnet_dist.demo.stage import Stage
 from capsnet_dist.demo.static import runtime_files, write_static
 from capsnet_dist.errors import UserError
 from capsnet_dist.exporting.onnx_file import require_packages
+from capsnet_dist.files import expanded
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.plugins import Model, Split, datasets
 from capsnet_dist.ranges import Range
+from capsnet_dist.record.summary import final_accuracy
 from capsnet_dist.registry import Choice
-from capsnet_dist.saved.trained_run import TrainedRun, is_light_on_dark
+from capsnet_dist.saved.trained_run import TrainedRun
 from capsnet_dist.saved.weights import load
 from capsnet_dist.screen.console import say
 from capsnet_dist.text import printable
@@ -61,7 +63,7 @@ def demo(
         _write_static(runs, data, static, onnxruntime_web)
         return
     with fast_paths(allowed=True):
-        stages = [_stage(run, data, needs_images=number == 0) for number, run in enumerate(runs)]
+        stages = [stage_of(run, data, needs_images=number == 0) for number, run in enumerate(runs)]
         with Server(stages, assemble(), port) as server:
             _serve(server, port, open)
 
@@ -73,7 +75,7 @@ def _write_static(runs: Sequence[str], data: Choice[Any], folder: Path, runtime:
     files = runtime_files(runtime)
     require_packages()  # before a minute of work
     with fast_paths(allowed=True):
-        stage = _stage(runs[0], data, needs_images=True)
+        stage = stage_of(runs[0], data, needs_images=True)
         while stage.look_further():  # more test images: what usual poses are
             pass
         images, kind = example_images(stage.model, runs[0])
@@ -84,25 +86,41 @@ def _write_static(runs: Sequence[str], data: Choice[Any], folder: Path, runtime:
 
 def data_of(run: str) -> Choice[Any]:
     """The data set of a run; of a network that does not say what it was trained on, any one."""
+    return _own_data(_trained(run)) or datasets("digits")
+
+
+def _trained(run: str) -> TrainedRun | None:
     try:
-        return TrainedRun(run).data(is_named=True)
+        return TrainedRun(run)
     except UserError:  # where there is no such run, loading it says so
-        return datasets("digits")
+        return None
 
 
-def _stage(run: str, data: Choice[Any], *, needs_images: bool) -> Stage:
-    """A network, and test images for it, without which the page can do."""
-    model = load(run)
+def _own_data(trained: TrainedRun | None) -> Choice[Any] | None:
+    """The data set of a training; None of a network that does not say what it was trained on."""
     try:
-        trained = TrainedRun(run)
+        return None if trained is None else trained.data()
     except UserError:
-        trained = None
-    own = data_of(run)
+        return None
+
+
+def stage_of(run: str, data: Choice[Any], *, needs_images: bool) -> Stage:
+    """A network, and test images for it, without which the page can do."""
+    model, trained, folder = load(run), _trained(run), expanded(run)
+    known = _own_data(trained)
+    own = known or datasets("digits")
     chosen = data if needs_images or data.name == own.name else own
     split, missing = _images(trained, model, chosen, is_own=not needs_images or data == own)
-    name = Path(run).resolve().name if Path(run).is_dir() else run
-    still = _unchanged if trained is None else trained.still
-    return Stage(name, model, split, missing, still, is_light_on_dark=is_light_on_dark(run))
+    return Stage(
+        folder.resolve().name if folder.is_dir() else run,
+        model,
+        split,
+        missing,
+        _unchanged if trained is None else trained.still,
+        is_light_on_dark=trained is not None and trained.is_light_on_dark,
+        data=None if known is None else known.name,
+        accuracy=final_accuracy(folder),
+    )
 
 
 def _images(trained: TrainedRun | None, model: Model, data: Choice[Any], *, is_own: bool) -> tuple[Split | None, str]:

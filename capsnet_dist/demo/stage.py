@@ -35,6 +35,8 @@ class Stage:
         missing: Why there are none.
         still: What the network sees of images, where its training cut them.
         is_light_on_dark: Whether it is known to have been trained with such images.
+        data: The name of the data set of its training, where that is known.
+        accuracy: The share of the test images of its training that it got right, where that is known.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class Stage:
         still: Callable[[Tensor], Tensor],
         *,
         is_light_on_dark: bool = False,
+        data: str | None = None,
+        accuracy: float | None = None,
     ) -> None:
         self.name, self.model, self.tests, self.missing, self.still = name, model, tests, missing, still
-        self.is_light_on_dark = is_light_on_dark
+        self.is_light_on_dark, self.data, self.accuracy = is_light_on_dark, data, accuracy
         self.known = self._first()
         self._kept: OrderedDict[bytes, views.Seen] = OrderedDict()
 

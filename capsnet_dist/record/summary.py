@@ -79,6 +79,12 @@ def summarize(folder: Path) -> Summary | None:
     )
 
 
+def final_accuracy(folder: Path) -> float | None:
+    """On the test split, of the selected weights; None where there is none, or no metrics."""
+    file = folder / "metrics.jsonl"
+    return _accuracy(_last_lines(file), "test", "selected") if file.is_file() else None
+
+
 def without_seed(folder: Path) -> str:
     """What a run was told, but for its seed: runs that differ in nothing else have the same.
 

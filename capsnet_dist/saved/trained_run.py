@@ -68,6 +68,11 @@ class TrainedRun:
             )
         return datasets("digits")
 
+    @property
+    def is_light_on_dark(self) -> bool:
+        """Whether it is known to have been trained with light strokes on a dark ground."""
+        return _has_light_on_dark(self.entry)
+
     def criteria(self) -> list[Loss]:
         """The losses that the training minimised."""
         return [self._choice(losses, name).build() for name in ("loss", "regularizer") if name in self.entry]
@@ -167,7 +172,11 @@ class TrainedRun:
 def is_light_on_dark(source: str) -> bool:
     """Whether a network is known to have been trained with light strokes on a dark ground."""
     entry: Any = read_config(weights.find(source)[0]).get("run")
-    data: Any = cast(dict[str, Any], entry).get("data") if isinstance(entry, dict) else None
+    return isinstance(entry, dict) and _has_light_on_dark(cast(dict[str, Any], entry))
+
+
+def _has_light_on_dark(entry: Mapping[str, Any]) -> bool:
+    data: Any = entry.get("data")
     name: Any = cast(dict[str, Any], data).get("name") if isinstance(data, dict) else None
     return name in datasets and getattr(datasets[name], "is_light_on_dark", False) is True
 

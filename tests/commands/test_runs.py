@@ -12,8 +12,11 @@ from conftest import run_ranks
 from test_cli import refused, said
 from test_train import RUN, trained
 
-from capsnet_dist import routings
+from capsnet_dist import datasets, routings
+from capsnet_dist.commands import demo
 from capsnet_dist.config import to_dict as config_of
+from capsnet_dist.demo import stage
+from capsnet_dist.demo.answers import about
 from capsnet_dist.record import summary
 
 
@@ -64,6 +67,17 @@ def test_the_validation_accuracy_is_that_of_the_selected_weights_and_not_the_las
     assert listed(root)[0][0]["validation"] == 0.75  # beyond the end that is parsed; the damaged line does not count
     file.write_text(first)
     assert listed(root)[0][0]["validation"] is None
+
+
+def test_the_page_of_a_run_says_on_what_and_how_well_it_was_trained(root, monkeypatch):
+    monkeypatch.setattr(stage, "SECONDS", 0)
+    folder = root / "runs/digits/second"
+    (facts,) = about([demo.stage_of(str(folder), datasets("digits"), needs_images=True)])["runs"]
+    assert (facts["data"], facts["routing"]) == ("digits", "dynamic")
+    assert facts["accuracy"] == pytest.approx(summary.summarize(folder).accuracy, abs=1e-5)
+    (folder / "metrics.jsonl").unlink()
+    (facts,) = about([demo.stage_of(str(folder), datasets("digits"), needs_images=True)])["runs"]
+    assert facts["accuracy"] is None
 
 
 def test_a_run_that_says_running_while_nobody_writes_was_killed(root):

@@ -13,13 +13,15 @@ import pytest
 import torch
 from browser import browser, draw, give
 from PIL import Image
-from stages import SMALL, stage
+from stages import SMALL, split, stage
 from test_browser import CONTRAST, digits, pixels, quiet, rebuilt, seen_by  # noqa: F401
 
-from capsnet_dist import UserError, datasets, routings
+from capsnet_dist import UserError, augmentations, build, datasets, routings
 from capsnet_dist.commands import demo
 from capsnet_dist.demo import static
+from capsnet_dist.demo.stage import Stage
 from capsnet_dist.exporting import onnx_file
+from capsnet_dist.images.fit import Fit
 
 PACKAGE = os.environ.get("ONNXRUNTIME_WEB")
 SHOWN = "[document.body.innerText, ...[...document.querySelectorAll('canvas')].map(each => each.toDataURL())].join()"
@@ -44,26 +46,31 @@ def test_the_files_of_onnx_runtime_are_found_or_the_message_says_how_to_get_them
 
 
 @pytest.fixture(scope="module")
-def site(request, tmp_path_factory):
-    """The page of a small network that knows digits."""
+def package():
+    """The files of onnxruntime-web."""
     if PACKAGE is None:
         pytest.skip("no onnxruntime-web: npm pack onnxruntime-web, unpack it, and name the folder in ONNXRUNTIME_WEB")
+    return static.runtime_files(Path(PACKAGE))
+
+
+@pytest.fixture(scope="module")
+def site(package, request, tmp_path_factory):
+    """The page of a small network that knows digits."""
     one, folder = request.getfixturevalue("digits"), tmp_path_factory.mktemp("site")
-    images = one.tests.select(torch.arange(5)).pixels / 255
-    static.write_static(one, images, static.runtime_files(Path(PACKAGE)), folder)
+    static.write_static(one, one.tests.select(torch.arange(5)).pixels / 255, package, folder)
     return folder
 
 
 @pytest.fixture
-def opened(site, tmp_path):
-    """Opens the page, which a server of files has."""
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
+def served(tmp_path):
+    """Opens a page, which a server of files has."""
     with contextlib.ExitStack() as ends:
-        server = ends.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        ends.callback(server.shutdown)
 
-        def open_page(**options):
+        def open_page(folder, **options):
+            handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+            server = ends.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            ends.callback(server.shutdown)
             page = ends.enter_context(browser(tmp_path / "profile", **options))
             page.address = f"http://127.0.0.1:{server.server_port}/"
             page.goto(page.address)
@@ -72,6 +79,12 @@ def opened(site, tmp_path):
             return page
 
         yield open_page
+
+
+@pytest.fixture
+def opened(site, served):
+    """Opens the page of the network that knows digits."""
+    return functools.partial(served, site)
 
 
 def rest(page):
@@ -131,6 +144,26 @@ def test_a_dropped_picture_is_prepared_without_python(digits, opened):  # noqa: 
     give(page, b"no picture")
     rest(page)
     assert "cannot be read" in page.locator("#status").inner_text() and quiet(page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cut", [augmentations("crop", side=8, padding=0), augmentations("resized_crop", side=8)])
+def test_images_are_cut_as_in_training(cut, package, served, tmp_path):
+    fit, still = Fit(size=12, channels=1), cut.build().still
+    model = build(SMALL, (1, 8, 8), tuple("abcde"), fit).eval()
+    one = Stage("cut", model, split((1, 12, 12), 5), "", still)
+    static.write_static(one, torch.rand(5, 1, 8, 8), package, tmp_path / "site")
+    page = served(tmp_path / "site")
+    shown = int(page.locator("#status").inner_text().split()[2]) - 1
+    assert (pixels(page, "canvas.pixels") == still(one.tests.images)[shown].numpy().ravel()).all()
+    picture = np.random.default_rng(0).integers(256, size=(30, 20, 3), dtype=np.uint8)
+    picture[:6] = picture[-6:] = 0  # as dark around as the test images are
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    give(page, file.getvalue())
+    rest(page)
+    wanted = still(torch.from_numpy(fit(Image.fromarray(picture)))[None]).float().numpy().ravel()
+    assert np.abs(pixels(page, "canvas.pixels") - wanted).max() <= 1 and quiet(page)
 
 
 @pytest.mark.slow

@@ -50,15 +50,15 @@ class Bars {
   }
 
   show({ scores, winners, class: of }, isFollowing) {
-    const order = scores.map((_, label) => label).sort((a, b) => scores[b] - scores[a]);
+    const order = ranked(scores);
     const isScore = this.about.kind === "score";
     const low = isScore ? Math.min(0, ...scores) : 0;
     const high = isScore ? Math.max(0, ...scores) : 1;
     this.rows.forEach((row, place) => {
       if (this.isMany) this.name(row, order[place]);
       const score = scores[row.label];
-      row.fill.style.transform = `scaleX(${Math.min(Math.max((score - low) / (high - low || 1), 0), 1)})`;
-      row.value.textContent = score.toFixed(2).replace("-", "−");
+      row.fill.style.transform = `scaleX(${within((score - low) / (high - low || 1), 0, 1)})`;
+      row.value.textContent = decimals(score, 2);
       row.element.classList.toggle("won", winners.includes(row.label));
       row.input.checked = row.label === of;
       row.input.setAttribute("aria-label", `${this.about.classes[row.label]}, ${NOUN[this.about.kind]} ${score.toFixed(2)}`);
@@ -73,7 +73,7 @@ class Bars {
     const parts = names.flatMap((name, place) => [...(place ? [" and "] : []), make("b", { textContent: name })]);
     const noun = NOUN[this.about.kind];
     if (names.length === 2) verdict.replaceChildren("Two are there: ", ...parts);
-    else if (names.length) verdict.replaceChildren(...parts, `, ${noun} ${scores[winners[0]].toFixed(2).replace("-", "−")}`);
+    else if (names.length) verdict.replaceChildren(...parts, `, ${noun} ${decimals(scores[winners[0]], 2)}`);
     else verdict.replaceChildren(`No capsule is long: none of these for sure. Longest: ${this.about.classes[largest]}`);
     announce(this.root, `${this.about.name}: ${verdict.textContent}.`);
   }

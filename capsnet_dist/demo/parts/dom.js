@@ -1,6 +1,6 @@
 // Small helpers, and how numbers are written.
 
-const find = (selector, within = document) => within.querySelector(selector);
+const find = (selector, root = document) => root.querySelector(selector);
 
 const make = (tag, properties = {}, ...children) => {
   const element = Object.assign(document.createElement(tag), properties);
@@ -13,12 +13,20 @@ const signed = (value) => {
   return text === "0.00" ? "0" : (value < 0 ? "−" : "+") + text;
 };
 
+const decimals = (value, digits) => value.toFixed(digits).replace("-", "−");
+
+const within = (value, low, high) => Math.min(Math.max(value, low), high);
+
+const ranked = (scores) => scores.map((_, label) => label).sort((a, b) => scores[b] - scores[a]);
+
 const count = (number, word, many = `${word}s`) => `${number.toLocaleString("en")} ${number === 1 ? word : many}`;
 
 const say = (text, wrong = false) => {
   find("#status").textContent = text;
   find("#status").classList.toggle("wrong", wrong);
 };
+
+const complain = (error) => say(error.message, true);
 
 // Read to those who do not see the page, once the drawing has come to rest.
 const announce = (() => {

@@ -18,7 +18,7 @@ class Latest {
       try {
         await this.work(...next);
       } catch (error) {
-        say(error.message, true);
+        complain(error);
       }
     }
     this.busy = false;

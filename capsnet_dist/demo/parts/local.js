@@ -7,7 +7,6 @@ ort.env.wasm.wasmPaths = Object.fromEntries(
   [["mjs", "wasm.js"], ["wasm", "wasm.wasm"]].map(([kind, file]) => [kind, new URL(`runtime/${file}`, location.href).href]),
 );
 
-const LONG = 0.5; // a capsule as long as that says that its class is there
 let data = null; // what data.json holds
 let turn = Promise.resolve(); // a network answers one question at a time
 const sessions = new Map();
@@ -118,9 +117,9 @@ const answers = {
     const turned = isToTurn(text, polarity);
     if (turned) text = shown ? await prepared({ ...shown, shades: exchanged(shown.shades) }) : textOf(exchanged(bytesOf(text)));
     const { scores, poses } = await encode(text);
-    const order = scores.map((_, label) => label).sort((a, b) => scores[b] - scores[a]);
+    const order = ranked(scores);
     const [about] = data.about.runs;
-    const winners = about.kind === "score" ? order.slice(0, 1) : order.slice(0, 2).filter((label) => scores[label] > LONG);
+    const winners = about.kind === "score" ? order.slice(0, 1) : order.slice(0, 2).filter((label) => scores[label] > about.long);
     const of = wanted ?? order[0];
     const usual = data.usual[of]?.map((row) => row.map((x, place) => x - poses[of][place])) ?? null;
     const rebuilt = about.rebuilds ? textOfShades((await decode(poses, of, [Array(about.dim).fill(0)]))[0]) : null;

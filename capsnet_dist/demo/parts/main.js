@@ -4,7 +4,7 @@ const begin = async () => {
   const about = await ask("about");
   const [first] = about.runs;
   find("#runs").classList.toggle("two", about.runs.length === 2);
-  find("#intro").textContent = about.runs.length === 2 ? "Two networks look at the same image." : `${first.name}: ${facts(first)}.`;
+  find("#intro").textContent = about.runs.length === 2 ? "Two networks look at the same image." : `${first.name}: ${facts(first)}`;
   document.title = `${about.runs.map((run) => run.name).join(" and ")} · Inside a capsule network`;
   const runs = about.runs.map((run, number) => new Run(run, number));
 
@@ -63,4 +63,4 @@ const settings = (pad, about, again) => {
 
 const listed = (names) => (names.length <= 12 ? names : [...names.slice(0, 8), `${names.length - 8} more classes`]).join(", ");
 
-begin().catch((error) => say(error.message, true));
+begin().catch(complain);

@@ -109,7 +109,7 @@ class Pad {
 
   go([right, down]) {
     const { at, isDown } = this.cursor ?? { at: [0.5, this.aspect / 2], isDown: false };
-    const next = [Math.min(Math.max(at[0] + right, 0), 1), Math.min(Math.max(at[1] + down, 0), this.aspect)];
+    const next = [within(at[0] + right, 0, 1), within(at[1] + down, 0, this.aspect)];
     this.cursor = { at: next, isDown };
     if (isDown) this.strokes.at(-1).points.push(next);
     isDown ? this.drawn() : this.draw();

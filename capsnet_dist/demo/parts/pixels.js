@@ -38,7 +38,7 @@ const SHADES = ["2d004b", "542788", "8073ac", "b2abd2", "d8daeb", "f7f6f6", "fee
 
 // From -1 to 1.
 const shade = (value) => {
-  const place = Math.min(Math.max((value + 1) / 2, 0), 1) * (SHADES.length - 1);
+  const place = within((value + 1) / 2, 0, 1) * (SHADES.length - 1);
   const low = Math.min(Math.floor(place), SHADES.length - 2);
   const [from, to] = [SHADES[low], SHADES[low + 1]];
   return [0, 2, 4].map((at) => {

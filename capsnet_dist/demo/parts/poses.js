@@ -28,7 +28,7 @@ class Poses {
     if (about.rebuilds) this.build();
     this.latest = new Latest(() => this.rebuild());
     this.latestStrip = new Latest(() => this.strip());
-    this.effects = new Settled(() => this.sort().catch((error) => say(error.message, true)), 350);
+    this.effects = new Settled(() => this.sort().catch(complain), 350);
   }
 
   build() {
@@ -75,7 +75,7 @@ class Poses {
   }
 
   share(offset) {
-    return Math.min(Math.max((offset / this.about.reach + 1) / 2, 0), 1);
+    return within((offset / this.about.reach + 1) / 2, 0, 1);
   }
 
   get isMoved() {

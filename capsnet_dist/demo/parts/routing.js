@@ -29,7 +29,7 @@ class Routing {
 
   async fetch(answer) {
     if (answer !== this.wanted) return; // something else was drawn meanwhile, or nothing is any more
-    const order = answer.scores.map((_, label) => label).sort((a, b) => answer.scores[b] - answer.scores[a]);
+    const order = ranked(answer.scores);
     const classes = [...new Set([...order.slice(0, SHOWN), answer.class])];
     const found = await ask("routing", { run: this.number, pixels: answer.pixels, classes });
     this.say(found.reason);
@@ -77,13 +77,13 @@ class Routing {
       const agreed = agreement[step][place];
       canvas.setAttribute("aria-label", `Couplings with class ${this.about.classes[classes[place]]}, iteration ${step + 1}`);
       fill.style.transform = `scaleX(${Math.max(agreed, 0) / most})`;
-      value.textContent = `votes agree ${agreed.toFixed(3).replace("-", "−")}`;
+      value.textContent = `votes agree ${decimals(agreed, 3)}`;
     });
-    find(".low", this.root).textContent = `−${limit.toFixed(3)}`;
-    find(".high", this.root).textContent = `+${limit.toFixed(3)} beside an even share of ${even.toFixed(3)}`;
+    find(".low", this.root).textContent = `−${decimals(limit, 3)}`;
+    find(".high", this.root).textContent = `+${decimals(limit, 3)} beside an even share of ${decimals(even, 3)}`;
     find(".open", this.root).textContent =
       `${count(this.found.parts, "part")}. How undecided they are (entropy; 1: even shares, 0: each for one class): ` +
-      `${entropy.map((value) => value.toFixed(3)).join(" → ")}`;
+      `${entropy.map((value) => decimals(value, 3)).join(" → ")}`;
   }
 
   go(step) {

@@ -57,7 +57,7 @@ class Run {
     if (!this.about.rebuilds) return;
     if (isOther || !this.poses.isMoved) paint(this.image, answer.rebuilt, this.about.image);
     this.image.setAttribute("aria-label", `What is rebuilt from the capsule of class ${classes[answer.class]}`);
-    this.beside(answer).catch((error) => say(error.message, true));
+    this.beside(answer).catch(complain);
   }
 
   // Where two classes are there, what is rebuilt from the other one.
@@ -76,7 +76,7 @@ class Run {
 
   choose(label) {
     this.of = label;
-    if (this.source) this.look(this.source, this.polarity).catch((error) => say(error.message, true));
+    if (this.source) this.look(this.source, this.polarity).catch(complain);
   }
 
   clear() {
@@ -92,9 +92,11 @@ class Run {
 
 const facts = (about) => {
   const routing = about.routing ? ` with ${about.routing} routing` : "";
+  const data = about.data ? `, trained on ${about.data}` : "";
+  const right = about.accuracy === null ? "" : `, ${decimals(100 * about.accuracy, 1)} % of its test images right`;
   const [, height, width] = about.image;
-  const takes = `images of ${height} × ${width} pixels, ${count(about.classes.length, "class", "classes")}`;
-  return `${about.network ?? "a network"}${routing}, ${count(about.parameters, "parameter")}, ${takes}`;
+  const takes = `${height} × ${width} pixels, ${count(about.classes.length, "class", "classes")}`;
+  return `${about.network ?? "a network"}${routing}${data}${right} · ${takes} · ${count(about.parameters, "parameter")}`;
 };
 
 const turned = (ground, polarity) => {

@@ -9,11 +9,17 @@ from capsnet_dist.exporting.comparison import Case
 from capsnet_dist.exporting.parts import batches
 
 RESNET = stems("resnet", widths=(4,), blocks=(1,), shortcut="project")
-CAPSNET = dict(channels=4, kernel=3, primary_types=2, primary_kernel=3, decoder=decoders("masked", hidden=(8,)))
 ROUTED = ("max_min", "kmeans", "heinsen")
 NETWORKS = {
     "attention_resnet": dict(stem=RESNET, primary_types=2, types=(2,), kernels=(3,), strides=(2,), hidden=(4,), side=3),
-    "capsnet": CAPSNET,
+    "capsnet": dict(
+        channels=4,
+        kernel=3,
+        primary_types=2,
+        primary_kernel=3,
+        routing=routings("dynamic", iterations=2),
+        decoder=decoders("masked", hidden=(8,)),
+    ),
     "cnn": dict(channels=(4,), kernels=(3,), hidden=(8,)),
     "deepcaps": dict(channels=4, types=2, dims=(4, 4), dim=4, routing=routings("uniform")),
     "efficient_capsnet": dict(stem=stems("efficient", channels=(4, 8), kernels=(3, 3), strides=(1, 2)), dim=4),
@@ -84,8 +90,8 @@ def session(file):
     return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
 
 
-def saved(folder):
+def saved(folder, name):
     """The folder of an untrained network of digits, as a run leaves it."""
     torch.manual_seed(0)
-    save(build(models("capsnet", **CAPSNET), (1, 8, 8), tuple("0123456789")), folder, run=ENTRY)
+    save(build(models(name, **NETWORKS[name]), (1, 8, 8), tuple("0123456789")), folder, run=ENTRY)
     return folder

@@ -24,12 +24,13 @@ from capsnet_dist.version import VERSION
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_ONNX = {"variational_capsnet"}
+TOGETHER = sorted(NETWORKS.keys() - WITHOUT_ONNX - {"capsnet"})  # which the command writes
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """An untrained network of digits, as a run leaves it."""
-    return saved(tmp_path_factory.mktemp("network"))
+    return saved(tmp_path_factory.mktemp("network"), "capsnet")
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +50,28 @@ def test_each_network_and_each_routing_is_tried_here():
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     """The networks, and what ONNX Runtime says of seven images by the one file that they are exported to."""
-    found = {name: network(name) for name in sorted(NETWORKS.keys() - WITHOUT_ONNX)}
+    found = {name: network(name) for name in TOGETHER}
     file = tmp_path_factory.mktemp("networks") / "a.onnx"
     outputs = export_several(found, file).outputs
     return found, dict(zip(outputs, session(file).run(list(outputs), {"images": IMAGES.numpy()}), strict=True))
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - WITHOUT_ONNX))
+@pytest.mark.parametrize("name", TOGETHER)
 def test_onnx_says_what_the_network_says_for_any_batch(name, together):
     found, said = together
+    expect(found[name], IMAGES, [said[f"{kind} {name}"] for kind in ("scores", "poses")])
+
+
+def test_the_command_writes_what_the_network_says_for_any_batch(run, file):
+    expect(load(run), digits(7), session(file).run(["scores", "poses"], {"images": digits(7).numpy()}))
+
+
+def expect(model, images, found):
+    """Compare scores and poses."""
     with torch.no_grad():
-        expected = found[name](IMAGES)
-    for kind in ("scores", "poses"):
-        numbers = getattr(expected, kind).numpy()
-        np.testing.assert_allclose(said[f"{kind} {name}"], numbers, rtol=1e-4, atol=1e-4)
+        scores, poses, _ = model(images)
+    for numbers, expected in zip(found, (scores, poses), strict=True):
+        np.testing.assert_allclose(numbers, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
 def test_what_onnx_lacks_is_named_with_the_part_that_computes_it(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def test_a_graph_prepares_pictures_as_pillow_does_up_to_one_shade(policy):
 
 
 def test_pictures_of_any_size_get_the_scores_of_predict(tmp_path):
-    run = saved(tmp_path / "run")
+    run = saved(tmp_path / "run", "cnn")
     code, out, err = said("export", run, "--pictures")
     assert (code, err) == (0, "") and "from predict, on a photograph in three sizes" in out
     pictures = np.stack([photographs()[2][:77], photographs()[2][-77:]])

@@ -1,0 +1,36 @@
+"""Each network with each routing that it takes: ONNX says the same, or the message names the part that it lacks."""
+
+import pytest
+from exported import NETWORKS, export, export_several, network
+
+from capsnet_dist import UserError, layers, models, routings
+
+pytestmark = pytest.mark.slow
+
+WITHOUT_ONNX = {"variational_bayes"}
+CHOOSING = {name: {"routing", "class_routing"} & models.options(name).keys() for name in NETWORKS}
+"""By network, its options that choose a routing."""
+
+
+def routed(name, routing):
+    """A network with one routing everywhere; None where it does not take it."""
+    choice = routings(routing, **({"iterations": 2} if "iterations" in routings.options(routing) else {}))
+    given = dict.fromkeys(CHOOSING[name], choice)
+    if name == "stack":
+        given = {"layers": (layers("dense", wholes=3, dim=4, routing=choice),)}
+    try:
+        return network(name, **given)
+    except UserError as error:
+        assert repr(routing) in str(error)  # which says why
+        return None
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NETWORKS if CHOOSING[name] or name == "stack"))
+def test_each_routing_that_a_network_takes_is_exported_or_refused_by_its_part(name, tmp_path):
+    found = {routing: model for routing in routings if (model := routed(name, routing)) is not None}
+    assert len(found) >= 3
+    for routing in found.keys() & WITHOUT_ONNX:
+        with pytest.raises(UserError, match=r"digamma, which .* \(VariationalBayesRouting\) computes"):
+            export(found.pop(routing), tmp_path / "refused.onnx", "onnx")
+    export_several(found, tmp_path / "all.onnx")
+    assert [*tmp_path.iterdir()] == [tmp_path / "all.onnx"]

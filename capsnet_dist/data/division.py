@@ -50,12 +50,23 @@ class Division(NamedTuple):
     def part(
         self, name: str, labels: Int64[Tensor, "n *m"], groups: Int64[Tensor, " n"] | None = None
     ) -> Int64[Tensor, " m"]:
-        """Indices of the "train" or the "test" images. A share of 1 tests all, whatever the folds."""
+        """Indices of the "train" or the "test" images. A share of 1 tests all, whatever the folds.
+
+        Raises:
+            UserError: there are too few images to test any.
+        """
         if self.folds is None or self.share == 1:
             kept, held = hold_out(labels, self.share, groups, self.seed)
-            return {"train": kept, "test": held}[name]
-        is_tested = folded(labels, self.folds, groups, self.seed) == self.fold
-        return (is_tested if name == "test" else ~is_tested).nonzero()[:, 0]
+            which = f"--data.share {self.share:g}"
+        else:
+            is_tested = folded(labels, self.folds, groups, self.seed) == self.fold
+            kept, held = (part.nonzero()[:, 0] for part in (~is_tested, is_tested))
+            which = f"--data.fold {self.fold} of {self.folds}"
+        if not len(held):
+            raise UserError(
+                f"{which} leaves no test images: there are only {len(labels):,}. Give a larger share, or more images."
+            )
+        return {"train": kept, "test": held}[name]
 
 
 def groups_of(data: object) -> Int64[Tensor, " n"] | None:

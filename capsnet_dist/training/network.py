@@ -87,6 +87,6 @@ def _start(source: str, wanted: Model) -> Model:
     if held != own:
         raise UserError(
             f"--start {source} is another network than that of this run: {held!s:.1000}, and here {own!s:.1000}. "
-            f"--config FOLDER/config.json takes its options."
+            f"--config FOLDER/config.json takes its options, and --weights {source} only what fits."
         )
     return found

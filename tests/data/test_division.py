@@ -136,3 +136,20 @@ def test_validation_images_are_of_persons_that_are_not_trained_on(monkeypatch):
     training, validation, _ = separate(numbered, test, replace(run, dry_run=False), groups)
     kept, held = ({*(part.images[:, 0, 0, 0] // 10).tolist()} for part in (training, validation))
     assert len(held) == 2 and not kept & held
+
+
+@pytest.mark.parametrize(
+    ("division", "message"),
+    [
+        (
+            Division(0.2),
+            "--data.share 0.2 leaves no test images: there are only 4. Give a larger share, or more images",
+        ),
+        (Division(folds=5, fold=4), "--data.fold 4 of 5 leaves no test images: there are only 4"),
+    ],
+)
+def test_too_few_images_to_test_any_are_refused(division, message):
+    for name in ("train", "test"):
+        with pytest.raises(UserError, match=message):
+            division.part(name, torch.tensor([0, 0, 1, 1]))
+    assert len(Division(1.0).part("train", torch.tensor([0, 0, 1, 1]))) == 0

@@ -87,8 +87,11 @@ def separate(
         groups: Group of each training image, none of which is divided.
 
     Raises:
-        UserError: there are no test images, or the end of the training depends on images that are not held out.
+        UserError: there are no training or no test images, or the end of the training depends on images that are not
+            held out.
     """
+    if not len(whole.labels):
+        raise UserError(f"Data set {run.data.name} has no training images.")
     if not len(test.labels):
         raise UserError(f"Data set {run.data.name} has no test images, by which the training is judged in the end.")
     kept, held = hold_out_of_few(whole.labels, run.validation, run.images_per_class, groups)

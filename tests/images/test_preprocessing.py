@@ -191,6 +191,7 @@ REFUSED = {
     "split train: images must be uint8, pixels from 0 to 255; got float32.": Given(Split(IMAGES.float(), LABELS)),
     "split test: there must be a label for each image; got 8 and 7.": Given(GOOD, Split(IMAGES, LABELS[:7])),
     "Data set given has no test images": Given(GOOD, Split(IMAGES[:0], LABELS[:0])),
+    "Data set given has no training images.": Given(Split(IMAGES[:0], LABELS[:0]), GOOD),
     "images of split test are 1x7x8, those of split train 1x8x8": Given(GOOD, Split(IMAGES[:, :, :7], LABELS)),
     "images must be samples x channels x height x width; got the shape 8x8x8.": Given(Split(IMAGES[:, 0], LABELS)),
     "labels must be one, or several, for each sample; got the shape 8x1x1.": Given(

@@ -69,6 +69,10 @@ def votes(poses: Tensor, weight: Tensor) -> VotesBackend:
 
         return Folded(triton)
     if _fits_numba(poses, weight):
+        if _fits_lanes(poses):
+            from capsnet_dist.kernels.votes import numba_lanes
+
+            return Folded(numba_lanes)
         from capsnet_dist.kernels.votes import numba
 
         return numba
@@ -108,6 +112,10 @@ def gaussian(poses: Tensor, weight: Tensor) -> GaussianBackend:
 
         return triton
     if _fits_numba(poses, weight):
+        if _fits_lanes(poses):
+            from capsnet_dist.kernels.gaussian import numba_lanes
+
+            return numba_lanes
         from capsnet_dist.kernels.gaussian import numba
 
         return numba
@@ -149,8 +157,8 @@ def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
 
 def _fits_lanes(poses: Tensor) -> bool:
     """Whether 16 samples in the lanes of a vector are worth it: for poses of eight numbers, or not many less."""
-    missing = -poses.shape[2] % 8
-    return poses.dtype is torch.float32 and len(poses) >= FEWEST_LANES and 2 * missing <= poses.shape[2]
+    numbers, rows = poses.shape[-1], poses.shape[2] if poses.ndim == 4 else 1
+    return poses.dtype is torch.float32 and len(poses) * rows >= FEWEST_LANES and 2 * (-numbers % 8) <= numbers
 
 
 def chosen(device: torch.device) -> dict[str, str]:

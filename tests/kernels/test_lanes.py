@@ -1,13 +1,18 @@
-"""Routing with 16 samples in the lanes of a vector gives what plain PyTorch gives, in float64."""
+"""Routing and votes with 16 samples in the lanes of a vector give what plain PyTorch gives, in float64."""
 
 import pytest
 import torch
 
+from capsnet_dist.kernels.gaussian import plain as plain_gaussian
 from capsnet_dist.kernels.routing import plain
 from capsnet_dist.kernels.routing.recompute import Recompute
+from capsnet_dist.kernels.votes import plain as plain_votes
+from capsnet_dist.kernels.votes.folded import Folded
 
 numba = pytest.importorskip("numba")
 lanes = pytest.importorskip("capsnet_dist.kernels.routing.numba_lanes")
+votes_lanes = pytest.importorskip("capsnet_dist.kernels.votes.numba_lanes")
+gaussian_lanes = pytest.importorskip("capsnet_dist.kernels.gaussian.numba_lanes")
 compile_numba = pytest.importorskip("capsnet_dist.kernels.compile_numba")
 
 # b i p j d: samples that are not 16, 32, …, numbers of a pose that are not 8, 16, …, odd dimensions, one of everything
@@ -48,10 +53,55 @@ def test_errors_are_those_of_single_roundings(sizes, leaky, through, priors):
         assert error(found, expected) < 1e-6 or (nothing and found.abs().max() < 1e-5), number
 
 
+def operands(sizes, rows):
+    b, i, p, j, d = sizes
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(b, i, rows, p), (i, j, d, p), (b, i, j), (b, rows, j, d), (b, rows, j, d)]
+    return [torch.randn(shape, generator=generator) / p**0.5 for shape in shapes]
+
+
+def operations(votes, gaussian, inputs):
+    """All of votes, and of votes and Gaussian wholes."""
+    poses, weight, coupling, means, precisions = inputs
+    return [
+        votes.combine(poses, weight, coupling),
+        votes.agreement(poses, weight, means),
+        *votes.input_gradients(poses, weight, coupling, means),
+        gaussian.distances(poses, weight, means, precisions),
+        gaussian.spread(poses, weight, coupling, means),
+        *gaussian.gradients(*inputs),
+    ]
+
+
+@pytest.mark.parametrize("sizes", [*SIZES, (260, 3, 8, 9, 2)])  # more samples than numbers of the parts
+@pytest.mark.parametrize("rows", [1, 2])
+def test_errors_of_all_operations_are_those_of_single_roundings(sizes, rows):
+    inputs = operands(sizes, rows)
+    exact = operations(Folded(plain_votes), plain_gaussian, [x.double() for x in inputs])
+    found = operations(Folded(votes_lanes), gaussian_lanes, inputs)
+    for number, (x, expected) in enumerate(zip(found, exact, strict=True)):
+        assert x.shape == expected.shape
+        assert x.dtype is torch.float32
+        assert error(x, expected) < 1e-6, number
+
+
+@pytest.mark.parametrize("sizes", [(37, 21, 8, 4, 7), (260, 3, 8, 9, 2)])
+def test_bits_of_all_operations_do_not_depend_on_threads(sizes, monkeypatch):
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append(operations(Folded(votes_lanes), gaussian_lanes, operands(sizes, 1)))
+    torch.set_num_threads(1)
+    assert all(torch.equal(x, y) for x, y in zip(*found, strict=True))
+    monkeypatch.setattr(votes_lanes, "ROOM", 1)  # one group at a time
+    for x, y in zip(found[0], operations(Folded(votes_lanes), gaussian_lanes, operands(sizes, 1)), strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-4)
+
+
 def test_a_part_of_the_samples_at_a_time_changes_nothing_but_rounding(monkeypatch):
     inputs = example((50, 9, 16, 3, 6))
     expected = results(lanes, inputs, True, True)
-    monkeypatch.setattr(lanes, "ROOM", 2 * 16 * 18)  # two of four groups
+    monkeypatch.setattr(votes_lanes, "ROOM", 2 * 16 * 18)  # two of four groups
     for x, y in zip(results(lanes, inputs, True, True), expected, strict=True):
         torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-5)
 

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from capsnet_dist.kernels.gaussian.plain import Gradients
 from capsnet_dist.kernels.votes.numba import (
-    Pieces,
     added,
     arrays,
     loops,
     matrices,
     numbers_last,
     piece,
+    pieces_of,
     weight_gradient,
     wholes,
 )
@@ -31,7 +31,7 @@ def distances(
     found = means.new_empty(*poses.shape[:2], weight.shape[1])
     inputs = arrays(poses, matrices(weight), *map(numbers_last, (means, precisions)))
     (D,) = arrays(found)
-    Pieces(poses, weight).share(lambda _, *ranges: loops.distances(*inputs, *ranges, D))
+    pieces_of(poses, weight).share(lambda _, *ranges: loops.distances(*inputs, *ranges, D))
     return found
 
 
@@ -42,7 +42,7 @@ def spread(
     means: Float[Tensor, "b r j d"],
 ) -> Float[Tensor, "b r j d"]:
     """f by q."""
-    pieces = Pieces(poses, weight)
+    pieces = pieces_of(poses, weight)
     S, inputs = pieces.by_wholes(), arrays(poses, matrices(weight), coupling, numbers_last(means))
     pieces.share(lambda n, *ranges: loops.spread(*inputs, *ranges, piece(S, n)))
     return wholes(added(S), weight)
@@ -56,7 +56,7 @@ def gradients(
     precisions: Float[Tensor, "b r j d"],
 ) -> Gradients:
     """f by everything."""
-    pieces = Pieces(poses, weight)
+    pieces = pieces_of(poses, weight)
     by_coupling, by_poses = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (coupling, poses))
     S, gm, gW = pieces.by_wholes(), pieces.by_wholes(), pieces.by_matrices()
     inputs = arrays(poses, matrices(weight), coupling, *map(numbers_last, (means, precisions)))

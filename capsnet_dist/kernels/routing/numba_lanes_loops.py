@@ -1,8 +1,7 @@
 """The loops of dynamic routing with 16 samples in the lanes of a vector; numba compiles them.
 
-Samples are in groups of 16, of which the last is filled up with zeros: V and s and their gradients are g x jd x 16.
-Poses u stay b x i x p, and become `a`, p x 16, part by part. W is i x jd x p, with p a multiple of eight, by zeros. Of
-one part and one group, `y` holds the votes jd x 16 and `c` the couplings j x 16.
+Layouts are those of `capsnet_dist.kernels.votes.numba_lanes_loops`, which has what all routings need: V and s and their
+gradients are g x jd x 16.
 """
 
 # pyright: basic
@@ -15,30 +14,27 @@ import numpy as np
 from capsnet_dist.kernels.compile_numba import ordered_loop
 from capsnet_dist.kernels.numba_lanes import (
     add,
-    add_lanes,
-    add_products,
-    add_rows,
-    add_spread,
     constant,
     div,
-    dot,
     floor,
     fma,
     larger,
     load,
-    load_rows,
-    load_turned,
     mul,
-    no_rows,
     power_of_two,
     spread,
     store,
-    store_rows,
-    store_turned,
     sub,
 )
-
-BLOCK = 32  # parts whose matrices, 160 KB on MNIST, stay in the second cache while the groups come to them
+from capsnet_dist.kernels.votes.numba_lanes_loops import (
+    BLOCK,
+    add_weight_gradient,
+    add_weighted,
+    agree,
+    load_poses,
+    store_pose_gradient,
+    vote,
+)
 
 
 @ordered_loop
@@ -96,52 +92,6 @@ def input_gradients(u, W, prior, V, gs, common, leaky, through, start, stop, gu,
 
 @ordered_loop
 @no_type_check
-def load_poses(u, i, g, a, n):
-    """The poses of part i as a[n], p x 16, with zeros for samples and numbers that are not there."""
-    parts, numbers = u.shape[1:]
-    count = min(16, len(u) - 16 * g)
-    if count == 16 and numbers % 8 == 0:
-        for p in range(0, numbers, 8):
-            samples = load_turned(u, (16 * g * parts + i) * numbers + p, parts * numbers)
-            store_rows(a, 16 * (n * numbers + p), 16, samples)
-        return
-    a[n] = 0
-    for s in range(count):
-        for p in range(numbers):
-            a[n, p, s] = u[16 * g + s, i, p]
-
-
-@ordered_loop
-@no_type_check
-def vote(a, n, W, i, y):
-    """y = W_i u_i, for eight numbers of the poses at a time."""
-    columns, numbers = W.shape[1:]
-    for p in range(0, numbers, 8):
-        poses = load_rows(a, 16 * (n * numbers + p), 16)
-        w = i * columns * numbers + p
-        for k in range(columns):
-            before = load(y, 16 * k) if p else constant(np.float32(0))
-            store(y, 16 * k, dot(W, w + k * numbers, poses, before))
-
-
-@ordered_loop
-@no_type_check
-def agree(y, v, g, c):
-    """c_j = y_j . v_j."""
-    dim, at = len(y) // len(c), g * 16 * len(y)
-    for j in range(len(c)):
-        even = odd = constant(np.float32(0))  # two sums, since each waits for the one before
-        for k in range(j * dim, j * dim + dim - 1, 2):
-            even = fma(load(y, 16 * k), load(v, at + 16 * k), even)
-            odd = fma(load(y, 16 * k + 16), load(v, at + 16 * k + 16), odd)
-        if dim % 2:
-            k = j * dim + dim - 1
-            even = fma(load(y, 16 * k), load(v, at + 16 * k), even)
-        store(c, 16 * j, add(even, odd))
-
-
-@ordered_loop
-@no_type_check
 def couple(y, V, g, prior, i, leaky, c):
     """c = softmax(y . V + prior), where leaky over one more logit, zero."""
     agree(y, V, g, c)
@@ -170,17 +120,6 @@ def couple_gradient(y, gs, g, c, gb):
         mean = fma(load(c, 16 * j), load(gb, 16 * j), mean)
     for j in range(len(c)):
         store(gb, 16 * j, mul(load(c, 16 * j), sub(load(gb, 16 * j), mean)))
-
-
-@ordered_loop
-@no_type_check
-def add_weighted(c, y, s, g):
-    """s_j += c_j y_j."""
-    dim, at = len(y) // len(c), g * 16 * len(y)
-    for j in range(len(c)):
-        cj = load(c, 16 * j)
-        for k in range(j * dim, j * dim + dim):
-            store(s, at + 16 * k, fma(cj, load(y, 16 * k), load(s, at + 16 * k)))
 
 
 @ordered_loop
@@ -214,43 +153,6 @@ def add_prior_gradient(gb, gprior, i):
         for s in range(16):
             total += gb[j, s]
         gprior[i, j] += total
-
-
-@ordered_loop
-@no_type_check
-def store_pose_gradient(gy, n, W, i, gu, g, ga, wholes):
-    """gu = W^T gy, eight numbers of the poses at a time; whole by whole, for one long sum would round twice as much."""
-    columns, numbers = W.shape[1:]
-    dim, count = columns // wholes, min(16, len(gu) - 16 * g)
-    for p in range(0, numbers, 8):
-        sums = no_rows()
-        w = i * columns * numbers + p
-        for j in range(0, columns, dim):
-            of_whole = no_rows()
-            for k in range(j, j + dim):
-                of_whole = add_spread(W, w + k * numbers, 1, load(gy, 16 * (n * columns + k)), of_whole)
-            sums = add_rows(sums, of_whole)
-        if count == 16 and gu.shape[2] % 8 == 0:
-            parts = gu.shape[1]
-            store_turned(gu, (16 * g * parts + i) * numbers + p, parts * numbers, sums)
-            continue
-        store_rows(ga, 0, 16, sums)
-        for s in range(count):
-            for q in range(min(8, gu.shape[2] - p)):
-                gu[16 * g + s, i, p + q] = ga[q, s]
-
-
-@ordered_loop
-@no_type_check
-def add_weight_gradient(gy, a, i, groups, gW):
-    """gW += gy u^T, summed over the samples of some groups."""
-    columns, numbers = gW.shape[1:]
-    for p in range(0, numbers, 8):
-        for k in range(columns):
-            sums = no_rows()
-            for n in range(groups):
-                sums = add_products(a, 16 * (n * numbers + p), 16, load(gy, 16 * (n * columns + k)), sums)
-            add_lanes(gW, (i * columns + k) * numbers + p, sums)
 
 
 @ordered_loop

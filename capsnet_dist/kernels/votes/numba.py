@@ -3,6 +3,7 @@
 The twin of `plain`, with rows of a pose that share a matrix.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ def combine(
     poses: Float[Tensor, "b i r p"], weight: Float[Tensor, "i j d p"], coupling: Float[Tensor, "b i j"]
 ) -> Float[Tensor, "b r j d"]:
     """s_j = sum_i c_ij W_ij u_i."""
-    pieces = Pieces(poses, weight)
+    pieces = pieces_of(poses, weight)
     total, inputs = pieces.by_wholes(), arrays(poses, matrices(weight), coupling)
     pieces.share(lambda n, *ranges: loops.combine(*inputs, *ranges, piece(total, n)))
     return wholes(added(total), weight)
@@ -33,7 +34,7 @@ def agreement(
     """a_ij = v_j . W_ij u_i."""
     found = poses.new_empty(*poses.shape[:2], weight.shape[1])
     inputs, (result,) = arrays(poses, matrices(weight), numbers_last(vectors)), arrays(found)
-    Pieces(poses, weight).share(lambda _, *ranges: loops.agreement(*inputs, *ranges, result))
+    pieces_of(poses, weight).share(lambda _, *ranges: loops.agreement(*inputs, *ranges, result))
     return found
 
 
@@ -44,7 +45,7 @@ def input_gradients(
     vectors: Float[Tensor, "b r j d"],
 ) -> tuple[Float[Tensor, "b i r p"], Float[Tensor, "i j d p"]]:
     """sum_j c_ij W_ij^T v_j, and sum_b c_ij v_j u_i^T."""
-    pieces = Pieces(poses, weight)
+    pieces = pieces_of(poses, weight)
     by_poses, by_matrices = torch.empty_like(poses, memory_format=torch.contiguous_format), pieces.by_matrices()
     inputs, (gu,) = arrays(poses, matrices(weight), coupling, numbers_last(vectors)), arrays(by_poses)
     pieces.share(lambda n, *ranges: loops.input_gradients(*inputs, *ranges, gu, piece(by_matrices, n)))
@@ -54,18 +55,27 @@ def input_gradients(
 Range = tuple[int, int]
 
 
+def pieces_of(poses: Float[Tensor, "b i r p"], weight: Float[Tensor, "i j d p"]) -> "Pieces":
+    """Those of loops that take samples one by one."""
+    W = matrices(weight)
+    return Pieces(W, (len(poses), poses.shape[2], W.shape[2]))
+
+
 class Pieces:
     """How threads share the work: each takes samples and all parts, or parts and all samples.
 
     Sums over what is shared are added up in its order, from one number for each piece; the sizes alone decide which way
     needs less memory for that. So results do not depend on the number of threads.
+
+    Args:
+        weight: A matrix for each part, as the loops take it.
+        shape: Of a sum over parts; its first axis are samples, or groups of them.
     """
 
-    def __init__(self, poses: Float[Tensor, "b i r p"], weight: Float[Tensor, "i j d p"]) -> None:
-        self.weight = matrices(weight)
-        self.shape = len(poses), poses.shape[2], self.weight.shape[2]
-        self.num_samples, self.num_parts = poses.shape[:2]
-        self.of_samples = self.weight.numel() < self.shape[0] * self.shape[1] * self.shape[2]
+    def __init__(self, weight: Tensor, shape: tuple[int, ...]) -> None:
+        self.weight, self.shape = weight, shape
+        self.num_samples, self.num_parts = shape[0], len(weight)
+        self.of_samples = weight.numel() < math.prod(shape)
         self.number = min(PIECES, self.num_samples if self.of_samples else self.num_parts)
 
     def share(self, work: Callable[[int, Range, Range], None]) -> None:
@@ -75,11 +85,11 @@ class Pieces:
         else:
             share(lambda n, *parts: work(n, (0, self.num_samples), parts), self.num_parts)
 
-    def by_wholes(self) -> Float[Tensor, "n b r jd"]:
+    def by_wholes(self) -> Float[Tensor, "n *wholes"]:
         """Zeros for a sum over parts."""
         return self.weight.new_zeros(1 if self.of_samples else self.number, *self.shape)
 
-    def by_matrices(self) -> Float[Tensor, "n i p4 jd"]:
+    def by_matrices(self) -> Float[Tensor, "n i *matrix"]:
         """Zeros for a sum over samples."""
         return self.weight.new_zeros(self.number if self.of_samples else 1, *self.weight.shape)
 

@@ -1,0 +1,123 @@
+"""The loops over votes and Gaussian wholes with 16 samples in the lanes of a vector; numba compiles them.
+
+Layouts are those of `capsnet_dist.kernels.votes.numba_lanes_loops`: means m, precisions q and their gradients are
+g x jd x 16, and `y` holds votes less means.
+"""
+
+# pyright: basic
+# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+
+from typing import no_type_check
+
+import numpy as np
+
+from capsnet_dist.kernels.compile_numba import ordered_loop
+from capsnet_dist.kernels.numba_lanes import add, constant, fma, load, mul, store, sub
+from capsnet_dist.kernels.votes.numba_lanes_loops import (
+    BLOCK,
+    add_weight_gradient,
+    load_couplings,
+    load_poses,
+    store_couplings,
+    store_pose_gradient,
+    vote,
+)
+
+
+@ordered_loop
+@no_type_check
+def distances(u, W, m, q, groups, parts, D, a, y, c):
+    """Write sum_d q_jd (u_hat_ijd - m_jd)^2."""
+    for block in range(parts[0], parts[1], BLOCK):
+        for g in range(groups[0], groups[1]):
+            for i in range(block, min(block + BLOCK, parts[1])):
+                differ(u, W, m, i, g, a, 0, y)
+                add_up(y, q, g, c)
+                store_couplings(c, i, g, D)
+
+
+@ordered_loop
+@no_type_check
+def spread(u, W, C, m, groups, parts, S, a, y, c):
+    """Add sum_i c_ij (u_hat_ijd - m_jd)^2."""
+    for block in range(parts[0], parts[1], BLOCK):
+        for g in range(groups[0], groups[1]):
+            for i in range(block, min(block + BLOCK, parts[1])):
+                differ(u, W, m, i, g, a, 0, y)
+                load_couplings(C, i, g, c)
+                add_squares(c, y, g, S)
+
+
+@ordered_loop
+@no_type_check
+def gradients(u, W, C, m, q, groups, parts, D, S, gm, gu, gW, a, y, c, e, gy, ga):
+    """Derivatives of f = sum c_ij q_jd (u_hat_ijd - m_jd)^2: those by c, D, and u are written, the others added.
+
+    As many groups at a time as `a` and `gy` have room for: then what they add to gW is summed over their samples.
+    """
+    for first in range(groups[0], groups[1], len(gy)):
+        last = min(first + len(gy), groups[1])
+        for i in range(parts[0], parts[1]):
+            for g in range(first, last):
+                differ(u, W, m, i, g, a, g - first, y)
+                load_couplings(C, i, g, c)
+                add_up(y, q, g, e)
+                store_couplings(e, i, g, D)
+                add_squares(c, y, g, S)
+                weigh(c, q, y, g, gm, gy, g - first)
+                store_pose_gradient(gy, g - first, W, i, gu, g, ga, len(c))
+            add_weight_gradient(gy, a, i, last - first, gW)
+
+
+@ordered_loop
+@no_type_check
+def differ(u, W, m, i, g, a, n, y):
+    """The poses of part i as a[n], and y = u_hat_i - m."""
+    load_poses(u, i, g, a, n)
+    vote(a, n, W, i, y)
+    at = g * 16 * len(y)
+    for k in range(0, 16 * len(y), 16):
+        store(y, k, sub(load(y, k), load(m, at + k)))
+
+
+@ordered_loop
+@no_type_check
+def add_up(y, q, g, c):
+    """c_j = sum_d q_jd y_jd^2."""
+    dim, at = len(y) // len(c), g * 16 * len(y)
+    for j in range(len(c)):
+        even = odd = constant(np.float32(0))  # two sums, since each waits for the one before
+        for k in range(16 * j * dim, 16 * (j + 1) * dim - 16, 32):
+            x, z = load(y, k), load(y, k + 16)
+            even = fma(load(q, at + k), mul(x, x), even)
+            odd = fma(load(q, at + k + 16), mul(z, z), odd)
+        if dim % 2:
+            k = 16 * (j + 1) * dim - 16
+            x = load(y, k)
+            even = fma(load(q, at + k), mul(x, x), even)
+        store(c, 16 * j, add(even, odd))
+
+
+@ordered_loop
+@no_type_check
+def add_squares(c, y, g, S):
+    """S_jd += c_j y_jd^2."""
+    dim, at = len(y) // len(c), g * 16 * len(y)
+    for j in range(len(c)):
+        cj = load(c, 16 * j)
+        for k in range(16 * j * dim, 16 * (j + 1) * dim, 16):
+            x = load(y, k)
+            store(S, at + k, fma(cj, mul(x, x), load(S, at + k)))
+
+
+@ordered_loop
+@no_type_check
+def weigh(c, q, y, g, gm, gy, n):
+    """gy = 2 c_j q_jd y_jd, the gradient of a vote, which is taken from that of its mean."""
+    dim, at, to = len(y) // len(c), g * 16 * len(y), n * 16 * len(y)
+    for j in range(len(c)):
+        twice = add(load(c, 16 * j), load(c, 16 * j))
+        for k in range(16 * j * dim, 16 * (j + 1) * dim, 16):
+            x = mul(mul(twice, load(q, at + k)), load(y, k))
+            store(gy, to + k, x)
+            store(gm, at + k, sub(load(gm, at + k), x))

@@ -54,7 +54,8 @@ class Row:
     """Images in a step over the median time between two steps; mean over the seeds."""
     speed: float | None = None
     """Steps a second over those of the baseline: timed in turns when all runs are done, the median of rounds; where a
-    launcher starts the runs, or some of them failed, what the same seeds measured meanwhile, their mean."""
+    launcher starts the runs, or some of them failed, what the same seeds measured meanwhile, their
+    geometric mean."""
     memory: float | None = None
     """Highest MiB until the last step: allocated on the GPU, or else resident, libraries too; largest of the seeds."""
     parameters: int | None = None
@@ -75,6 +76,10 @@ class Row:
     """Half the width of its confidence interval of 95 %, by Student's t of paired differences; None for one pair."""
     problem: str = ""
     """Why runs failed, when some did."""
+    failed: int = 0
+    """How many did."""
+    guesses: int = 0
+    """How many runs are no better than always answering with the largest class, up to luck."""
 
     @property
     def is_distinguishable(self) -> bool:
@@ -97,7 +102,7 @@ def _against(row: Row, own: Tries, baseline: Tries) -> Row:
     timed = [pair for pair in pairs if all(found["images_per_second"] for found in pair)]
     if timed:
         ratios = [mine["images_per_second"] / theirs["images_per_second"] for mine, theirs in timed]
-        row = replace(row, speed=statistics.fmean(ratios))
+        row = replace(row, speed=statistics.geometric_mean(ratios))  # which turns over with the baseline
     if own is baseline or not pairs:
         return row
     differences = [mine["accuracy"] - theirs["accuracy"] for mine, theirs in pairs]
@@ -117,7 +122,7 @@ def _row(name: str, tries: Tries) -> Row:
     good = [found for found in tries if "problem" not in found]
     problem = next((found["problem"] for found in tries if "problem" in found), "")
     if not good:
-        return Row(name, 0, problem=problem)
+        return Row(name, 0, problem=problem, failed=len(tries))
 
     def mean(key: str) -> float | None:
         values = [found[key] for found in good if found.get(key) is not None]
@@ -130,6 +135,8 @@ def _row(name: str, tries: Tries) -> Row:
         memory=max(found["memory"] for found in good),
         parameters=good[0]["parameters"],
         problem=problem,
+        failed=len(tries) - len(good),
+        guesses=sum(found["accuracy"] <= found.get("luck", -1.0) for found in good),
         **{key: mean(key) for key in MEANS},
     )
 
@@ -188,10 +195,13 @@ def _cells(row: Row, kind: str, baseline: str, asked: Sequence[str]) -> dict[str
         return "–" if value is None else format(value, form)
 
     spread = "" if row.deviation is None else f" ± {100 * row.deviation:.2f}"
+    some = "" if row.guesses == row.seeds else f"{row.guesses} of {row.seeds} "
     return {
         kind: row.name,
-        "seeds": str(row.seeds),
-        "accuracy, %": cell(row.accuracy and 100 * row.accuracy, ".2f") + spread,
+        "seeds": f"{row.seeds} of {row.seeds + row.failed}" if row.failed else str(row.seeds),
+        "accuracy, %": cell(row.accuracy and 100 * row.accuracy, ".2f")
+        + spread
+        + (f": {some}no better than chance" if row.guesses else ""),
         "calibration error": cell(row.calibration, ".3f"),
         "images/s": cell(row.images_per_second, ".0f"),
         **({f"speed of {baseline}": cell(row.speed, ".2f")} if baseline else {}),

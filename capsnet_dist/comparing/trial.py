@@ -22,7 +22,8 @@ from capsnet_dist import config
 from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json, write_whole
-from capsnet_dist.plugins import datasets, losses, models
+from capsnet_dist.plugins import Split, datasets, losses, models
+from capsnet_dist.record.results import luck
 from capsnet_dist.reproduction.results import refuse_others
 from capsnet_dist.robustness.short import in_short
 from capsnet_dist.run import Run
@@ -141,6 +142,7 @@ def measure(run: Run, robustness: int = 0) -> dict[str, Any]:
     place = read_json(run.run_dir / "environment.json")
     return {
         "accuracy": accuracy,
+        **_luck(test),
         "images_per_second": run.batch_size / statistics.median(seconds) if seconds else None,
         "memory": steps.memory / 2**20,
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
@@ -149,6 +151,12 @@ def measure(run: Run, robustness: int = 0) -> dict[str, Any]:
         "minutes": round(minutes, 2),
         "place": {key: place.get(key) for key in ("device", "threads", "processes", "mixed_precision", "commit")},
     }
+
+
+def _luck(test: Split) -> dict[str, float]:
+    """The accuracy that a network without knowledge may have; nothing where it is no share of images, or must be 1."""
+    share = float(test.labels.flatten().bincount().max()) / len(test.labels)
+    return {"luck": luck(share, len(test.labels))} if test.labels.ndim == 1 and share < 1 else {}
 
 
 def main() -> None:

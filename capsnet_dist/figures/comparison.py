@@ -6,32 +6,43 @@ from typing import Any
 from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, ink, labels
 
 PANELS = {
-    "accuracy": "test accuracy ± standard deviation",
+    "accuracy": "test accuracy ± standard deviation, %",
     "calibration": "calibration error",
     "images_per_second": "training, images/s",
     "memory": "memory, MiB",
     "entropy": "entropy of couplings (even: 1)",
-    "dead": "share of dead capsules",
+    "dead": "dead capsules, %",
 }
+SHARES = ("accuracy", "dead")
+"""What is shown in percent."""
 
 
 @drawing
 def comparison(rows: Sequence[Mapping[str, Any]], kind: str = "routing") -> Figure:
-    """A panel for each quantity, a bar for each routing or network.
+    """A panel for each quantity, with a bar for each routing or network; of accuracies a point, as they lie together.
 
     Args:
-        rows: As `capsnet_dist.analysis.comparison` makes them; None where a quantity is not known.
+        rows: As `capsnet_dist.analysis.comparison` makes them; None, which is a dash, where a quantity is not known.
         kind: In what they differ: "routing" or "network".
     """
     figure = canvas(15.0, 1.4 + 0.35 * len(rows))
-    places = range(len(rows), 0, -1)  # bars are counted from below
     names = labels(row["name"] for row in rows)
     for axes, (key, quantity) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True):
-        values = [row[key] or 0 for row in rows]
-        spread = [row["deviation"] or 0 for row in rows] if key == "accuracy" else None
-        axes.barh(places, values, xerr=spread, height=0.6, color=PALETTE[0], ecolor=ink(), capsize=3)
-        axes.set(xlabel=quantity)
-        axes.set_yticks(places, names)
+        scale = 100 if key in SHARES else 1
+        known = {len(rows) - place: row for place, row in enumerate(rows) if row[key] is not None}  # counted from below
+        values = [scale * row[key] for row in known.values()]
+        if key == "accuracy":
+            spread = [scale * (row["deviation"] or 0) for row in known.values()]
+            axes.errorbar(values, [*known], xerr=spread, fmt="o", color=PALETTE[0], ecolor=ink(), capsize=3)
+            axes.grid(visible=True, lw=0.4, alpha=0.5)
+            axes.margins(x=0.1)
+        else:
+            axes.barh([*known], values, height=0.6, color=PALETTE[0])
+            axes.set_xlim(0, 1.05 * max(values, default=0) or 1)
+        for place in set(range(1, len(rows) + 1)) - set(known):
+            axes.text(0.02, place, "–", transform=axes.get_yaxis_transform(), va="center")
+        axes.set(xlabel=quantity, ylim=(0.4, len(rows) + 0.6))
+        axes.set_yticks(range(len(rows), 0, -1), names)
         axes.locator_params(axis="x", nbins=4)
     figure.get_axes()[0].set_ylabel(kind)
     return figure

@@ -103,8 +103,7 @@ class Evaluation:
     def is_near_chance(self) -> bool:
         """Whether it is not better than `chance` by two standard errors, which is how far luck goes."""
         several = sum(found.images > 0 for found in self.classes) > 1
-        error = math.sqrt(self.chance * (1 - self.chance) / self.num_samples)
-        return several and self.accuracy < 1 and self.accuracy <= self.chance + 2 * error
+        return several and self.accuracy < 1 and self.accuracy <= luck(self.chance, self.num_samples)
 
     @property
     def rates(self) -> dict[str, float]:
@@ -114,6 +113,11 @@ class Evaluation:
         whole = {"balanced_accuracy": self.balanced_accuracy, "macro_f1": self.macro_f1}
         several = {"right_objects": self.right_objects} if self.objects > 1 else {}
         return {"accuracy": self.accuracy, **several, **whole, **near}
+
+
+def luck(chance: float, number: int) -> float:
+    """How far luck goes on so many images: two standard errors above the share of the largest class."""
+    return chance + 2 * math.sqrt(chance * (1 - chance) / number)
 
 
 class Evaluated(NamedTuple):

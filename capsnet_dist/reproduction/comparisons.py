@@ -98,6 +98,7 @@ def sentences(rows: Sequence[Row], baseline: str) -> list[str]:
     speeds = f"The fastest is {{}} and the slowest {{}}, as multiples of the speed of {code_span(baseline)}."
     couplings = "Couplings are the most decided with {} and the most even with {}, where 1 is an even share."
     found = [
+        *_on_failures(rows),
         _on_differences(rows, baseline),
         _extremes(rows, "accuracy", "The highest mean accuracy is that of {}, the lowest that of {}.", "{:.2%}", -1),
         _extremes(rows, "calibration", shares, "{:.3f}", 1),
@@ -105,6 +106,21 @@ def sentences(rows: Sequence[Row], baseline: str) -> list[str]:
         _extremes(rows, "entropy", couplings, "{:.2f}", 1),
     ]
     return [sentence for sentence in found if sentence]
+
+
+def _on_failures(rows: Sequence[Row]) -> list[str]:
+    """Which runs came to nothing, and which learned nothing."""
+    failures = [
+        f"{code_span(row.name)} failed with {row.failed} of {row.failed + row.seeds} seeds: {markdown(row.problem)}."
+        for row in rows
+        if row.failed
+    ]
+    guesses = [
+        f"{code_span(row.name)} is no better than chance with {row.guesses} of {row.seeds} seeds."
+        for row in rows
+        if row.guesses
+    ]
+    return failures + guesses
 
 
 def _on_differences(rows: Sequence[Row], baseline: str) -> str:
@@ -115,8 +131,14 @@ def _on_differences(rows: Sequence[Row], baseline: str) -> str:
         "less accurate": [row.name for row, difference in pairs if row.is_distinguishable and difference < 0],
         "not distinguishable": [row.name for row, _ in pairs if not row.is_distinguishable],
     }
-    parts = [f"{', '.join(map(code_span, names))} {_be(names)} {what}" for what, names in groups.items() if names]
+    parts = [f"{_all(names)} {_be(names)} {what}" for what, names in groups.items() if names]
     return f"Against {code_span(baseline)}, {'; '.join(parts)}." if parts else ""
+
+
+def _all(names: Sequence[str]) -> str:
+    """`a`, `b` and `c`."""
+    *others, last = map(code_span, names)
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _be(names: Sequence[str]) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 
 from capsnet_dist.text import printable, reason, to_json
 
+SHORT = 16  # characters of a cell that is kept in one line
+
 
 @contextmanager
 def any_text() -> Generator[None]:
@@ -45,24 +47,53 @@ def print_json(data: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Results for people: a table on a terminal, aligned lines elsewhere."""
+    """Results for people: a table on a terminal, or several if it is too narrow for one; aligned lines elsewhere."""
     columns, *rows = [list(map(printable, row)) for row in [columns, *rows]]
     if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table()
-        for column in columns:
-            table.add_column(Text(column))  # as text: names may hold what rich would take for markup
-        for row in rows:
-            table.add_row(*map(Text, row))
-        Console().print(table)
+        _draw_table(columns, rows)
         return
     widths = [_width([len(row[index]) for row in [columns, *rows]]) for index in range(len(columns))]
     for row in [columns, *rows]:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write(line.rstrip() + "\n")
+
+
+def _draw_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table, or one after another that fit the terminal, each with the first column."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    cells = list(zip(columns, *rows, strict=True))
+    least, most = list(map(_least, cells)), [max(map(len, column[1:]), default=0) for column in cells]
+    for part in _parts(least, console.width):
+        table, room = Table(), console.width - 1 - sum(least[index] + 3 for index in part)
+        for index in part:  # as text: names may hold what rich would take for markup
+            more = max(0, min(room, most[index] - least[index]))
+            table.add_column(Text(columns[index]), width=least[index] + more if room >= 0 else None)
+            room -= more
+        for row in rows:
+            table.add_row(*(Text(row[index]) for index in part))
+        console.print(table)
+
+
+def _least(cells: Sequence[str]) -> int:
+    """How wide a column must be, so that no word of its cells is broken, and no short cell but its name."""
+    name, *rest = cells
+    pieces = [*name.split(), *(piece for cell in rest for piece in ([cell] if len(cell) <= SHORT else cell.split()))]
+    return max(map(len, pieces), default=1)
+
+
+def _parts(least: Sequence[int], width: int) -> list[list[int]]:
+    """Which columns each of the tables has on a screen of so many characters, of which a column takes three more."""
+    parts = [[0]]
+    for index in range(1, len(least)):
+        needed = 1 + sum(least[one] + 3 for one in [*parts[-1], index])
+        if needed > width and len(parts[-1]) > 1:
+            parts.append([0])
+        parts[-1].append(index)
+    return parts
 
 
 def _width(lengths: Sequence[int]) -> int:

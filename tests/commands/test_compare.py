@@ -25,7 +25,7 @@ from capsnet_dist.comparing.runs import OUT_OF_TIME, compare_runs
 from capsnet_dist.comparing.variants import chosen, with_routings, words_of
 from capsnet_dist.config import import_plugins
 from capsnet_dist.processes.memory import peak_memory
-from capsnet_dist.reproduction import page
+from capsnet_dist.reproduction import comparisons, page
 from capsnet_dist.run import Run
 
 TINY = {"channels": 4, "kernel": 3, "primary_types": 2, "primary_kernel": 3}
@@ -187,6 +187,7 @@ def test_a_comparison_trains_every_routing_alike_and_outlives_those_that_fail(ru
         lines = [json.loads(line) for line in Path(f"out/{row.name}-0/metrics.jsonl").read_text().splitlines()]
         assert row.accuracy == next(line["accuracy"] for line in lines if line.get("weights") == "selected")
         assert row.images_per_second > 0 and 50 < row.memory < 5000 and 0 <= row.dead <= 1
+        assert 0.13 < json.loads(Path("out/comparison.json").read_text())["tries"][row.name][0]["luck"] < 0.14
         assert row.entropy == pytest.approx(1.0, abs=0.1)  # hardly trained: all but even
         weights = load_file(f"out/{row.name}-0/model.safetensors")
         assert row.parameters == sum(tensor.numel() for tensor in weights.values())
@@ -301,6 +302,29 @@ def test_the_difference_to_the_baseline_is_that_of_the_same_seeds():
     tries["b"][1] = {"problem": "none"}
     assert summarize(tries, "a")[1].difference == pytest.approx(0.005)  # of the first seed and the last
     assert summarize({"a": tries["a"][:1], "b": tries["b"][:1]}, "a")[1].margin is None
+
+
+def test_the_speed_of_a_routing_and_that_of_its_baseline_are_reciprocal_however_the_machine_slows_down():
+    common = {"accuracy": 0.5, "memory": 1.0, "parameters": 1, "entropy": None, "dead": None}
+    speeds = {"a": (4000.0, 1000.0, 2000.0), "b": (1000.0, 2000.0, 1000.0)}
+    tries = {name: [common | {"images_per_second": one} for one in values] for name, values in speeds.items()}
+    (_, second), (first, _) = summarize(tries, "a"), summarize(tries, "b")
+    assert second.speed == pytest.approx(1 / first.speed) and second.speed == pytest.approx((1 / 4) ** (1 / 3))
+
+
+def test_the_table_says_which_runs_failed_and_which_learned_nothing(capsys):
+    common = {"images_per_second": None, "memory": 1.0, "parameters": 1, "entropy": None, "dead": None, "luck": 0.13}
+    good, guess, failed = common | {"accuracy": 0.9}, common | {"accuracy": 0.1}, {"problem": "no *memory*"}
+    rows = summarize({"a": [good, good], "b": [guess, guess], "c": [good, guess], "d": [failed, good]}, "a")
+    show(rows, Comparison(RUN, "routing", "a"))
+    a, b, c, d = capsys.readouterr().out.splitlines()[1:]
+    assert "chance" not in a and "10.00 ± 0.00: no better than chance" in b and ": 1 of 2 no better than chance" in c
+    assert d.split()[:4] == ["d", "1", "of", "2"]
+    found = comparisons.sentences(rows, "a")
+    assert r"`d` failed with 1 of 2 seeds: no \*memory\*." in found
+    assert "`b` is no better than chance with 2 of 2 seeds." in found
+    same = [Row(name, 2, 0.9, difference=0.0, margin=0.1) for name in "bcd"]
+    assert comparisons.sentences(same, "a")[0] == "Against `a`, `b`, `c` and `d` are not distinguishable."
 
 
 def test_the_table_says_what_is_not_distinguishable(run, tried, monkeypatch, capsys):

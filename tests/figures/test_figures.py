@@ -365,6 +365,14 @@ def test_attacks_that_do_the_same_are_all_seen_below_and_upon_each_other(number)
         assert tuple(int(colour[place : place + 2], 16) for place in (1, 3, 5)) in seen
 
 
+def test_accuracies_that_lie_together_are_told_apart_and_nothing_is_not_unknown():
+    rows = [vars(Row(name, 2, accuracy, 0.001, dead=0.0)) for name, accuracy in (("a", 0.98), ("b", 0.99))]
+    accuracy, calibration, *_, dead = comparison(rows).axes
+    low, high = accuracy.get_xlim()
+    assert low > 97 and high < 100 and dead.get_xlim() == (0, 1)
+    assert [text.get_text() for text in calibration.texts] == ["–", "–"] and not dead.texts
+
+
 def test_many_steps_are_averaged_and_few_evaluations_are_not():
     steps = np.arange(1.0, 601)
     shown = [Curve("train", [(steps, steps)], measured=False), Curve("validation", [(steps[:5], steps[:5])])]

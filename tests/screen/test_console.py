@@ -1,5 +1,10 @@
 """Tables where nobody looks at a terminal: whatever a program can cut, and a person read in `less`."""
 
+import re
+import sys
+
+import pytest
+
 from capsnet_dist.screen.console import print_table
 
 
@@ -25,3 +30,16 @@ def test_long_cells_are_aligned_where_all_are_long(capsys):
 
 def test_no_line_ends_in_blanks(capsys):
     assert lines(capsys, ["a", "b"], [["x", ""], ["", ""]]) == ["a  b", "x", ""]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_a_terminal_that_is_too_narrow_for_a_table_has_several_without_broken_words(width, capsys, monkeypatch):
+    columns = ["routing", "accuracy, %", "calibration error", "memory, MiB", "against uniform"]
+    row = ["variational_bayes", "98.70 ± 0.43", "0.068", "1,075", "+1.39 ± 0.69: not distinguishable"]
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    shown = [re.sub(r"\x1b\[\d*m", "", line) for line in lines(capsys, columns, [row])]
+    assert max(map(len, shown)) <= width
+    assert sum("variational_bayes" in line for line in shown) == {40: 4, 60: 2}.get(width, 1)
+    for word in ("98.70 ± 0.43", "0.068", "1,075", "+1.39", "distinguishable"):
+        assert sum(word in line for line in shown) == 1

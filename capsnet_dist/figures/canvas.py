@@ -83,8 +83,14 @@ def labels(names: Iterable[str], longest: int = LONGEST) -> list[str]:
 
     fonts = [get_font(findfont(FontProperties(family=[family]))) for family in rcParams["font.family"]]
     known = set().union(*(font.get_charmap() for font in fonts))
-    cut = (name if len(name) <= longest else f"{name[: longest - 3]}..." for name in map(printable, names))
+    cut = (_shortened(name, longest) for name in map(printable, names))
     return ["".join(c if ord(c) in known else escape(c) for c in name) for name in cut]
+
+
+def _shortened(name: str, longest: int) -> str:
+    """Beginning and end of a name that is too long: many names of classes differ in the end alone."""
+    end = (longest - 3) // 3
+    return name if len(name) <= longest else f"{name[: longest - 3 - end]}...{name[len(name) - end :]}"
 
 
 def inches(texts: Iterable[str], size: float) -> float:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int64
 
-from capsnet_dist.figures.canvas import MANY, PALETTE, Figure, canvas, drawing, ink, labels, page
+from capsnet_dist.figures.canvas import MANY, PALETTE, Figure, canvas, drawing, inches, ink, labels, page
 
 MARKERS = "os^Dv<>Pp*"
 LARGEST = 30
 """Classes that can be told apart; of more, those with most images are named."""
+FEW = 15
+"""Classes whose names have room among the points, and below each other beside them."""
+LEGEND = "true class"
 
 
 def flatten(poses: Float[np.ndarray, "n d"]) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, " 2"]]:
@@ -35,7 +38,8 @@ def pose_space(poses: Float[np.ndarray, "n d"], true: Int64[np.ndarray, " n"], c
     present, count = np.unique(true, return_counts=True)
     named: list[int] = sorted(present[np.argsort(-count, kind="stable")][:LARGEST].tolist())
     names = dict(zip(named, labels([classes[index] for index in named], longest=24), strict=True))
-    figure = canvas(6.4, 5.0)
+    columns = 1 if len(named) <= FEW else 2
+    figure = canvas(4.9 + columns * (0.7 + inches([LEGEND, *names.values()], 8.0)), 5.0)
     axes = figure.subplots()
     colours = PALETTE if len(named) <= len(PALETTE) else MANY
     rest = ~np.isin(true, named)
@@ -44,14 +48,13 @@ def pose_space(poses: Float[np.ndarray, "n d"], true: Int64[np.ndarray, " n"], c
         own = points[true == index]
         marker = MARKERS[(number + number // len(MANY)) % len(MARKERS)]  # another one where colours begin anew
         colour = colours[number % len(colours)]
-        axes.scatter(*own.T, s=14, marker=marker, color=colour, alpha=0.75, lw=0, label=names[index])
-    for index in named:
+        axes.scatter(*own.T, s=14, marker=marker, color=colour, edgecolor=ink(), lw=0.3, label=names[index])
+    for index in named if columns == 1 else []:
         middle = np.median(points[true == index], axis=0)
         box = {"boxstyle": "round,pad=0.2", "facecolor": page(), "edgecolor": "none", "alpha": 0.8}
         axes.text(*middle, names[index], ha="center", va="center", fontweight="bold", color=ink(), bbox=box)
     axes.set(xlabel=f"first principal component ({share[0]:.0%} of the variance)")
     axes.set(ylabel=f"second principal component ({share[1]:.0%} of the variance)")
     axes.set_title("Poses of the class capsules of images, coloured by their true class", loc="left", fontsize=9)
-    columns = 1 if len(named) <= 15 else 2
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="true class", ncols=columns)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=LEGEND, ncols=columns)
     return figure

@@ -204,6 +204,22 @@ def test_no_two_classes_look_alike():
     assert len(looks) == len(NAMES) + 1  # and none for other classes
 
 
+def test_names_that_are_too_long_keep_the_end_that_tells_them_apart():
+    names = canvas.labels([f"a very long name of a class {number}" for number in range(12)], longest=24)
+    assert len(set(names)) == 12 and {len(name) for name in names} == {24}
+    assert names[0] == "a very long na...class 0" and canvas.labels(["abcdef"], longest=4) == ["a..."]
+
+
+def test_a_plane_of_poses_leaves_room_beside_it_for_many_long_names():
+    widths = []
+    for classes in (NAMES[:3], [f"a very long name {number}" for number in range(30)]):
+        figure = draw_pose_space(classes)
+        figure.draw_without_rendering()
+        widths.append(figure.axes[0].get_window_extent().width)
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)
+    assert len(figure.axes[0].texts) == 0  # they would lie upon each other
+
+
 def test_enlarged_pixels_stay_squares_of_their_colour():
     images = pixels(2, 3, 1, 5, 4)
     sheet = tiles.sheet(images)

@@ -1,4 +1,4 @@
-// Small helpers, and how numbers are written.
+// What all parts use, and how numbers are written.
 
 const find = (selector, root = document) => root.querySelector(selector);
 

@@ -101,7 +101,7 @@ def pgd(
             some = victims.select(withstand)
             found, gradient = slope(scores, some._replace(images=at[withstand]))
             better = withstand[found > leads[withstand]]
-            best[better], leads[withstand] = at[better], torch.maximum(leads[withstand], found)
+            best[better], leads[withstand] = at[better], torch.fmax(leads[withstand], found)
             at[withstand] = _inside(at[withstand] + size * gradient.sign(), some.images, eps)
     return best
 

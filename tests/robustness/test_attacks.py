@@ -62,6 +62,28 @@ def test_attacks_succeed_on_a_linear_network_where_any_image_within_eps_does(att
     assert found.right.tolist() == known and 0 < sum(known) < 40
 
 
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_no_attack_makes_an_image_right_that_is_wrong(attack):
+    tried = trial(Linear((1, 6, 6), 3))
+    wrong = replace(tried, split=tried.split._replace(labels=(tried.split.labels + 1) % 3))
+    assert not wrong.attacked(lambda scores, some: attack(scores, some, 0.5)).right.any()
+    helped = wrong.attacked(lambda scores, some: attack(scores, some._replace(is_targeted=True), 0.5))
+    assert not helped.right.any()  # as an attack might that overshoots
+
+
+def test_steps_go_on_past_a_place_where_the_scores_are_no_numbers():
+    some = victims(trial(Linear((1, 6, 6), 2), number=8))
+    calls = []
+
+    def scores(images):
+        calls.append(len(images))
+        ahead = torch.nn.functional.one_hot(some.labels[: len(images)], 2).float() + 0 * images.sum()
+        return ahead * torch.nan if len(calls) == 1 else ahead
+
+    pgd(scores, some, 0.1, steps=3)
+    assert calls == [8, 8, 8, 8]
+
+
 def test_one_step_lowers_a_linear_margin_by_eps_times_the_sum_of_the_slopes():
     model = Linear((1, 6, 6), 2)
     first = torch.zeros(1, dtype=torch.int64)

@@ -49,9 +49,9 @@ class Pixels(nn.Module):
         self.is_cut = stage.model.fit is not None and stage.model.fit.image != stage.model.image
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Shades from 0 to 255."""
+        """Shades from 0 to 1."""
         pixels = self.preparation(pictures)
-        return {"pixels": (self.still(pixels) if self.is_cut else pixels).float()}
+        return {"pixels": (self.still(pixels) if self.is_cut else pixels).float() / 255}
 
 
 class Couplings(nn.Module):
@@ -144,7 +144,7 @@ def _pictures(stage: Stage) -> Subject:
     for photograph in map(torch.from_numpy, photographs()):
         pixels = reading.sent(as_file(photograph), "The photograph").pixels[None]
         seen = pixels if tuple(pixels.shape[1:]) == stage.model.image else stage.still(pixels)
-        cases.append(Case({"pictures": rearrange(photograph, "y x c -> 1 y x c")}, {"pixels": seen.float()}))
+        cases.append(Case({"pictures": rearrange(photograph, "y x c -> 1 y x c")}, {"pixels": seen.float() / 255}))
     sizes = {"pictures": {1: Dim("height"), 2: Dim("width")}}
     return Subject(Pixels(stage), cases[1].inputs, sizes, cases, SHADE)
 

@@ -61,7 +61,7 @@ const decode = async (poses, of, offsets) => {
   return offsets.map((_, row) => reconstruction.data.slice(row * size, (row + 1) * size));
 };
 
-const textOfShades = (shades, scale = 255) => textOf(Uint8ClampedArray.from(shades, (shade) => Math.round(scale * shade)));
+const textOfShades = (shades) => textOf(Uint8ClampedArray.from(shades, (shade) => Math.round(255 * shade)));
 
 const middle = (numbers) => {
   const sorted = [...numbers].sort((a, b) => a - b);
@@ -101,7 +101,7 @@ const opened = async (text) => {
 
 const prepared = async ({ shades, shape }) => {
   const { pixels } = await computed("pictures", { pictures: tensor("uint8", shades, shape) });
-  return textOfShades(pixels.data, 1);
+  return textOfShades(pixels.data);
 };
 
 const exchanged = (bytes) => Uint8Array.from(bytes, (shade) => 255 - shade);

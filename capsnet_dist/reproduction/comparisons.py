@@ -37,11 +37,13 @@ class Kept(NamedTuple):
 
 
 def keep(folder: Path, results: Path) -> None:
-    """Copy the numbers and the plot of a comparison to those of others, under the name of its folder."""
+    """Copy the numbers and the plot of a comparison to those of others, under the name of its folder, each whole."""
     place = results / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     for kind in ("json", "png"):
-        shutil.copyfile(folder / f"comparison.{kind}", place / f"{folder.name}.{kind}")
+        beside = place / f".{folder.name}.{kind}.new"  # others read the page's comparisons meanwhile
+        shutil.copyfile(folder / f"comparison.{kind}", beside)
+        beside.replace(place / f"{folder.name}.{kind}")
 
 
 def load(results: Path) -> list[Kept]:

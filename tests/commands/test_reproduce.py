@@ -192,3 +192,19 @@ def test_the_page_in_the_documentation_is_what_recipes_and_results_say():
 def test_results_in_the_documentation_were_made_with_the_recipes_as_they_are(result):
     (recipe,) = [one for one in RECIPES if one.name == result.recipe]
     assert not changes(result.run, settings(recipe.shortened(result.epochs, None)))
+
+
+def test_a_copy_that_is_cut_short_leaves_the_comparison_that_was_there(monkeypatch):
+    Path("tiny").mkdir()
+    for kind in ("json", "png"):
+        Path(f"tiny/comparison.{kind}").write_text("{}")
+    comparisons.keep(Path("tiny"), Path("kept"))
+
+    def cut(source, target):
+        Path(target).write_text("{")
+        raise OSError("full")
+
+    monkeypatch.setattr(comparisons.shutil, "copyfile", cut)
+    with pytest.raises(OSError, match="full"):
+        comparisons.keep(Path("tiny"), Path("kept"))
+    assert Path("kept/comparisons/tiny.json").read_text() == "{}"

@@ -13,6 +13,7 @@ from capsnet_dist.text import code_span, markdown, markdown_table
 
 FOLDER = "comparisons"
 """Where they are, inside that of the results."""
+PLOTTED = "accuracy, calibration, speed, memory and couplings"
 HEAD = """
 ## Comparisons
 
@@ -34,13 +35,15 @@ class Kept(NamedTuple):
     """As `capsnet_dist.analysis.comparison.save` wrote them."""
     rows: Sequence[Row]
     """What each routing or network came to."""
+    is_drawn: bool = True
+    """Whether there is a plot of it."""
 
 
 def keep(folder: Path, results: Path) -> None:
     """Copy the numbers and the plot of a comparison to those of others, under the name of its folder, each whole."""
     place = results / FOLDER
     place.mkdir(parents=True, exist_ok=True)
-    for kind in ("json", "png"):
+    for kind in ("json", "png") if (folder / "comparison.png").exists() else ("json",):  # where matplotlib failed
         beside = place / f".{folder.name}.{kind}.new"  # others read the page's comparisons meanwhile
         shutil.copyfile(folder / f"comparison.{kind}", beside)
         beside.replace(place / f"{folder.name}.{kind}")
@@ -56,7 +59,9 @@ def load(results: Path) -> list[Kept]:
     for file in sorted((results / FOLDER).glob("*.json")):
         values = read_json(file)
         try:
-            found.append(Kept(file.stem, values, [Row(**row) for row in values["rows"]]))
+            found.append(
+                Kept(file.stem, values, [Row(**row) for row in values["rows"]], file.with_suffix(".png").exists())
+            )
         except (TypeError, KeyError) as error:
             raise UserError(f"{file} holds no comparison: {error}. Remove it.") from error
     return found
@@ -79,7 +84,7 @@ def _section(kept: Kept) -> str:
         f"```text\n{values['command']}\n```\n",
         f"{len(done)} runs, {machines}, {minutes:.0f} minutes in all beside other work; commit {commits}.\n",
         markdown_table([*table[0]], [list(map(markdown, cells.values())) for cells in table]),
-        f"![{kept.name}: accuracy, calibration, speed, memory and couplings](results/{FOLDER}/{kept.name}.png)\n",
+        *([f"![{kept.name}: {PLOTTED}](results/{FOLDER}/{kept.name}.png)\n"] if kept.is_drawn else []),
         *(f"- {sentence}" for sentence in sentences(kept.rows, values["baseline"])),
     ]
     return "\n".join([*lines, ""])

@@ -493,6 +493,11 @@ def test_a_comparison_becomes_a_section_of_the_page_of_results(run, monkeypatch)
     assert "accuracy is that of `uniform` (93.00%), the lowest that of `em:iterations=2` (82.33%)." in text
     assert "| +1.00 ± 2.48: not distinguishable |" in text
     assert "images/s |" not in text and Path("kept/comparisons/tiny.png").exists()
+    for folder in ("out/tiny/comparison", "kept/comparisons/tiny"):
+        Path(f"{folder}.png").unlink()
+    comparisons.keep(Path("out/tiny"), Path("kept"))  # of a machine that could not draw
+    page.write(Path("kept"))
+    assert "![tiny" in text and "![tiny" not in Path("kept.md").read_text()
     Path("kept/comparisons/tiny.json").write_text('{"rows": [{}]}')
     with pytest.raises(UserError, match=r"tiny.json holds no comparison"):
         page.write(Path("kept"))

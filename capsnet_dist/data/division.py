@@ -50,7 +50,7 @@ class Division(NamedTuple):
     def part(
         self, name: str, labels: Int64[Tensor, "n *m"], groups: Int64[Tensor, " n"] | None = None
     ) -> Int64[Tensor, " m"]:
-        """Indices of the "train" or the "test" images. A share of 1 tests all, whatever the folds.
+        """Indices of the "train" or the "test" images. A share of 1 tests all, whatever the folds; a share of 0 none.
 
         Raises:
             UserError: there are too few images to test any.
@@ -62,7 +62,7 @@ class Division(NamedTuple):
             is_tested = folded(labels, self.folds, groups, self.seed) == self.fold
             kept, held = (part.nonzero()[:, 0] for part in (~is_tested, is_tested))
             which = f"--data.fold {self.fold} of {self.folds}"
-        if not len(held):
+        if not len(held) and self.share:
             raise UserError(
                 f"{which} leaves no test images: there are only {len(labels):,}. Give a larger share, or more images."
             )

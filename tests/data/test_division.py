@@ -99,6 +99,11 @@ def test_a_share_of_1_tests_everything_whatever_the_folds():
     assert len(Division(share=1.0, folds=5, fold=2).part("test", LABELS)) == 498
 
 
+def test_a_share_of_0_tests_nothing():
+    division = Division(share=0.0)
+    assert len(division.part("train", LABELS)) == 498 and not len(division.part("test", LABELS))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

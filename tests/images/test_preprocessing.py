@@ -234,12 +234,11 @@ def test_a_class_that_is_nowhere_held_out_is_said(monkeypatch, capsys):
 
 def test_what_to_do_about_a_class_or_a_group_that_is_nowhere_held_out_is_said():
     labels = torch.arange(80) % 2
-    assert (
-        _larger_share(labels, 0.01, torch.arange(80) // 20) == "--validation 0.2 would hold out images of every class."
-    )
+    run, persons = replace(RUN, validation=0.01), torch.arange(80) // 20
+    assert _larger_share(labels, run, persons) == "--validation 0.2 would hold out images of every class."
     few = "No larger --validation holds out images of every class: it takes more {} of each."
-    assert _larger_share(labels, 0.1, torch.zeros(80).long()) == few.format("groups")
-    assert _larger_share(torch.tensor([0] * 9 + [1]), 0.1, None) == few.format("images")
+    assert _larger_share(labels, RUN, torch.zeros(80).long()) == few.format("groups")
+    assert _larger_share(torch.tensor([0] * 9 + [1]), RUN, None) == few.format("images")
 
 
 def test_a_batch_that_nobody_asked_for_is_lowered_to_a_small_training_set(monkeypatch, capsys):

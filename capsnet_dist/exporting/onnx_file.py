@@ -46,6 +46,7 @@ def write(traced: Traced, metadata: Mapping[str, str], file: Path) -> None:
                 opset_version=OPSET,
                 dynamic_shapes=traced.sizes,
                 external_data=False,
+                optimize=False,  # what loads the file does; this one would drop an epsilon of 1e-8, as if it were 0
                 verbose=False,
             )
     except OnnxExporterError as error:

@@ -17,8 +17,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from test_cli import refused, said
 
-from capsnet_dist import UserError, build, decoders, load, models, routings, save
+from capsnet_dist import UserError, build, decoders, lengths, load, models, routings, save, squash
 from capsnet_dist.exporting import export as files
+from capsnet_dist.exporting.comparison import Case
 from capsnet_dist.exporting.parts import batches, trace
 from capsnet_dist.version import VERSION
 
@@ -83,6 +84,17 @@ def test_what_onnx_lacks_is_named_with_the_part_that_computes_it(tmp_path, monke
         export(model, tmp_path / "a.onnx", "onnx")
     assert not list(tmp_path.iterdir())
     assert export(model, tmp_path / "a.pt2", "torch").difference < 1e-4
+
+
+class Squash(torch.nn.Module):
+    def forward(self, vectors):
+        return {"poses": squash(vectors), "lengths": lengths(vectors)}
+
+
+def test_capsules_of_length_zero_stay_what_they_are(tmp_path):
+    zeros = {"vectors": torch.zeros(2, 3, 4)}
+    subject = files.Subject(Squash(), zeros, batches(zeros), [Case(zeros, Squash()(**zeros))], 1e-9)
+    assert files.export(subject, {"capsnet_dist": ""}, tmp_path / "a.onnx", "onnx").difference < 1e-9
 
 
 def test_one_file_says_what_it_is(file):

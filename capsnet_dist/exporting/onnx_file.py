@@ -33,6 +33,8 @@ def write(traced: Traced, metadata: Mapping[str, str], file: Path) -> None:
         OSError: it cannot be written.
     """
     require_packages()
+    from onnxscript.optimizer import fold_constants, remove_unused_nodes
+
     size = sum(tensor.numel() * tensor.element_size() for tensor in traced.program.state_dict.values())
     if size > LARGEST:
         raise UserError(f"The weights have {size:,} bytes, and an ONNX file ends at 2 GB: use --format torch.")
@@ -46,11 +48,13 @@ def write(traced: Traced, metadata: Mapping[str, str], file: Path) -> None:
                 opset_version=OPSET,
                 dynamic_shapes=traced.sizes,
                 external_data=False,
-                optimize=False,  # what loads the file does; this one would drop an epsilon of 1e-8, as if it were 0
+                optimize=False,  # which would also drop an epsilon of 1e-8, as if it were 0
                 verbose=False,
             )
     except OnnxExporterError as error:
         raise UserError(_refusal(traced, error)) from error
+    fold_constants(program.model)  # ONNX Runtime lacks operations, on bytes, that this replaces
+    remove_unused_nodes(program.model)
     program.model.producer_name, program.model.producer_version = "capsnet_dist", metadata["capsnet_dist"]
     program.model.metadata_props.update(metadata)
     program.save(file, external_data=False)

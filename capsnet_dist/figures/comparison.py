@@ -8,11 +8,13 @@ from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, ink, l
 PANELS = {
     "accuracy": "test accuracy ± standard deviation, %",
     "calibration": "calibration error",
-    "images_per_second": "training, images/s",
+    "speed": "training speed (baseline: 1)",
     "memory": "memory, MiB",
     "entropy": "entropy of couplings (even: 1)",
     "dead": "dead capsules, %",
 }
+ABSOLUTE = "images_per_second", "training, images/s"
+"""What stands in place of speeds where there is nothing that they are relative to."""
 SHARES = ("accuracy", "dead")
 """What is shown in percent."""
 
@@ -27,7 +29,9 @@ def comparison(rows: Sequence[Mapping[str, Any]], kind: str = "routing") -> Figu
     """
     figure = canvas(15.0, 1.4 + 0.35 * len(rows))
     names = labels(row["name"] for row in rows)
-    for axes, (key, quantity) in zip(figure.subplots(1, len(PANELS), sharey=True), PANELS.items(), strict=True):
+    is_relative = any(row["speed"] is not None for row in rows)
+    panels = [panel if is_relative or panel[0] != "speed" else ABSOLUTE for panel in PANELS.items()]
+    for axes, (key, quantity) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
         scale = 100 if key in SHARES else 1
         known = {len(rows) - place: row for place, row in enumerate(rows) if row[key] is not None}  # counted from below
         values = [scale * row[key] for row in known.values()]

@@ -389,6 +389,15 @@ def test_accuracies_that_lie_together_are_told_apart_and_nothing_is_not_unknown(
     assert [text.get_text() for text in calibration.texts] == ["–", "–"] and not dead.texts
 
 
+@pytest.mark.parametrize(
+    ("speed", "bars", "quantity"), [(0.5, 0.5, "training speed (baseline: 1)"), (None, 3000.0, "training, images/s")]
+)
+def test_a_comparison_shows_speeds_that_were_measured_in_turns_where_there_are_any(speed, bars, quantity):
+    row = vars(Row("a", 2, 0.98, images_per_second=3000.0, speed=speed))
+    panel = comparison([row]).axes[2]
+    assert panel.get_xlabel() == quantity and panel.patches[0].get_width() == bars
+
+
 def test_many_steps_are_averaged_and_few_evaluations_are_not():
     steps = np.arange(1.0, 601)
     shown = [Curve("train", [(steps, steps)], measured=False), Curve("validation", [(steps[:5], steps[:5])])]

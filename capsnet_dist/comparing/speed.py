@@ -1,7 +1,7 @@
 """How fast networks train, measured in turns: what else the machine does meanwhile then meets all of them alike."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from capsnet_dist.bench.measure import Clock, alternate, ratios, timed
@@ -31,16 +31,11 @@ def speeds(runs: Mapping[str, Run], baseline: str, folder: Path, *, is_measured:
     file = folder / FILE
     if is_measured and file.exists() and (known := read_json(file)).keys() == runs.keys():
         return known
-    found = {name: 1.0 if name == baseline else _ratio(runs[baseline], run) for name, run in runs.items()}
+    with isolated(), fast_paths(not runs[baseline].exact):  # which all of them share
+        reference = Timer(runs[baseline])
+        found = {name: 1.0 if name == baseline else _ratio(reference, Timer(run)) for name, run in runs.items()}
     write_whole(file, json.dumps(found) + "\n")
     return found
-
-
-def _ratio(reference: Run, run: Run) -> float:
-    """How many times as fast as those of a reference the steps of a run are; both are in memory, and no others."""
-    with isolated(), fast_paths(not run.exact):
-        seconds = alternate({"reference": Timer(reference), "own": Timer(run)}, ROUNDS)
-    return ratios(seconds["reference"], seconds["own"]).median
 
 
 class Timer:
@@ -61,3 +56,9 @@ class Timer:
     def _step(self) -> None:
         self.trainer.step(self.taken % self.trainer.num_steps)
         self.taken += 1
+
+
+def _ratio(reference: Callable[[int], float], own: Callable[[int], float]) -> float:
+    """How many times as fast as those of a reference the steps of a run are; both are in memory, and no others."""
+    seconds = alternate({"reference": reference, "own": own}, ROUNDS)
+    return ratios(seconds["reference"], seconds["own"]).median

@@ -84,8 +84,8 @@ def hold_out_of_few(
     labels: Int64[Tensor, "n *m"], share: float, per_class: int | None, groups: Int64[Tensor, " n"] | None = None
 ) -> tuple[Int64[Tensor, " kept"], Int64[Tensor, " held"]]:
     """As `hold_out`, of a selection of so many images of each class that is always the same; None: of all."""
-    first = labels if labels.ndim == 1 else labels[:, 0]
-    rows = torch.tensor(selected_of_each(first.tolist(), per_class)) if per_class else torch.arange(len(labels))
+    labels = _first(labels)
+    rows = torch.tensor(selected_of_each(labels.tolist(), per_class)) if per_class else torch.arange(len(labels))
     kept, held = hold_out(labels[rows], share, None if groups is None else groups[rows])
     return rows[kept], rows[held]
 
@@ -101,7 +101,7 @@ def hold_out(
         groups: Group of each sample, all on one side.
         seed: What the choice follows from.
     """
-    labels = labels if labels.ndim == 1 else labels[:, 0]
+    labels = _first(labels)
     if groups is not None:
         held = _assigned(labels, groups, [1 - share, share], seed) == 1
         return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
@@ -117,7 +117,7 @@ def folded(
     labels: Int64[Tensor, "n *m"], folds: int, groups: Int64[Tensor, " n"] | None = None, seed: int = 0
 ) -> Int64[Tensor, " n"]:
     """The fold of each sample, from 0: sizes of folds, and of a class in them, differ by one at most without groups."""
-    labels = labels if labels.ndim == 1 else labels[:, 0]
+    labels = _first(labels)
     if groups is not None:
         return _assigned(labels, groups, [1 / folds] * folds, seed)
     shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
@@ -125,6 +125,11 @@ def folded(
     fold = torch.empty_like(labels)
     fold[by_class] = torch.arange(len(labels)) % folds
     return fold
+
+
+def _first(labels: Int64[Tensor, "n *m"]) -> Int64[Tensor, " n"]:
+    """The class of each sample; of those with several the first."""
+    return labels if labels.ndim == 1 else labels[:, 0]
 
 
 def _assigned(

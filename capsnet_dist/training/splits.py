@@ -147,9 +147,9 @@ def _left_out(training: Split, validation: Split, classes: tuple[str, ...], shar
 def _larger_share(labels: Int64[Tensor, "n *m"], run: Run, groups: Int64[Tensor, " n"] | None) -> str:
     """What to do about classes that are not held out: the least share that would hold out some of each."""
     classes = len(labels.unique())
-    for larger in (tenth / 10 for tenth in range(2, 6)):
+    for larger in (share for share in (0.2, 0.3, 0.4, 0.5) if share > run.validation):
         _, held = hold_out_of_few(labels, larger, run.images_per_class, groups)
-        if larger > run.validation and len(labels[held].unique()) == classes:
+        if len(labels[held].unique()) == classes:
             return f"--validation {larger:g} would hold out images of every class."
     few = "images" if groups is None else "groups"
     return f"No larger --validation holds out images of every class: it takes more {few} of each."

@@ -150,6 +150,12 @@ def has_wide_lanes(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and tensor.dtype is torch.float32 and has_wide_registers()
 
 
+def fits_lanes(tensor: Tensor) -> bool:
+    """Whether loops with 16 numbers in a vector, which any processor has, take such a tensor."""
+    plain = type(tensor) is Tensor and tensor.device.type == "cpu" and tensor.dtype is torch.float32
+    return plain and installed("numba")
+
+
 def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
     plain = type(poses) is Tensor and poses.device.type == "cpu" and poses.dtype is weight.dtype
     return plain and poses.dtype in (torch.float32, torch.float64) and installed("numba")

@@ -145,6 +145,13 @@ def floor(typing, x):
 
 @intrinsic
 @no_type_check
+def root(typing, x):
+    """The square root, rounded once."""
+    return vector(x), lambda context, b, sig, args: b.call(_function(b, "sqrt", 1), args)
+
+
+@intrinsic
+@no_type_check
 def power_of_two(typing, x):
     """2^x, of integers from -126 to 127: the exponent of a float32."""
 
@@ -246,6 +253,32 @@ def dot(typing, x, n, vectors, start):
         return total
 
     return vector(x, n, vectors, start), emit
+
+
+@intrinsic
+@no_type_check
+def dot_rows(typing, first, second, start):
+    """start + first[0] second[0] + … + first[7] second[7], in each lane."""
+
+    def emit(context, b, sig, args):
+        total = args[2]
+        for x, y in zip(*(cgutils.unpack_tuple(b, arg) for arg in args[:2]), strict=True):
+            total = b.call(_function(b, "fma", 3), [x, y, total])
+        return total
+
+    return vector(first, second, start), emit
+
+
+@intrinsic
+@no_type_check
+def add_multiple(typing, v, vectors, start):
+    """Eight vectors with v times eight others added."""
+
+    def emit(context, b, sig, args):
+        pairs = zip(*(cgutils.unpack_tuple(b, arg) for arg in args[1:]), strict=True)
+        return context.make_tuple(b, rows, [b.call(_function(b, "fma", 3), [args[0], x, y]) for x, y in pairs])
+
+    return rows(v, vectors, start), emit
 
 
 @intrinsic

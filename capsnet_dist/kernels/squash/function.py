@@ -21,8 +21,9 @@ def squash_maps(maps: Float[Tensor, "b c h w"], dim: int) -> Capsules:
         maps: Totals s, the poses before they are squashed; of any floating type.
         dim: Pose size.
     """
-    if fast_paths_allowed() and backends.fits_triton(maps):
-        return Capsules(*Squash.apply(rearrange(maps, "b c h w -> b c (h w)"), dim))
+    flat = rearrange(maps, "b c h w -> b c (h w)")
+    if fast_paths_allowed() and one_pass(flat, dim) is not None:
+        return Capsules(*Squash.apply(flat, dim))
     return plain(maps, dim)
 
 
@@ -51,15 +52,26 @@ def squash_gradient(totals: Float[Tensor, "b j d"], gradient: Float[Tensor, "b j
         return torch.autograd.grad(squash(s), s, gradient)[0]
 
 
+def one_pass(maps: Float[Tensor, "b c p"], dim: int) -> Any:
+    """What squashes these maps in one pass; None: nothing does."""
+    if backends.fits_triton(maps):
+        from capsnet_dist.kernels.squash import triton
+
+        return triton
+    if backends.fits_lanes(maps):
+        from capsnet_dist.kernels.squash import numba_lanes
+
+        return numba_lanes if numba_lanes.fits(maps, dim) else None
+    return None
+
+
 class Squash(torch.autograd.Function):
-    """Squashing and lengths (Sabour et al., 2017, eq. 1), by Triton."""
+    """Squashing and lengths (Sabour et al., 2017, eq. 1), by Triton or numba."""
 
     @staticmethod
     def forward(maps: Tensor, dim: int) -> tuple[Tensor, Tensor]:
         """Poses and lengths."""
-        from capsnet_dist.kernels.squash import triton
-
-        return triton.forward(maps, dim, EPSILONS)
+        return one_pass(maps, dim).forward(maps, dim, EPSILONS)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -71,8 +83,6 @@ class Squash(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None]:
         """The gradient of the maps."""
-        from capsnet_dist.kernels.squash import triton
-
         (maps,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # gradients of gradients
             outputs = plain(rearrange(maps, "b c p -> b c p 1"), ctx.dim)
@@ -80,4 +90,4 @@ class Squash(torch.autograd.Function):
             return torch.autograd.grad([x for x, _ in pairs], maps, [g for _, g in pairs], create_graph=True)[0], None
         if gradients[0] is None and gradients[1] is None:
             return None, None
-        return triton.backward(maps, ctx.dim, EPSILONS, *gradients), None
+        return one_pass(maps, ctx.dim).backward(maps, ctx.dim, EPSILONS, *gradients), None

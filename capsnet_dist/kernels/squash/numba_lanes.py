@@ -1,0 +1,73 @@
+"""Squashing capsules out of feature maps with 16 types in the lanes of a vector; the twin of `plain`, by numba."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from capsnet_dist.kernels.numba_lanes import LANES, ROWS
+from capsnet_dist.kernels.scratch import scratch
+from capsnet_dist.kernels.squash import numba_lanes_loops
+from capsnet_dist.kernels.threads import share
+
+loops: Any = numba_lanes_loops  # what numba compiles has no types
+
+
+def fits(maps: Float[Tensor, "b c p"], dim: int) -> bool:
+    """Whether poses fill vectors: of eight numbers or a multiple, side by side in memory, and of 16 types at least."""
+    batch, channels, positions = maps.shape
+    even = dim % ROWS == 0 and channels >= LANES * dim and min(batch, positions) > 0
+    return even and maps.stride(1) == 1
+
+
+def forward(
+    maps: Float[Tensor, "b c p"], dim: int, epsilons: tuple[float, float]
+) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n"]]:
+    """Poses, and their lengths."""
+    batch, channels, positions = maps.shape
+    count = channels // dim * positions
+    poses, lengths = maps.new_empty(batch, count, dim), maps.new_empty(batch, count)
+    arrays = _flat(maps), maps.stride(0), maps.stride(2), poses.numpy(), lengths.numpy()
+
+    def work(_: int, start: int, stop: int) -> None:
+        loops.squash(*arrays, positions, *epsilons, start, stop, _room(maps))
+
+    share(work, batch)
+    return poses, lengths
+
+
+def backward(
+    maps: Float[Tensor, "b c p"],
+    dim: int,
+    epsilons: tuple[float, float],
+    by_poses: Float[Tensor, "b n d"] | None,
+    by_lengths: Float[Tensor, "b n"] | None,
+) -> Float[Tensor, "b c p"]:
+    """The gradient of the maps."""
+    batch, channels, positions = maps.shape
+    count = channels // dim * positions
+    gradient = torch.empty_strided(maps.shape, maps.stride(), dtype=maps.dtype)
+    shapes = (batch, count, dim), (batch, count)
+    given = [
+        maps.new_zeros(shape) if x is None else x.contiguous()
+        for x, shape in zip((by_poses, by_lengths), shapes, strict=True)
+    ]
+    arrays = _flat(maps), maps.stride(0), maps.stride(2), *(x.detach().numpy() for x in given), _flat(gradient)
+
+    def work(_: int, start: int, stop: int) -> None:
+        loops.squash_gradient(*arrays, positions, *epsilons, start, stop, _room(maps))
+
+    share(work, batch)
+    return gradient
+
+
+def _room(like: Tensor) -> Any:
+    """For a number of each lane."""
+    return scratch("lanes", like, LANES).numpy()
+
+
+def _flat(maps: Tensor) -> Any:
+    """The memory from the first to the last number as an array of one axis; both share it."""
+    size = 1 + sum((length - 1) * step for length, step in zip(maps.shape, maps.stride(), strict=True))
+    return torch.as_strided(maps.detach(), (size,), (1,)).numpy()

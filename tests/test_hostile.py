@@ -40,7 +40,8 @@ from capsnet_dist.saved.header import sort_metadata
 from capsnet_dist.saved.plan import Plan, draft
 from capsnet_dist.saved.state import optimizer_tensors, restore_optimizer, wanted_tensors
 from capsnet_dist.saved.trained_run import TrainedRun
-from capsnet_dist.train import Trainer, train
+from capsnet_dist.train import train
+from capsnet_dist.training.stepper import Stepper
 
 MIB = 2**20
 RUN = replace(DIGITS, steps=2, resume="auto", checkpoint=replace(DIGITS.checkpoint, every=1))
@@ -650,13 +651,13 @@ def forbid(folder):
 
 
 def train_while(happens, run):
-    original = Trainer._micro_batch
+    original = Stepper._micro_batch
 
     def micro_batch(self, given, micro, progress):
         happens(run.run_dir)
         return original(self, given, micro, progress)
 
-    Trainer._micro_batch = micro_batch
+    Stepper._micro_batch = micro_batch
     train(run)
 
 

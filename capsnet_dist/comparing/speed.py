@@ -54,7 +54,7 @@ class Timer:
         return timed(self.clock, self._step, repeats)
 
     def _step(self) -> None:
-        self.trainer.step(self.taken % self.trainer.num_steps)
+        self.trainer.step(self.taken % self.trainer.timetable.num_steps)
         self.taken += 1
 
 

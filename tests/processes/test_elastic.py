@@ -32,9 +32,9 @@ DIGITS = ROOT / "recipes" / "digits.py"
 PROGRAM = f"""
 import os, runpy, signal, time
 from pathlib import Path
-from capsnet_dist.train import Trainer
+from capsnet_dist.training.stepper import Stepper
 
-original = Trainer._micro_batch
+original = Stepper._micro_batch
 
 def faulty(self, given, micro, progress):
     time.sleep(float(os.environ.get("PAUSE", "0")))
@@ -44,7 +44,7 @@ def faulty(self, given, micro, progress):
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, given, micro, progress)
 
-Trainer._micro_batch = faulty
+Stepper._micro_batch = faulty
 runpy.run_path("{ROOT}/recipes/digits.py", run_name="__main__")
 """
 OPTIONS = ["program.py", "--run-dir", "run", "--resume", "auto", "--checkpoint.every", "4", "--evaluate-every", "1000"]

@@ -20,8 +20,9 @@ from torch import distributed
 from capsnet_dist.config import command_line
 from capsnet_dist.processes import watchdog
 from capsnet_dist.saved import checkpoint
-from capsnet_dist.train import Trainer, main, train
+from capsnet_dist.train import main, train
 from capsnet_dist.training.guard import Guard
+from capsnet_dist.training.stepper import Stepper
 
 STEP = 6  # in the middle of which something happens, after the checkpoint of step 4
 RUN = replace(RUN, run_dir=Path("run"), timeout=60.0)  # enough to start on a busy machine
@@ -32,7 +33,7 @@ def train_with(fault, rank, run, timeout=None, slow=None, pause=0.0):
 
     Another rank may be slow in that step.
     """
-    original = Trainer._micro_batch
+    original = Stepper._micro_batch
 
     def faulty(self, given, micro, progress):
         watchdog.beat(given.step)
@@ -48,7 +49,7 @@ def train_with(fault, rank, run, timeout=None, slow=None, pause=0.0):
             time.sleep(pause)
         return original(self, given, micro, progress)
 
-    Trainer._micro_batch, watchdog.LOOK, watchdog.GRACE = faulty, 0.1, 1.0
+    Stepper._micro_batch, watchdog.LOOK, watchdog.GRACE = faulty, 0.1, 1.0
     command_line.parse = lambda default, *_: default
     main(run)
 

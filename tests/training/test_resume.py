@@ -27,9 +27,11 @@ from capsnet_dist.record.folder import RunFolder
 from capsnet_dist.record.record import MainRecord
 from capsnet_dist.run import Checkpoints
 from capsnet_dist.saved import checkpoint
-from capsnet_dist.train import Trainer, train
+from capsnet_dist.train import train
 from capsnet_dist.training import evaluation as evaluating
 from capsnet_dist.training.objective import step_if_finite
+from capsnet_dist.training.stepper import Stepper
+from capsnet_dist.training.timetable import Timetable
 
 RUN = replace(RUN, steps=12, checkpoint=Checkpoints(every=4, keep=2), resume="auto", validation=0.2, evaluate_every=1)
 
@@ -71,7 +73,7 @@ def finished(left_alone):
 
 def train_until(run, last, number, ranks=(0, 1, 2, 3)):
     """Train, and send a signal to ranks in the middle of a step."""
-    original = Trainer._micro_batch
+    original = Stepper._micro_batch
 
     def kill(self, given, micro, progress):
         if given.step == last and self.accelerator.process_index in ranks:
@@ -79,7 +81,7 @@ def train_until(run, last, number, ranks=(0, 1, 2, 3)):
             time.sleep(0.01)
         return original(self, given, micro, progress)
 
-    Trainer._micro_batch = kill
+    Stepper._micro_batch = kill
     train(run)
 
 
@@ -110,8 +112,8 @@ def test_a_killed_run_of_a_network_that_draws_random_numbers_goes_on_bit_for_bit
 
 def best_early(run, last=None):
     """Evaluate every third step, and unlearn from the seventh on: the weights of the sixth are the best."""
-    Trainer.is_evaluation_due = lambda self, step: step % 3 == 2
-    Trainer._learning_rate = lambda self, step: 0.02 if step < 6 else 1.0
+    Timetable.is_evaluation_due = lambda self, step: step % 3 == 2
+    Timetable.learning_rate = lambda self, step: 0.02 if step < 6 else 1.0
     train(run) if last is None else train_until(run, last, signal.SIGKILL)
 
 
@@ -161,14 +163,14 @@ def test_a_second_ctrl_c_ends_at_once(undisturbed, capfd):
 
 def interrupted_twice(run):
     """Train, and press Ctrl-C twice in the middle of a step."""
-    original = Trainer._micro_batch
+    original = Stepper._micro_batch
 
     def press(self, given, micro, progress):
         for _ in range(2 if given.step == 5 else 0):
             os.kill(os.getpid(), signal.SIGINT)
         return original(self, given, micro, progress)
 
-    Trainer._micro_batch = press
+    Stepper._micro_batch = press
     train(run)
 
 
@@ -203,7 +205,7 @@ def status():
 
 def often(run, last=None):
     """Evaluate every third step, and be told to end in the middle of a step."""
-    Trainer.is_evaluation_due = lambda self, step: step % 3 == 2
+    Timetable.is_evaluation_due = lambda self, step: step % 3 == 2
     train(run) if last is None else train_until(run, last, signal.SIGTERM)
 
 
@@ -553,7 +555,7 @@ def test_help_that_is_read_in_part_is_no_mistake():
 
 def poisoned(run, bad):
     """Train with batches, on one rank, whose loss is no number."""
-    original = Trainer._micro_batch
+    original = Stepper._micro_batch
 
     def poison(self, given, micro, progress):
         if given.step in bad and self.accelerator.process_index == self.accelerator.num_processes - 1:
@@ -563,13 +565,13 @@ def poisoned(run, bad):
             return measured
         return original(self, given, micro, progress)
 
-    Trainer._micro_batch = poison
+    Stepper._micro_batch = poison
     train(run)
 
 
 def images_without_numbers(run, rank):
     """Train with a batch, on one rank, in which one pixel is no number."""
-    original = Trainer._micro_batch
+    original = Stepper._micro_batch
 
     def poison(self, given, micro, progress):
         make, is_bad = self.batches.make, given.step == 3 and self.accelerator.process_index == rank
@@ -584,7 +586,7 @@ def images_without_numbers(run, rank):
         self.batches.make = make
         return measured
 
-    Trainer._micro_batch = poison
+    Stepper._micro_batch = poison
     train(run)
 
 

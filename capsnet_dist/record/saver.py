@@ -1,5 +1,6 @@
 """Saving checkpoints while a training goes on: one that fails is said, and ends nothing."""
 
+import time
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ class Saver:
         self._folder, self._keep, self._say = folder, keep, say
         self._beside = ThreadPoolExecutor(1, "saver") if device_type in WRITE_BESIDE else None
         self._begun: tuple[int, Future[Path]] | None = None
-        self._failed = 0
+        self._failed, self._last = 0, time.monotonic()
 
     def save(self, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]) -> None:
         """Save the state after so many steps, or a copy of it beside the training, once the one before is written."""
@@ -47,6 +48,12 @@ class Saver:
             else:
                 copies = {kind: checkpoint.on_cpu(named) for kind, named in tensors.items()}
                 self._begun = step, self._beside.submit(save, copies)
+        self._last = time.monotonic()
+
+    @property
+    def minutes_since_last(self) -> float:
+        """How long ago the last state was saved, or the training began."""
+        return (time.monotonic() - self._last) / 60
 
     def wait(self) -> None:
         """Wait for the checkpoint that is written beside the training, if there is one."""

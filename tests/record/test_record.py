@@ -312,7 +312,7 @@ def test_what_is_closed_in_the_end_may_fail_alone(capsys):
     held._saver = SimpleNamespace(close=lambda: closed.append("saver"))
     held._progress = SimpleNamespace(__exit__=raising(RuntimeError("the screen")))
     held._tracker = SimpleNamespace(close=raising(ValueError("the server")))
-    held._done, held._place = True, {}
+    held.status.is_done = True
     held.__exit__(None)
     said = capsys.readouterr().err
     assert "the progress was not shown to its end: RuntimeError: the screen" in said

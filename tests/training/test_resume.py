@@ -24,7 +24,7 @@ from capsnet_dist import UserError, losses, models, optimizers
 from capsnet_dist.kernels import fast_paths
 from capsnet_dist.record import saver
 from capsnet_dist.record.folder import RunFolder
-from capsnet_dist.record.record import MainRecord
+from capsnet_dist.record.status import Status
 from capsnet_dist.run import Checkpoints
 from capsnet_dist.saved import checkpoint
 from capsnet_dist.train import train
@@ -176,14 +176,14 @@ def interrupted_twice(run):
 
 def terminated_again_and_again(run, when):
     """Train, and be told to end: twice in the middle of a step, and where the record says how the run ended."""
-    original = MainRecord._status
+    original = Status.say
 
-    def said_how_it_ended(self, state, reason):
+    def said_how_it_ended(self, state, reason=""):
         for _ in range(2 if state == when else 0):
             os.kill(os.getpid(), signal.SIGTERM)
         original(self, state, reason)
 
-    MainRecord._status = said_how_it_ended
+    Status.say = said_how_it_ended
     train_until(run, 5, signal.SIGTERM) if when == "preempted" else train(run)
 
 

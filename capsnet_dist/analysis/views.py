@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from capsnet_dist.objects import aligned, is_right, likeliest
-from capsnet_dist.plugins import Model, to_unit
+from capsnet_dist.plugins import Model, to_unit, without_images
 
 BATCH = 128  # images at a time: a CPU keeps their maps in its cache
 ENOUGH = 10  # images of a class, to say how they differ
@@ -46,7 +46,8 @@ def look(model: Model, images: Tensor, true: Int64[Tensor, "b *m"] | None) -> Se
     """Classify images, uint8 or with pixels in [0, 1]."""
     parameter = next(model.parameters())
     unit = to_unit(images.to(parameter.device), parameter.dtype)
-    outputs = [model(part) for part in unit.split(BATCH)]
+    with without_images():
+        outputs = [model(part) for part in unit.split(BATCH)]
     scores, poses = torch.cat([said.scores for said in outputs]), torch.cat([said.poses for said in outputs])
     return Seen(unit, scores, poses, None if true is None else true.to(parameter.device))
 

@@ -57,31 +57,38 @@ def _about(stage: Stage) -> dict[str, Any]:
 
 
 def look(request: requests.Look, stages: Sequence[Stage]) -> dict[str, Any]:
-    """The pixels that a network sees, its scores, and what it rebuilds from one class capsule."""
+    """The pixels that a network sees, its scores, and what it rebuilds from one class capsule, or from both winners."""
     stage = request.stage
     pixels, turned, truth = _seen_pixels(request, stages[0])
     seen = stage.see(pixels)
     scores = seen.scores[0]
     predicted = int(seen.predicted[0])
     of = predicted if request.of is None else request.of
+    two = winners(scores, stage)
     found: dict[str, Any] = {
         "pixels": encoded(pixels),
         "turned": turned,
         "truth": truth,
         "scores": _numbers(scores),
         "predicted": predicted,
-        "winners": winners(scores, stage),
+        "winners": two,
     }
-    return found | {"class": of} | _pose(stage, seen, of)
+    other = next((label for label in two if len(two) == 2 and label != of), None)
+    beside = None if other is None else {"class": other, "rebuilt": _rebuilt(stage, seen, other)}
+    return found | {"class": of, "rebuilt": _rebuilt(stage, seen, of), "beside": beside} | _pose(stage, seen, of)
+
+
+def _rebuilt(stage: Stage, seen: views.Seen, of: int) -> str | None:
+    """What is rebuilt from the capsule of a class; None without a decoder."""
+    rebuilt = stage.rebuild(seen.poses, of)
+    return None if rebuilt is None else encoded(_bytes(rebuilt[0]))
 
 
 def _pose(stage: Stage, seen: views.Seen, of: int) -> dict[str, Any]:
-    """The pose of one class capsule, how far usual ones are from it, and what is rebuilt from it."""
+    """The pose of one class capsule, and how far usual ones are from it."""
     usual = stage.usual(of)
     offsets = None if usual is None else (usual - seen.poses[0, of]).tolist()
-    rebuilt = stage.rebuild(seen.poses, of)
-    image = None if rebuilt is None else encoded(_bytes(rebuilt[0]))
-    return {"pose": _numbers(seen.poses[0, of]), "usual": offsets, "rebuilt": image}
+    return {"pose": _numbers(seen.poses[0, of]), "usual": offsets}
 
 
 def rebuild(request: requests.Rebuild, stages: Sequence[Stage]) -> dict[str, Any]:

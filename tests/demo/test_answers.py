@@ -99,6 +99,22 @@ def test_what_is_rebuilt_is_what_the_network_rebuilds_from_moved_poses(small):
     assert np.abs(pixels_of(answer["images"][0], (8, 8)) - 255 * wanted.numpy()[0, 0]).max() <= 0.51
 
 
+def test_two_winners_are_both_rebuilt_and_no_more_than_is_shown(small, monkeypatch):
+    decoded = []
+    with small.model.decoder.register_forward_hook(lambda *given: decoded.append(1)):
+        alone = ask([small], "look", run=0, test=5)
+        assert alone["beside"] is None and len(decoded) == 1
+        monkeypatch.setattr("capsnet_dist.demo.answers.LONG", 0.0)
+        first, second = ask([small], "look", run=0, test=5)["winners"]
+        assert len(decoded) == 3
+        third = ({0, 1, 2} - {first, second}).pop()
+        for of, other in ((first, second), (second, first), (third, first)):
+            look = ask([small], "look", run=0, test=5, **{"class": of})
+            where = {"run": 0, "pixels": look["pixels"], "offsets": [[0] * 16]}
+            images = [ask([small], "rebuild", **where, **{"class": label})["images"][0] for label in (of, other)]
+            assert [look["rebuilt"], look["beside"]] == [images[0], {"class": other, "rebuilt": images[1]}]
+
+
 def test_the_pixels_are_those_of_the_preprocessing_of_the_run():
     one = stage(SMALL, (3, 8, 8))
     one.model.fit = Fit(size=8, policy="pad", channels=3, background=9)

@@ -97,6 +97,32 @@ def test_a_three_is_recognised_while_it_is_drawn(digits, opened):
     assert page.locator(".verdict").inner_text() == "–" and quiet(page)
 
 
+def test_bars_come_first_and_the_rest_once_the_drawing_rests(digits, opened):
+    page = opened(digits)
+    page.evaluate(
+        """() => {
+            const now = window.fetch;
+            window.order = [];
+            window.fetch = async (name, how) => {
+                order.push(name);
+                if (name === "look") await new Promise((done) => setTimeout(done, 700));
+                const answer = await now(name, how);
+                order.push("answered");
+                return answer;
+            };
+        }"""
+    )
+    page.locator("#pad").focus()
+    for key in ["Space"] + ["ArrowDown"] * 6:
+        page.keyboard.press(key)
+    page.wait_for_timeout(2500)
+    order = page.evaluate("order")
+    begin = ["look", "answered"] * order.count("look")
+    assert order.count("look") >= 2 and order[: len(begin)] == begin
+    assert {"effects", "routing"} <= set(order[len(begin) :])
+    assert page.locator(".fill").first.evaluate("e => getComputedStyle(e).transitionDuration") == "0s"  # at once
+
+
 def test_a_slider_turns_the_pose_and_a_double_click_sets_it_to_zero(digits, opened):
     page = opened(digits)
     before = pixels(page, "canvas.image")

@@ -37,4 +37,8 @@ class Settled {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.work(...what), this.milliseconds);
   }
+
+  hold() {
+    clearTimeout(this.timer);
+  }
 }

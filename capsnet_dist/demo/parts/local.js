@@ -122,9 +122,13 @@ const answers = {
     const winners = about.kind === "score" ? order.slice(0, 1) : order.slice(0, 2).filter((label) => scores[label] > about.long);
     const of = wanted ?? order[0];
     const usual = data.usual[of]?.map((row) => row.map((x, place) => x - poses[of][place])) ?? null;
-    const rebuilt = about.rebuilds ? textOfShades((await decode(poses, of, [Array(about.dim).fill(0)]))[0]) : null;
+    const still = [Array(about.dim).fill(0)];
+    const rebuild = async (label) => (about.rebuilds ? textOfShades((await decode(poses, label, still))[0]) : null);
+    const rebuilt = await rebuild(of);
+    const other = winners.length === 2 ? winners.find((label) => label !== of) : undefined;
+    const beside = other === undefined ? null : { class: other, rebuilt: await rebuild(other) };
     const truth = picture ? null : data.tests[test].truth;
-    return { pixels: text, turned, truth, scores, predicted: order[0], winners, class: of, pose: poses[of], usual, rebuilt };
+    return { pixels: text, turned, truth, scores, predicted: order[0], winners, class: of, pose: poses[of], usual, rebuilt, beside };
   },
 
   async rebuild({ pixels, class: of, offsets }) {

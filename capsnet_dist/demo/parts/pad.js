@@ -19,6 +19,8 @@ class Pad {
     this.strokes = [];
     this.shown = null; // a picture or a test image, until something is drawn
     this.cursor = null;
+    this.box = null; // where the pad is on the page, while one draws: to ask for it costs a layout
+    this.sent = make("canvas", { width: this.size[0], height: this.size[1] });
     canvas.width = 2 * SIDE;
     canvas.height = Math.round(2 * SIDE * this.aspect);
     this.listen();
@@ -34,6 +36,7 @@ class Pad {
     canvas.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       canvas.setPointerCapture(event.pointerId);
+      this.box = canvas.getBoundingClientRect();
       this.begin(this.place(event));
     });
     canvas.addEventListener("pointermove", (event) => {
@@ -44,10 +47,11 @@ class Pad {
     });
     canvas.addEventListener("keydown", (event) => this.key(event));
     canvas.addEventListener("blur", () => this.hideCursor());
+    for (const name of ["scroll", "resize"]) addEventListener(name, () => (this.box = null));
   }
 
   place(event) {
-    const box = this.canvas.getBoundingClientRect();
+    const box = (this.box ??= this.canvas.getBoundingClientRect());
     return [(event.clientX - box.left) / box.width, ((event.clientY - box.top) / box.height) * this.aspect];
   }
 
@@ -157,10 +161,10 @@ class Pad {
 
   // A picture as a file, in base64: what a network's own preprocessing begins with, framed as its training images are.
   file({ frame }) {
-    const canvas = make("canvas", { width: this.size[0], height: this.size[1] });
     const pen = frame && this.frame && this.centred ? (this.pen * frame.stroke) / this.frame.stroke : this.pen;
-    this.render(canvas.getContext("2d"), canvas.width, this.mover(frame, pen), pen);
-    return canvas.toDataURL("image/png").split(",")[1];
+    const context = this.sent.getContext("2d", { willReadFrequently: true });
+    this.render(context, this.sent.width, this.mover(frame, pen), pen);
+    return this.sent.toDataURL("image/png").split(",")[1];
   }
 
   // From where a point was drawn to where training images would have it.

@@ -13,8 +13,7 @@ const paint = (canvas, text, [channels, height, width]) => {
   const bytes = bytesOf(text);
   const area = height * width;
   const shown = channels >= 3 ? [0, area, 2 * area] : [0, 0, 0];
-  canvas.width = width;
-  canvas.height = height;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const image = new ImageData(width, height);
   for (let place = 0; place < area; place++) {
     shown.forEach((start, colour) => (image.data[4 * place + colour] = bytes[start + place]));

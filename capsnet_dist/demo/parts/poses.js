@@ -36,6 +36,7 @@ class Poses {
     this.tiles = Array.from({ length: STEPS }, (_, step) => this.tile(this.about.reach * ((2 * step) / (STEPS - 1) - 1)));
     find(".tiles", this.stripBox).append(...this.tiles.map((tile) => tile.button));
     this.arrange();
+    this.mark();
   }
 
   slider(place) {
@@ -63,15 +64,21 @@ class Poses {
   show(answer, isNew) {
     this.answer = answer;
     if (!this.about.rebuilds) return;
-    if (isNew) this.offsets.fill(0);
-    this.mark();
-    this.sliders.forEach(({ input }, place) => {
-      const ends = answer.usual?.map((row) => this.share(row[place])) ?? [0.5, 0.5];
-      ["--low", "--high"].forEach((name, end) => input.style.setProperty(name, ends[end]));
-    });
+    if (isNew && this.isMoved) {
+      this.offsets.fill(0);
+      this.mark();
+    }
     if (this.isMoved) this.latest.ask();
     if (this.chosen !== null) this.latestStrip.ask();
     this.effects.ask();
+  }
+
+  // Where usual poses lie, from here.
+  markUsual() {
+    this.sliders.forEach(({ input }, place) => {
+      const ends = this.answer.usual?.map((row) => this.share(row[place])) ?? [0.5, 0.5];
+      ["--low", "--high"].forEach((name, end) => input.style.setProperty(name, ends[end]));
+    });
   }
 
   share(offset) {
@@ -146,6 +153,7 @@ class Poses {
   // The strongest numbers first, once the drawing has come to rest and no slider is being moved.
   async sort() {
     if (!this.answer) return;
+    this.markUsual();
     const { pixels, class: of } = this.answer;
     const { effects } = await ask("effects", { run: this.number, pixels, class: of });
     const largest = Math.max(...effects, 1e-9);

@@ -28,6 +28,7 @@ class Run {
   async look(source, polarity) {
     const { drawing, picture, test } = source;
     const isNew = !(drawing && this.source?.drawing);
+    for (const part of [this.poses.effects, this.routing.settled]) part.hold(); // what is drawn has not come to rest
     this.source = source;
     this.polarity = polarity;
     const question = { run: this.number, polarity, class: this.of, picture: drawing ? drawing(this.about) : picture, test };
@@ -57,21 +58,19 @@ class Run {
     if (!this.about.rebuilds) return;
     if (isOther || !this.poses.isMoved) paint(this.image, answer.rebuilt, this.about.image);
     this.image.setAttribute("aria-label", `What is rebuilt from the capsule of class ${classes[answer.class]}`);
-    this.beside(answer).catch(complain);
+    this.beside(answer.beside);
   }
 
   // Where two classes are there, what is rebuilt from the other one.
-  async beside(answer) {
-    const other = answer.winners.length === 2 ? answer.winners.find((label) => label !== answer.class) : undefined;
+  beside(other) {
     const figure = find(".second", this.root);
-    figure.hidden = other === undefined;
-    if (other === undefined) return;
-    const offsets = [Array(this.about.dim).fill(0)];
-    const { images } = await ask("rebuild", { run: this.number, pixels: answer.pixels, class: other, offsets });
-    paint(find("canvas", figure), images[0], this.about.image);
-    find("figcaption", figure).textContent = `from ${this.about.classes[other]}`;
-    find("button", figure).setAttribute("aria-label", `Look into the capsule of ${this.about.classes[other]}`);
-    find("button", figure).onclick = () => this.choose(other);
+    figure.hidden = !other;
+    if (!other) return;
+    const name = this.about.classes[other.class];
+    paint(find("canvas", figure), other.rebuilt, this.about.image);
+    find("figcaption", figure).textContent = `from ${name}`;
+    find("button", figure).setAttribute("aria-label", `Look into the capsule of ${name}`);
+    find("button", figure).onclick = () => this.choose(other.class);
   }
 
   choose(label) {

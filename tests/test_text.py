@@ -20,7 +20,7 @@ from capsnet_dist.analysis import comparison
 from capsnet_dist.analysis.comparison import Row
 from capsnet_dist.bench import Options, command, report
 from capsnet_dist.commands.main import main
-from capsnet_dist.comparing.runs import _made
+from capsnet_dist.comparing.folder import made
 from capsnet_dist.config import command_line
 from capsnet_dist.data.reading import Reading
 from capsnet_dist.figures.comparison import comparison as draw_comparison
@@ -143,9 +143,9 @@ def test_pictures_of_tables_that_fail_cost_the_picture(monkeypatch, capsys):
 
 
 def test_a_folder_that_nobody_named_is_a_new_one():
-    assert [_made(None, False).name for _ in range(3)] == ["comparison", "comparison-2", "comparison-3"]
+    assert [made(None, False).name for _ in range(3)] == ["comparison", "comparison-2", "comparison-3"]
     with pytest.raises(UserError, match="File exists. Choose another folder"):
-        _made(Path("comparison"), False)
+        made(Path("comparison"), False)
 
 
 def test_a_second_benchmark_leaves_the_first_as_it_was(monkeypatch, capsys):

@@ -1,6 +1,5 @@
 """The runs of a comparison, one after another, and what is printed and saved of them."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,16 +10,14 @@ from typing import Any
 
 from capsnet_dist.analysis.comparison import Comparison, Row, save, show, summarize
 from capsnet_dist.comparing import trial
+from capsnet_dist.comparing.folder import made, taken
 from capsnet_dist.comparing.speed import speeds
 from capsnet_dist.comparing.variants import folder_name, refuse_collisions
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import new_folder
-from capsnet_dist.processes.lock import Lock
 from capsnet_dist.record.command import command
 from capsnet_dist.reproduction import comparisons, page
 from capsnet_dist.run import Run, check
 from capsnet_dist.screen.console import say
-from capsnet_dist.text import reason
 from capsnet_dist.world import world_size
 
 OUT_OF_TIME = 143  # 128 + SIGTERM: what a training that is out of time ends with
@@ -63,18 +60,18 @@ def compare_runs(
         SystemExit: interrupted, or the time is up; `resume` goes on.
     """
     baseline = _baseline(runs, seeds, kind, baseline)
-    folder = _made(folder, resume)
+    folder = made(folder, resume)
     tries: dict[str, list[dict[str, Any]]] = {word: [] for word in runs}
     shared = Comparison(next(iter(runs.values())), kind, baseline, command())
     clock = _Clock(len(runs) * seeds, max_time)
     rows: list[Row] = []
-    with Lock(folder):
+    with taken(folder, clock.look) as lock:
         for word, run in _in_turn(runs, seeds, folder):
             found = trial.known(run) if resume else None
             if found is None:
                 clock.begin(f"{word}, seed {run.seed}")
                 own = replace(run, resume="auto" if resume else None, max_time=clock.minutes_left)
-                found = trial.run_alone(own, imports, launcher, robustness)
+                found = trial.run_alone(own, imports, launcher, robustness, lock)
             clock.done(found)
             tries[word].append(found)
             rows = summarize(tries, baseline)
@@ -147,8 +144,8 @@ class _Clock:
         """Until the end, for the run that begins now; None: there is none."""
         return None if self.end is None else (self.end - time.monotonic()) / 60
 
-    def begin(self, what: str) -> None:
-        """Say which run begins, and what is left.
+    def look(self) -> None:
+        """Look whether there is time left.
 
         Raises:
             SystemExit: the time is up.
@@ -156,6 +153,14 @@ class _Clock:
         if self.minutes_left is not None and self.minutes_left <= 0:
             say(f"--max-time: {self.finished} of {self.total} runs are done; --resume goes on.")
             sys.exit(OUT_OF_TIME)
+
+    def begin(self, what: str) -> None:
+        """Say which run begins, and what is left.
+
+        Raises:
+            SystemExit: the time is up.
+        """
+        self.look()
         left = ""
         if self.seconds:
             mean = sum(self.seconds) / len(self.seconds)
@@ -169,20 +174,3 @@ class _Clock:
         if self._begin is not None and "problem" not in found:
             self.seconds.append(time.monotonic() - self._begin)
         self._begin = None
-
-
-def _made(folder: Path | None, resume: bool) -> Path:
-    if resume and folder is None:
-        raise UserError("--resume goes on in --folder FOLDER: name it.")
-    try:
-        if folder is None:
-            return new_folder(Path("comparison"))
-        folder.mkdir(parents=True, exist_ok=resume)
-        return folder
-    except OSError as error:
-        mend = (
-            "Choose another folder, or go on in it with --resume"
-            if folder is not None and os.path.isdir(folder)
-            else "Choose another folder"
-        )
-        raise UserError(f"{folder} cannot be made: {reason(error)}. {mend}.") from error

@@ -23,6 +23,7 @@ from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json, write_whole
 from capsnet_dist.plugins import Split, datasets, losses, models
+from capsnet_dist.processes.lock import Lock
 from capsnet_dist.record.results import luck
 from capsnet_dist.reproduction.results import refuse_others
 from capsnet_dist.robustness.short import in_short
@@ -56,7 +57,9 @@ def keep(run: Run, found: dict[str, Any]) -> None:
     write_whole(_note(run.run_dir), json.dumps(found) + "\n")
 
 
-def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "", robustness: int = 0) -> dict[str, Any]:
+def run_alone(
+    run: Run, imports: Sequence[str] = (), launcher: str = "", robustness: int = 0, lock: Lock | None = None
+) -> dict[str, Any]:
     """Train and measure in a new process; its findings, or its problem.
 
     Args:
@@ -64,6 +67,7 @@ def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "", robustn
         imports: Python files or modules that register plugins.
         launcher: What starts the process: `accelerate launch --num_processes 2`; this interpreter if not given.
         robustness: On how many images to measure it.
+        lock: What the new process keeps, even when this one is killed.
 
     Raises:
         SystemExit: the run was interrupted; what was trained so far is saved, to go on from.
@@ -78,7 +82,7 @@ def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "", robustn
     )
     command = [*(shlex.split(launcher) or [sys.executable]), "-m", __name__, str(job)]
     try:
-        code, heard = _ended(command)
+        code, heard = _ended(command, () if lock is None else lock.descriptors)
     except OSError as error:
         raise UserError(f"--launcher {launcher} cannot be started: {error.strerror}.") from error
     finally:
@@ -92,12 +96,12 @@ def run_alone(run: Run, imports: Sequence[str] = (), launcher: str = "", robustn
     return {"problem": f"the run ended with exit code {code}; see its messages above"}
 
 
-def _ended(command: Sequence[str]) -> tuple[int, int]:
+def _ended(command: Sequence[str], inherited: Sequence[int]) -> tuple[int, int]:
     """The exit code of a command that hears of Ctrl-C from the terminal, and of SIGTERM from us; and our last signal.
 
     The signal counts, and not the code alone: a launcher of several processes that is interrupted ends with 1.
     """
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__)
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sys.__stderr__, pass_fds=inherited)
     heard = [0]
 
     def hear(number: int, frame: FrameType | None) -> None:

@@ -4,9 +4,31 @@ import os
 import platform
 from pathlib import Path
 
+import psutil
+
 from capsnet_dist.errors import UserError
 from capsnet_dist.screen.progress import say
 from capsnet_dist.text import reason
+
+
+class InUse(UserError):
+    """Another job writes a folder.
+
+    Args:
+        place: The folder.
+        owner: That job, as the file says that is locked.
+    """
+
+    def __init__(self, place: Path, owner: str) -> None:
+        super().__init__(f"{place} is in use by another job: {owner}. Wait for it or end it.")
+        self._owner = owner
+
+    @property
+    def is_orphaned(self) -> bool:
+        """Whether that job has died, on this machine, and a process that it has started keeps the lock."""
+        words = self._owner.split()
+        number = int(words[1]) if len(words) > 1 and words[1].isdecimal() else 0
+        return self._owner == _this_machine(number) and _has_died(number)
 
 
 class Lock:
@@ -17,7 +39,7 @@ class Lock:
         file: The file that is locked, which stays; `.lock` in the place if not given.
 
     Raises:
-        UserError: another job writes there.
+        InUse: another job writes there.
         OSError: the file cannot be made.
     """
 
@@ -31,11 +53,11 @@ class Lock:
             self._file.seek(0)
             owner = self._file.readline(200).strip()
             self.close()
-            raise UserError(f"{place} is in use by another job: {owner}. Wait for it or end it.") from error
+            raise InUse(place, owner) from error
         except (ImportError, OSError) as error:
             say(f"Warning: {place} cannot be locked ({reason(error)}): let no other job write there.")
         self._file.truncate(0)
-        self._file.write(f"process {os.getpid()} on {platform.node()}\n")
+        self._file.write(f"{_this_machine(os.getpid())}\n")
         self._file.flush()
 
     def __enter__(self) -> "Lock":
@@ -44,9 +66,28 @@ class Lock:
     def __exit__(self, *what: object) -> None:
         self.close()
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """For the `pass_fds` of a process that keeps others out as long as it lives, even when this one is killed."""
+        return () if os.name == "nt" else (self._file.fileno(),)
+
     def close(self) -> None:
         """Let others in."""
         self._file.close()
+
+
+def _has_died(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+
+
+def _this_machine(process: int) -> str:
+    """A process of this machine, as the file that it locks says."""
+    return f"process {process} on {platform.node()}"
 
 
 def is_locked(folder: Path) -> bool:

@@ -8,11 +8,12 @@ import signal
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import run_ranks
+from conftest import run_ranks, start_ranks
 from safetensors.torch import load_file
 from test_train import RUN
 
@@ -20,6 +21,7 @@ from capsnet_dist import Capsules, Routing, Split, UserError, files, models, rou
 from capsnet_dist.analysis.comparison import Comparison, Row, show, summarize
 from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
 from capsnet_dist.commands.main import main
+from capsnet_dist.comparing import folder as comparison_folder
 from capsnet_dist.comparing import speed, trial
 from capsnet_dist.comparing.runs import OUT_OF_TIME, compare_runs
 from capsnet_dist.comparing.variants import chosen, with_routings, words_of
@@ -205,7 +207,7 @@ def tried(run, monkeypatch):
     """Runs that are not run: what they would measure, and the list of those that were asked for."""
     asked = []
 
-    def pretend(run, imports, launcher, robustness):
+    def pretend(run, imports, launcher, robustness, lock):
         asked.append(run)
         found = {"accuracy": 0.8 + run.seed / 10, "images_per_second": None, "memory": 100.0 + run.seed}
         found |= {"parameters": 12345, "entropy": 0.5, "dead": 0.25, "calibration": 0.125}
@@ -423,6 +425,31 @@ def test_of_two_comparisons_in_a_folder_the_second_is_refused_before_any_run(run
     compare_routings(run, ["dynamic"], 1, Path("out"))
     assert [one.run_dir for one in tried] == [Path("out/dynamic-0")]
     compare_routings(run, ["dynamic"], 1, Path("out"), resume=True)  # the first has ended
+
+
+OUTLIVING = """
+import json, os, pathlib, signal, sys, time
+
+os.kill(os.getppid(), signal.SIGKILL)
+time.sleep(1)
+found = {"accuracy": 0.75, "images_per_second": None, "memory": 1.0, "parameters": 1, "entropy": 1.0, "dead": 0.0}
+pathlib.Path(sys.argv[-1].replace(".job.json", ".json")).write_text(json.dumps(found))
+"""
+
+
+def test_a_run_that_outlives_its_comparison_is_waited_for_and_counted(run, monkeypatch, capsys):
+    Path("launcher.py").write_text(OUTLIVING)
+    compare = partial(compare_routings, run, ["dynamic"], 1, Path("out"))
+    (killed,) = start_ranks(1, partial(compare, launcher=f"{sys.executable} launcher.py"))
+    killed.join(60)
+    assert killed.exitcode == -signal.SIGKILL and not Path("out/dynamic-0.json").exists()
+    monkeypatch.setattr(trial, "run_alone", None)  # nothing is run again
+    with pytest.raises(SystemExit) as end:
+        compare(resume=True, max_time=1e-9)
+    assert end.value.code == OUT_OF_TIME and not Path("out/dynamic-0.json").exists()
+    monkeypatch.setattr(comparison_folder, "LOOK", 0.05)
+    (row,) = compare(resume=True)
+    assert (row.accuracy, row.problem) == (0.75, "") and "still goes on: waiting" in capsys.readouterr().err
 
 
 def test_no_run_begins_when_the_time_is_up(run, tried, capsys):

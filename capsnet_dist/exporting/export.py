@@ -99,10 +99,10 @@ def export(subject: Subject, metadata: Mapping[str, str], file: Path, form: Form
     how = onnx_file if form == "onnx" else torch_file
     if form == "onnx":
         onnx_file.require_packages()
-    traced = trace(subject.module, subject.samples, subject.sizes)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".exporting-", dir=file.parent) as beside:
+            traced = trace(subject.module, subject.samples, subject.sizes)
             new = Path(beside) / f"new{SUFFIXES[form]}"
             how.write(traced, metadata, new)
             difference = compare(how.runner(new), subject.cases, subject.tolerance)

@@ -8,10 +8,11 @@ from capsnet_dist.exporting import export as files
 from capsnet_dist.exporting.comparison import Case
 from capsnet_dist.exporting.parts import batches
 
+CONVOLUTION = stems("convolution", channels=4, kernel=3)
 RESNET = stems("resnet", widths=(4,), blocks=(1,), shortcut="project")
 ROUTED = ("max_min", "kmeans", "heinsen")
 NETWORKS = {
-    "attention_resnet": dict(stem=RESNET, primary_types=2, types=(2,), kernels=(3,), strides=(2,), hidden=(4,), side=3),
+    "attention_resnet": dict(stem=CONVOLUTION, primary_types=2, types=(2,), kernels=(3,), strides=(2,), side=2),
     "capsnet": dict(
         channels=4,
         kernel=3,
@@ -21,7 +22,14 @@ NETWORKS = {
         decoder=decoders("masked", hidden=(8,)),
     ),
     "cnn": dict(channels=(4,), kernels=(3,), hidden=(8,)),
-    "deepcaps": dict(channels=4, types=2, dims=(4, 4), dim=4, routing=routings("uniform")),
+    "deepcaps": dict(
+        channels=4,
+        types=2,
+        dims=(4, 4),
+        dim=4,
+        skip=layers("three_dimensional", types=2, dim=4, routing=routings("dynamic", iterations=2)),
+        routing=routings("uniform"),
+    ),
     "efficient_capsnet": dict(stem=stems("efficient", channels=(4, 8), kernels=(3, 3), strides=(1, 2)), dim=4),
     "hvc": dict(channels=4, growth=2, branches=(1,)),
     "matrix_capsnet": dict(
@@ -35,7 +43,7 @@ NETWORKS = {
     ),
     "self_routing_resnet": dict(stem=RESNET, depth=1, types=2, dim=4),
     "stack": dict(
-        stem=stems("convolution", channels=4, kernel=3),
+        stem=CONVOLUTION,
         primary=primaries("vector", types=2, kernel=5),
         layers=tuple(layers("dense", wholes=3, dim=4, routing=routings(name, iterations=2)) for name in ROUTED),
     ),

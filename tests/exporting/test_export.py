@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from test_cli import refused, said
 
-from capsnet_dist import UserError, build, decoders, lengths, load, models, routings, save, squash
+from capsnet_dist import UserError, build, decoders, layers, lengths, load, models, routings, save, squash
 from capsnet_dist.exporting import export as files
 from capsnet_dist.exporting.comparison import Case
 from capsnet_dist.exporting.parts import batches, trace
@@ -75,15 +75,16 @@ def expect(model, images, found):
         np.testing.assert_allclose(numbers, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
-def test_what_onnx_lacks_is_named_with_the_part_that_computes_it(tmp_path, monkeypatch):
-    model = network("variational_capsnet")
-    subject = files.part_subject(model, "encoder", IMAGES[:5])
-    traced = trace(subject.module, subject.samples, subject.sizes)
-    monkeypatch.setattr(files, "trace", lambda *_: traced)  # once for both formats
-    with pytest.raises(UserError, match=r"digamma, which .*routing \(VariationalBayesRouting\) computes"):
-        export(model, tmp_path / "a.onnx", "onnx")
+def test_what_onnx_lacks_is_named_with_the_part_that_computes_it(tmp_path):
+    layer = layers("dense", wholes=3, dim=2, routing=routings("variational_bayes", iterations=1))
+    with pytest.raises(UserError, match=r"digamma, which layers.0.routing \(VariationalBayesRouting\) computes"):
+        export(network("stack", layers=(layer,)), tmp_path / "a.onnx", "onnx")
     assert not list(tmp_path.iterdir())
-    assert export(model, tmp_path / "a.pt2", "torch").difference < 1e-4
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_ONNX))
+def test_torch_files_hold_what_onnx_lacks(name, tmp_path):
+    assert export(network(name), tmp_path / "a.pt2", "torch").difference < 1e-4
 
 
 class Squash(torch.nn.Module):

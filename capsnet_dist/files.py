@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import stat
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
@@ -123,16 +124,29 @@ def write_new(file: Path, content: bytes) -> None:
         sync(opened.fileno())
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write a text file, or in the place of an older one: whatever happens, a reader sees the old one or the new one.
+@contextmanager
+def replacing(file: Path) -> Generator[Path]:
+    """Where to write what then becomes a file, or takes the place of an older one: a reader sees either, never a part.
+
+    Nobody else writes there, even if several write the same file at once: the last one prevails.
 
     Raises:
         OSError: the disk is full or gone.
     """
-    beside = file.with_name(f".{file.name}.new")
-    beside.unlink(missing_ok=True)  # of somebody who was killed here
-    write_new(beside, text.encode("utf-8", "backslashreplace"))
-    beside.replace(file)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=file.parent) as beside:
+        new = Path(beside) / file.name
+        yield new
+        new.replace(file)
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file, as `replacing` says; when this returns it is on the disk.
+
+    Raises:
+        OSError: the disk is full or gone.
+    """
+    with replacing(file) as new:
+        write_new(new, text.encode("utf-8", "backslashreplace"))
 
 
 def sync_folder(folder: Path) -> None:

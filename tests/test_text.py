@@ -5,6 +5,7 @@ import json
 import math
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from capsnet_dist.data.reading import Reading
 from capsnet_dist.figures.comparison import comparison as draw_comparison
 from capsnet_dist.figures.confusion import confusion
 from capsnet_dist.figures.scaling import scaling
+from capsnet_dist.files import write_whole
 from capsnet_dist.record import trackers
 from capsnet_dist.screen import console, progress
 from capsnet_dist.text import code_span, markdown, printable, reason, to_json
@@ -137,6 +139,13 @@ def test_pictures_of_tables_that_fail_cost_the_picture(monkeypatch, capsys):
     assert r"| max\_min\|2 |" in Path("comparison.md").read_text(encoding="utf-8")
     assert strict(Path("comparison.json").read_text())["rows"][0]["accuracy"] is None
     assert "no picture comparison.png: RuntimeError: no font." in capsys.readouterr().err
+
+
+def test_of_several_that_write_one_file_at_once_each_writes_a_whole_one():
+    texts = [letter * 100_000 for letter in "abcd"]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda text: write_whole(Path("results.md"), text), texts * 4))
+    assert Path("results.md").read_text() in texts and [*Path().iterdir()] == [Path("results.md")]
 
 
 # Folders without a name, and home

@@ -43,8 +43,10 @@ def comparison(rows: Sequence[Mapping[str, Any]], kind: str = "routing") -> Figu
         else:
             axes.barh([*known], values, height=0.6, color=PALETTE[0])
             axes.set_xlim(0, 1.05 * max(values, default=0) or 1)
-        for place in set(range(1, len(rows) + 1)) - set(known):
-            axes.text(0.02, place, "–", transform=axes.get_yaxis_transform(), va="center")
+        for place in range(1, len(rows) + 1):
+            if place not in known or (known[place][key] == 0 and key != "accuracy"):  # where there is no bar to be seen
+                mark = "0" if place in known else "–"
+                axes.text(0.02, place, mark, transform=axes.get_yaxis_transform(), va="center")
         axes.set(xlabel=quantity, ylim=(0.4, len(rows) + 0.6))
         axes.set_yticks(range(len(rows), 0, -1), names)
         axes.locator_params(axis="x", nbins=4)

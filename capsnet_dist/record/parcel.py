@@ -3,13 +3,13 @@
 import io
 import re
 import tarfile
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from capsnet_dist.config.kept import copies
 from capsnet_dist.errors import UserError
+from capsnet_dist.files import replacing
 from capsnet_dist.record.card_edits import licensed, readdressed, summed_up
 from capsnet_dist.saved.config_file import read_config
 from capsnet_dist.saved.weights import CONFIG, WEIGHTS
@@ -78,10 +78,8 @@ def pack(found: Parcel, out: Path) -> None:
                 (out / path).parent.mkdir(parents=True, exist_ok=True)
                 (out / path).write_bytes(_bytes(content))
             return
-        with tempfile.TemporaryDirectory(prefix=".packing-", dir=out.parent) as beside:
-            new = Path(beside) / out.name
+        with replacing(out) as new:
             _write_archive(found, new, name, kind)
-            new.replace(out)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {reason(error)}.") from error
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from capsnet_dist.analysis.comparison import Row, table_of
 from capsnet_dist.errors import UserError
-from capsnet_dist.files import read_json
+from capsnet_dist.files import read_json, replacing
 from capsnet_dist.reproduction.results import hardware
 from capsnet_dist.text import code_span, markdown, markdown_table
 
@@ -45,9 +45,8 @@ def keep(folder: Path, results: Path) -> None:
     place = results / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     for kind in ("json", "png") if (folder / "comparison.png").exists() else ("json",):  # where matplotlib failed
-        beside = place / f".{folder.name}.{kind}.new"  # others read the page's comparisons meanwhile
-        shutil.copyfile(folder / f"comparison.{kind}", beside)
-        beside.replace(place / f"{folder.name}.{kind}")
+        with replacing(place / f"{folder.name}.{kind}") as new:  # others read the page's comparisons meanwhile
+            shutil.copyfile(folder / f"comparison.{kind}", new)
 
 
 def load(results: Path) -> list[Kept]:

@@ -113,7 +113,7 @@ def test_nothing_is_shared_that_a_link_leads_to_and_nothing_left_out_unsaid(run)
     shutil.move("linked/model.safetensors", "elsewhere")
     Path("linked/model.safetensors").symlink_to(Path("elsewhere/model.safetensors").absolute())
     assert "linked/model.safetensors is a link, and links are not shared" in refused("pack", "linked", "none.zip")
-    assert not list(Path().glob("*none*")) and not list(Path().glob(".packing*"))
+    assert not list(Path().glob("*none*")) and not list(Path().glob(".writing*"))
 
 
 def test_a_licence_may_be_named_later_and_once_more(run):

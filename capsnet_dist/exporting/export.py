@@ -16,7 +16,7 @@ from capsnet_dist.data.reading import Reading
 from capsnet_dist.errors import UserError
 from capsnet_dist.exporting import onnx_file, torch_file
 from capsnet_dist.exporting.comparison import BATCHES, Case, compare
-from capsnet_dist.exporting.parts import Part, Sizes, batches, part_of, trace
+from capsnet_dist.exporting.parts import Part, Sizes, batches, part_of, trace, without_lines
 from capsnet_dist.exporting.pictures import PictureEncoder
 from capsnet_dist.plugins import Model
 from capsnet_dist.saved.weights import describe
@@ -101,7 +101,7 @@ def export(subject: Subject, metadata: Mapping[str, str], file: Path, form: Form
         onnx_file.require_packages()
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".exporting-", dir=file.parent) as beside:
+        with without_lines(), tempfile.TemporaryDirectory(prefix=".exporting-", dir=file.parent) as beside:
             traced = trace(subject.module, subject.samples, subject.sizes)
             new = Path(beside) / f"new{SUFFIXES[form]}"
             how.write(traced, metadata, new)

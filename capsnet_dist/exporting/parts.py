@@ -1,11 +1,13 @@
 """The parts of a network that go into a file: tensors in, tensors by name out, and which axes are batches."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import config
 
 from capsnet_dist.errors import UserError
 from capsnet_dist.kernels import fast_paths
@@ -95,6 +97,20 @@ def batches(samples: Iterable[str]) -> Sizes:
     """The first axis of each argument."""
     batch = Dim("batch")
     return {name: {0: batch} for name in samples}
+
+
+@contextmanager
+def without_lines() -> Generator[None]:
+    """Let graphs not hold the lines of code that made each node, where PyTorch can leave them out.
+
+    They name folders of this machine, are most of the file of a small network, and take a sixth of the time.
+    """
+    before = getattr(config, "do_not_emit_stack_traces", False)
+    config.do_not_emit_stack_traces = True
+    try:
+        yield
+    finally:
+        config.do_not_emit_stack_traces = before
 
 
 def trace(module: nn.Module, samples: Mapping[str, Tensor], sizes: Sizes) -> Traced:

@@ -67,6 +67,10 @@ def test_the_command_writes_what_the_network_says_for_any_batch(run, file):
     expect(load(run), digits(7), session(file).run(["scores", "poses"], {"images": digits(7).numpy()}))
 
 
+def test_a_file_names_no_folder_of_the_machine_that_wrote_it(file):
+    assert str(ROOT).encode() not in file.read_bytes()
+
+
 def expect(model, images, found):
     """Compare scores and poses."""
     with torch.no_grad():
@@ -83,8 +87,9 @@ def test_what_onnx_lacks_is_named_with_the_part_that_computes_it(tmp_path):
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_ONNX))
-def test_torch_files_hold_what_onnx_lacks(name, tmp_path):
+def test_what_onnx_lacks_is_in_a_file_of_torch(name, tmp_path):
     assert export(network(name), tmp_path / "a.pt2", "torch").difference < 1e-4
+    assert str(ROOT).encode() not in (tmp_path / "a.pt2").read_bytes()
 
 
 class Squash(torch.nn.Module):

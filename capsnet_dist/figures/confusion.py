@@ -10,7 +10,7 @@ from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, inches
 LARGEST = 30
 """Classes of the largest matrix in which counts can be read."""
 PAIRS = 20
-CELL = 0.36  # inches
+CELL, SMALLEST = 0.36, 1.6  # inches: of a cell, and of a whole matrix
 SIZE = 7.5  # of counts, in points
 
 
@@ -28,14 +28,14 @@ def confusion(counts: Int64[np.ndarray, "true predicted"], classes: Sequence[str
 def _matrix(counts: Int64[np.ndarray, "true predicted"], classes: Sequence[str]) -> Figure:
     names = labels(classes, longest=24)
     cell = max(CELL, inches([str(counts.max())], SIZE) + 0.12)
-    side = cell * len(names)
+    side = max(cell * len(names), SMALLEST)
     room = inches(names, 10.0)
-    figure = canvas(max(side + room, 2.0) + 1.9, max(side + room, 1.6) + 1.0)
+    figure = canvas(side + room + 1.9, side + room + 1.0)
     axes = figure.subplots()
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(100 * share, cmap="Blues", vmin=0, vmax=100)
     axes.set(xlabel="predicted class", ylabel="true class")
-    axes.set_xticks(range(len(names)), names, rotation="vertical" if room > cell - 0.1 else "horizontal")
+    axes.set_xticks(range(len(names)), names, rotation="vertical" if room > side / len(names) - 0.1 else "horizontal")
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(length=0)
     axes.set_title(_summary(counts), fontsize=9)

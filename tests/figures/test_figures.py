@@ -328,6 +328,12 @@ def test_beyond_thirty_classes_the_most_confused_pairs_are_listed():
     assert [text.get_text() for text in axes.texts] == ["30 of 80", "20 of 70", "10 of 60"]
 
 
+def test_names_that_fit_below_their_cells_are_horizontal():
+    for names, rotation in ((("cat", "dog"), 0), (LONG, 90)):
+        axes = confusion(np.ones((len(names), len(names)), int), names).axes[0]
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}
+
+
 @pytest.mark.parametrize("number", [2, 40])
 def test_a_network_without_mistakes_or_images_has_a_confusion(number):
     for counts in (np.eye(number, dtype=np.int64), np.zeros((number, number), np.int64)):

@@ -90,7 +90,7 @@ def _curves(subject: Subject) -> Figure:
     for name, runs in subject.lines.items():
         prefix = f"{name}: " if len(subject.lines) > 1 else ""
         for (quantity, scale), panel in zip((("loss", 1.0), ("accuracy", 100.0)), panels.values(), strict=True):
-            panel += _of_runs(prefix, runs, quantity, scale)
+            panel += [curve._replace(of=name) for curve in _of_runs(prefix, runs, quantity, scale)]
     if not any(panels.values()):
         raise NotShown("no metrics were recorded")
     return curves(panels)

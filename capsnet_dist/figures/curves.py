@@ -7,8 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from capsnet_dist.figures.axes import number_plainly
-from capsnet_dist.figures.canvas import Figure, canvas, drawing, labels, placed
+from capsnet_dist.figures.canvas import PALETTE, Figure, canvas, drawing, labels, placed
 
+FEW = 4
+"""Lines whose legend finds room between them; that of more stands below the panel."""
+LINE = 0.19  # inches of a line of a legend
+MARKERS = "os^Dv"
 BINS = 60
 """Points of a line: more steps are averaged, so that a trend can be seen."""
 FAR_LOSS, FAR_ERROR = 30.0, 5.0
@@ -24,6 +28,8 @@ class Curve(NamedTuple):
     """Steps and values of each run."""
     measured: bool = True
     """Whether each value stands alone, as that of an evaluation does; else neighbours are averaged."""
+    of: str = ""
+    """What it belongs to: where there are several, each has its colour and marker, and its curves differ in dashes."""
 
 
 @drawing
@@ -35,29 +41,45 @@ def curves(panels: Mapping[str, Sequence[Curve]]) -> Figure:
             most runs where one goes far beyond, as one that diverges; one that ends with "%" is cut off below the
             evaluations of most. The legend says how far a curve goes that leaves its panel.
     """
-    figure = canvas(4.7 * len(panels), 3.4, layout="none")
+    most = max(map(len, panels.values()), default=0)
+    below = LINE * most + 0.1 if most > FEW else 0.0
+    figure = canvas(4.7 * len(panels), 3.4 + below, layout="none")
     for place, (quantity, shown) in enumerate(panels.items()):
-        axes = placed(figure, 4.7 * place + 0.85, 0.55, 3.75, 2.75)
+        axes = placed(figure, 4.7 * place + 0.85, 0.55 + below, 3.75, 2.75)
         low, high = _limits(quantity, shown)
         names = labels(curve.name for curve in shown)
-        for number, (name, curve) in enumerate(zip(names, shown, strict=True)):
-            _draw(axes, name + _beyond(curve, low, high), curve, "os^Dv"[number % 5] if curve.measured else "")
+        for name, curve, look in zip(names, shown, _looks(shown), strict=True):
+            _draw(axes, name + _beyond(curve, low, high), curve, look)
         if quantity.startswith("loss"):
             axes.set(yscale="log")
             number_plainly(axes.yaxis)
         axes.set(xlabel="step", ylabel=quantity, ylim=(low, high))
         axes.grid(visible=True, lw=0.4, alpha=0.5)
-        axes.legend()
+        axes.legend(**({"loc": "upper left", "bbox_to_anchor": (-0.1, -0.2), "fontsize": 8} if below else {}))
     return figure
 
 
-def _draw(axes: Any, name: str, curve: Curve, marker: str) -> None:
+def _looks(shown: Sequence[Curve]) -> list[dict[str, Any]]:
+    """Colour, marker and dashes of each curve of a panel."""
+    groups = list(dict.fromkeys(curve.of for curve in shown))
+    looks: list[dict[str, Any]] = []
+    for number, curve in enumerate(shown):
+        group = groups.index(curve.of)
+        before = sum(other.measured and other.of == curve.of for other in shown[:number])
+        place = number if len(groups) == 1 else group
+        dashes = "-" if len(groups) == 1 or not curve.measured else ("--", "-", ":")[before % 3]
+        marker = MARKERS[place % len(MARKERS)] if curve.measured else ""
+        looks.append({"color": PALETTE[place % len(PALETTE)], "marker": marker, "linestyle": dashes})
+    return looks
+
+
+def _draw(axes: Any, name: str, curve: Curve, look: dict[str, Any]) -> None:
     """The mean of the runs, on the steps that all of them have."""
     runs = _points(curve)
     length = min(len(steps) for steps, _ in runs)
     steps = runs[0][0][:length]
     values = np.stack([values[:length] for _, values in runs])
-    (line,) = axes.plot(steps, values.mean(axis=0), marker=marker, markersize=3, lw=1.3, label=name)
+    (line,) = axes.plot(steps, values.mean(axis=0), markersize=3, lw=1.3, label=name, **look)
     if len(runs) > 1:
         axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.2, lw=0)
 

@@ -26,7 +26,7 @@ def lengths(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> 
     _draw_histogram(left, longest, right)
     _draw_calibration(calibration, longest, right)
     error = calibration_error(longest, right)
-    title = f"{len(right):,} images; score and share of right predictions differ by {error:.3f} on average"
+    title = f"{_counted(len(right))}; score and share of right predictions differ by {error:.3f} on average"
     figure.suptitle(title, fontsize=9, y=0.98)
     return figure
 
@@ -34,6 +34,10 @@ def lengths(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> 
 def calibration_error(longest: Float[np.ndarray, " n"], right: Bool[np.ndarray, " n"]) -> float:
     """Mean distance of length and share of right predictions, over bins of length, weighted by their images."""
     return sum(one.images * abs(one.length - one.share) for one in _bins(longest, right)) / max(1, len(right))
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} image{'' if number == 1 else 's'}"
 
 
 class _Bin(NamedTuple):
@@ -66,7 +70,7 @@ def _draw_histogram(axes: Any, longest: Float[np.ndarray, " n"], right: Bool[np.
     parts = (("right", right, PALETTE[0], ""), ("wrong", ~right, PALETTE[5], "////"))
     for name, chosen, colour, hatch in parts:
         counts, edges = np.histogram(longest[chosen], bins=2 * BINS, range=(0, 1))
-        label = f"{name}: {int(chosen.sum()):,} images"
+        label = f"{name}: {_counted(int(chosen.sum()))}"
         style = {"facecolor": (*to_rgb(colour), 0.35), "edgecolor": colour, "hatch": hatch, "lw": 1.4}
         axes.stairs(counts, edges, fill=True, label=label, **style)
     axes.set(xlabel=SCORE, ylabel="images", yscale="symlog" if len(right) > FEW else "linear", xlim=(0, 1))

@@ -365,6 +365,22 @@ def test_a_run_that_diverges_does_not_make_a_flat_line_of_the_others(strange):
     assert 90 < axes.get_ylim()[0] < 97 and "b, from 10" in texts(axes.figure)
 
 
+def test_many_curves_are_told_apart_and_their_legend_covers_none():
+    kinds = ("train", "last", "ema")
+    shown = [
+        one_run(f"{run}: {kind}", [1, 2])._replace(of=run, measured=kind != "train") for run in "abc" for kind in kinds
+    ]
+    with canvas.theme("light"):
+        figure = curves({"loss": shown, "accuracy, %": shown})
+        FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        looks = [(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.lines]
+        assert len(set(looks)) == 9 and [len({colour for colour, *_ in looks[k : k + 3]}) for k in (0, 3, 6)] == [1] * 3
+        legend = axes.get_legend().get_window_extent()
+        assert legend.y1 < axes.get_window_extent().y0 and legend.y0 >= 0 and legend.x0 >= 0
+        assert legend.y1 < axes.xaxis.label.get_window_extent().y0
+
+
 def test_curves_that_lie_together_are_shown_whole():
     panels = {"loss": [one_run("a", [5, 1, 0.5, 0.2]), one_run("b", [6, 2, 1, 1])]}
     panels["accuracy, %"] = [one_run("a", [90, 95, 98]), one_run("b", [85, 96, 97])]
@@ -418,6 +434,7 @@ def test_lengths_are_counted_for_right_and_wrong_and_compared_with_accuracy():
     longest, right = np.array([0.91, 0.93, 0.95, 0.35]), np.array([True, True, False, False])
     left, calibration = lengths(longest, right).axes
     assert left.get_legend_handles_labels()[1] == ["right: 2 images", "wrong: 2 images"]
+    assert "wrong: 1 image" in texts(lengths(np.array([0.5, 0.9]), np.array([False, True])))
     assert left.get_yscale() == "linear" and all(tick == int(tick) for tick in left.get_yticks())
     line = calibration.lines[1]
     assert np.allclose(line.get_xdata(), [0.35, 0.93]) and np.allclose(line.get_ydata(), [0, 2 / 3])

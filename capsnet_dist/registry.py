@@ -4,15 +4,15 @@ A plugin is an ordinary class or function. Its positional arguments are structur
 see, and come from whoever builds it. Its keyword-only arguments are options, each with a default, set by the user.
 """
 
-import functools
 import importlib
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from capsnet_dist.errors import UserError, did_you_mean
+from capsnet_dist.origin import distribution, identity, is_ours, loaded, module_of, owner, telling
 from capsnet_dist.ranges import require
 from capsnet_dist.signature import Option, check_signature, options
 
@@ -47,15 +47,25 @@ class Choice(Generic[T]):
         """Construct the plugin for tensors of the given structure.
 
         Raises:
-            UserError: a number outside the range of its option, or whatever else the plugin refuses.
+            UserError: a number outside the range of its option, or whatever else the plugin refuses; or a plugin of
+                another package or file raised an error, and where.
 
         >>> from capsnet_dist import routings
         >>> routings("dynamic", iterations=2).build(1152, 8, 10, 16)
         DynamicRouting(1152 x 8 -> 10 x 16, iterations=2)
         """
+        with self.telling():
+            return self.construct(*structure)
+
+    def construct(self, *structure: Any) -> T:
+        """As `build` does, but errors are left as the plugin raises them."""
         for key, option in self.registry.options(self.name).items():
             require(option.type, self.options[key], f"{self.registry.kind} {self.name!r}: {key}")
         return self.registry[self.name](*structure, **self.options)
+
+    def telling(self) -> AbstractContextManager[None]:
+        """Around what the plugin does: an error that it raises, unless it is ours, is told in one message."""
+        return telling(self.registry[self.name], f"{self.registry.kind} {self.name!r}")
 
 
 class Registry(Generic[T]):
@@ -93,10 +103,10 @@ class Registry(Generic[T]):
                 check_signature(plugin, self.kind, self.structure, Choice)
             except UserError as error:
                 raise UserError(f"{self.kind} {name!r}: {error}") from error
-            if name in self._plugins and _identity(self._plugins[name]) != _identity(plugin):
-                raise self._claimed_twice(name, [_owner(self._plugins[name]), _owner(plugin)])
+            if name in self._plugins and identity(self._plugins[name]) != identity(plugin):
+                raise self._claimed_twice(name, [owner(self._plugins[name]), owner(plugin)])
             self._plugins[name] = plugin
-            if _written_in(plugin).partition(".")[0] != __package__:
+            if not is_ours(plugin):
                 registered.append((self.kind, name))
             return plugin
 
@@ -126,12 +136,12 @@ class Registry(Generic[T]):
     def owner(self, name: str) -> str:
         """The package and version, or the file, that brings a plugin: `capsnet_dist 0.1.0`."""
         offers = self._offers().get(name, [])
-        return _distribution(offers[0]) if offers else _owner(self[name])
+        return distribution(offers[0]) if offers else owner(self[name])
 
     def module(self, name: str) -> str | None:
         """The module where a plugin was written; None of one that an installed package offers."""
         plugin = self[name]
-        return None if self._offers().get(name) else _written_in(plugin)
+        return None if self._offers().get(name) else module_of(plugin)
 
     def __getitem__(self, name: str) -> Callable[..., T]:
         """The class or function registered under a name, loaded from its package if need be.
@@ -141,8 +151,8 @@ class Registry(Generic[T]):
         """
         offers = self._offers().get(name, [])
         own = self._plugins.get(name)
-        if len(offers) + (own is not None and own not in map(_loaded, offers)) > 1:
-            raise self._claimed_twice(name, [_owner(own)] * (own is not None) + [_distribution(o) for o in offers])
+        if len(offers) + (own is not None and own not in map(loaded, offers)) > 1:
+            raise self._claimed_twice(name, [owner(own)] * (own is not None) + [distribution(o) for o in offers])
         if own is not None:
             return own
         if not offers:
@@ -168,47 +178,12 @@ class Registry(Generic[T]):
         try:
             plugin = offer.load()
         except Exception as error:
-            message = f"{self.kind} {offer.name!r} comes from {_distribution(offer)}, which failed to import: {error!r}"
+            message = f"{self.kind} {offer.name!r} comes from {distribution(offer)}, which failed to import: {error!r}"
             raise UserError(message) from error
         try:
             return self.register(offer.name)(plugin)
         except UserError as error:
-            raise UserError(f"{error} It comes from {_distribution(offer)}.") from error
+            raise UserError(f"{error} It comes from {distribution(offer)}.") from error
 
     def _claimed_twice(self, name: str, owners: list[str]) -> UserError:
         return UserError(f"{self.kind} {name!r} is claimed by {' and by '.join(owners)}. Rename or uninstall one.")
-
-
-def _identity(plugin: Callable[..., Any]) -> tuple[str, ...]:
-    """Where a plugin was written: a notebook cell that is run again registers the same one anew."""
-    if isinstance(plugin, functools.partial):
-        return "partial", *_identity(plugin.func)
-    return plugin.__module__, plugin.__qualname__
-
-
-def _loaded(offer: EntryPoint) -> object:
-    """What an entry point stands for, if its module has been imported already."""
-    value: Any = sys.modules.get(offer.module)
-    for attribute in offer.attr.split("."):
-        value = getattr(value, attribute, None)
-    return value
-
-
-def _written_in(plugin: Callable[..., Any] | None) -> str:
-    """The name of the module of a plugin."""
-    if isinstance(plugin, functools.partial):
-        return _written_in(plugin.func)
-    return str(getattr(plugin, "__module__", "?"))
-
-
-def _owner(plugin: Callable[..., Any] | None) -> str:
-    module = _written_in(plugin)
-    package = module.partition(".")[0]
-    try:
-        return f"{package} {version(package)}"
-    except PackageNotFoundError:
-        return str(getattr(sys.modules.get(module), "__file__", module))
-
-
-def _distribution(offer: EntryPoint) -> str:
-    return f"{offer.dist.name} {offer.dist.version}" if offer.dist else offer.value

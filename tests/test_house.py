@@ -89,6 +89,7 @@ FLOORS = [
     "plugins config",
     "registry votes images",
     "signature",
+    "origin",
     "kernels geometry ranges files hub",
     "screen capsules objects",
     "world",

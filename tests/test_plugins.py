@@ -8,20 +8,23 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 import torch
+from test_train import RUN
 
-from capsnet_dist import Registry, Routing, UserError, losses, optimizers, routings
+from capsnet_dist import Registry, Routing, UserError, datasets, losses, optimizers, routings
 from capsnet_dist.commands.main import main
 from capsnet_dist.config import import_plugins
 from capsnet_dist.plugins import REGISTRIES
 from capsnet_dist.ranges import Count, Counts, Positive
 from capsnet_dist.registry import Choice
 from capsnet_dist.routing import DynamicRouting
+from capsnet_dist.train import train
 
 DIGITS = Path(__file__).parents[1] / "recipes" / "digits.py"
 GROUP = "capsnet_dist.routings"
@@ -333,3 +336,45 @@ def test_an_option_that_is_not_keyword_only_ends_a_run_before_it_starts(capfd):
 def test_an_unknown_option_is_answered_with_the_nearest(registry):
     with pytest.raises(UserError, match="no option 'iteration'. Did you mean 'iterations'?"):
         registry("dynamic", iteration=2)
+
+
+BROKEN = """
+from capsnet_dist.plugins import {kind}
+
+@{kind}.register("broken")
+class Broken:
+    def __init__({structure}):
+        {{}}["missing"]
+"""
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda registry: registry.kind)
+def test_an_error_in_a_plugin_of_a_file_is_one_message_with_the_line(registry, monkeypatch):
+    monkeypatch.setattr(registry, "_plugins", dict(registry._plugins))
+    kind = registry.group.removeprefix("capsnet_dist.")
+    Path("broken.py").write_text(BROKEN.format(kind=kind, structure=", ".join(["self", *registry.structure])))
+    import_plugins("broken.py")
+    choice = registry("broken")
+    with pytest.raises(UserError, match=f"^{registry.kind} 'broken': broken.py:7: it raised KeyError: 'missing'$"):
+        choice.build(*registry.structure)
+    with pytest.raises(KeyError):  # as the laws want it, which tell themselves where
+        choice.construct(*registry.structure)
+
+
+def test_an_error_of_our_own_is_not_told_as_a_mistake_of_the_user():
+    with pytest.raises(TypeError, match="missing"):
+        routings("dynamic").build()
+
+
+def test_a_data_set_whose_splits_cannot_be_read_ends_a_training_in_one_message(monkeypatch):
+    class Unreadable:
+        classes = ("a", "b")
+
+        def split(self, name):
+            raise OSError(5, "the disk is gone")
+
+    monkeypatch.setattr(datasets, "_plugins", dict(datasets._plugins))
+    datasets.register("unreadable")(Unreadable)
+    message = r"^dataset 'unreadable': .*test_plugins.py:\d+: it raised OSError: \[Errno 5\] the disk is gone$"
+    with pytest.raises(UserError, match=message):
+        train(replace(RUN, data=datasets("unreadable")))

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
+from capsnet_dist.origin import Place, place_of, raised
 from capsnet_dist.testing import global_state
 from capsnet_dist.testing.law import Broken, Law, Skipped, select
-from capsnet_dist.testing.place import Place, place_of
 from capsnet_dist.testing.report import ChecksFailed, Report, Result, Status, group
 from capsnet_dist.testing.subject import Subject
 
@@ -79,14 +79,8 @@ def _outcome(subject: Subject, law: Law[Any]) -> Outcome:
     except Broken as error:
         return Outcome(broken, str(error), place_of(error, subject.made))
     except Exception as error:  # whatever the plugin raises, it is the plugin that fails
-        message = f"it raised {type(error).__name__}: {_first_lines(error)}"
-        return Outcome(broken, message, place_of(error, subject.made))
+        return Outcome(broken, raised(error), place_of(error, subject.made))
     return Outcome("passed")
-
-
-def _first_lines(error: Exception, most: int = 300) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= most else text[:most] + "…"
 
 
 @contextlib.contextmanager

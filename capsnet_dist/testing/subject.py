@@ -58,7 +58,7 @@ class Subject(ABC):
     def construct(self, *structure: Any, **options: Any) -> Any:
         """Build the plugin, as a choice does: options outside the range of their type are refused."""
         if self.choice:
-            self.made = self.choice.replace(**options).build(*structure)
+            self.made = self.choice.replace(**options).construct(*structure)
             return self.made
         types = option_types(self.plugin) if options else {}
         for name, value in options.items():

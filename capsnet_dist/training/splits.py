@@ -49,7 +49,7 @@ def load_splits(run: Run, accelerator: Accelerator) -> Splits:
     if len(classes) < 2:
         raise UserError(f"Data set {name} has one class alone: {listed(classes)}. A network tells apart at least two.")
     fit = data.fit if isinstance(data, FittedDataset) else None
-    with first_on_its_machine(accelerator) if fit is None else nullcontext():
+    with first_on_its_machine(accelerator) if fit is None else nullcontext(), run.data.telling():
         found = {split: data.split(split) for split in ("train", "test")}
     check_splits(found, len(classes), name)
     pixels = digest(found.values())

@@ -17,8 +17,8 @@ from test_record import NAMES, raising, strict
 from test_train import RUN
 
 from capsnet_dist import UserError, build, config, datasets, load, save
-from capsnet_dist.analysis import comparison
-from capsnet_dist.analysis.comparison import Row
+from capsnet_dist.analysis import comparison_table
+from capsnet_dist.analysis.comparison import Comparison, Row
 from capsnet_dist.bench import Options, command, report
 from capsnet_dist.commands.main import main
 from capsnet_dist.comparing.folder import made
@@ -134,8 +134,8 @@ def test_names_in_figures_are_drawn_and_not_set_as_formulas(monkeypatch):
 
 
 def test_pictures_of_tables_that_fail_cost_the_picture(monkeypatch, capsys):
-    monkeypatch.setattr(comparison, "comparison", raising(RuntimeError("no font")))
-    comparison.save([Row("max_min|2", 1, math.nan)], comparison.Comparison(RUN, "routing", ""), {}, Path())
+    monkeypatch.setattr(comparison_table, "comparison", raising(RuntimeError("no font")))
+    comparison_table.save([Row("max_min|2", 1, math.nan)], Comparison(RUN, "routing", ""), {}, Path())
     assert r"| max\_min\|2 |" in Path("comparison.md").read_text(encoding="utf-8")
     assert strict(Path("comparison.json").read_text())["rows"][0]["accuracy"] is None
     assert "no picture comparison.png: RuntimeError: no font." in capsys.readouterr().err

@@ -8,7 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from capsnet_dist.analysis.comparison import Comparison, Row, save, show, summarize
+from capsnet_dist.analysis.comparison import Comparison, Row, summarize
+from capsnet_dist.analysis.comparison_table import save, show
 from capsnet_dist.comparing import trial
 from capsnet_dist.comparing.folder import made, taken
 from capsnet_dist.comparing.speed import speeds

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from capsnet_dist.analysis.comparison import Row, table_of
+from capsnet_dist.analysis.comparison import Row
+from capsnet_dist.analysis.comparison_table import table_of
 from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json, replacing
 from capsnet_dist.reproduction.results import hardware
@@ -33,7 +34,7 @@ class Kept(NamedTuple):
     name: str
     """That of its file."""
     values: Mapping[str, Any]
-    """As `capsnet_dist.analysis.comparison.save` wrote them."""
+    """As `capsnet_dist.analysis.comparison_table.save` wrote them."""
     rows: Sequence[Row]
     """What each routing or network came to."""
     is_drawn: bool = True

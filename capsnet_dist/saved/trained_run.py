@@ -1,6 +1,6 @@
 """What a training wrote of itself into config.json: by it, its network is evaluated and shown as it was trained."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, cast
 
@@ -9,13 +9,11 @@ from torch import Tensor
 
 from capsnet_dist import config
 from capsnet_dist.config.kept import advice
-from capsnet_dist.data.checks import check_split
 from capsnet_dist.data.division import groups_of, hold_out_of_few
 from capsnet_dist.errors import UserError
 from capsnet_dist.images.fit import Fit
 from capsnet_dist.plugins import (
     Augmentation,
-    FittedDataset,
     Loss,
     Model,
     NamedDataset,
@@ -27,8 +25,8 @@ from capsnet_dist.plugins import (
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.saved import weights
 from capsnet_dist.saved.config_file import read_config
+from capsnet_dist.saved.matching import matched, prepared, refuse_other_fit
 from capsnet_dist.saved.plan import class_names
-from capsnet_dist.text import listed
 
 
 class TrainedRun:
@@ -97,9 +95,9 @@ class TrainedRun:
             UserError: the network does not take these images, or the part has none.
         """
         dataset = self._dataset(data, model.fit)
-        _refuse_other_fit(dataset, model.fit, data.name)
+        refuse_other_fit(dataset, model.fit, data.name)
         classes = class_names(dataset.classes, f"Data set {data.name}")
-        return _matched(self._part(dataset, split), classes, model, self.still, f"Data set {data.name}, split {split}")
+        return matched(self._part(dataset, split), classes, model, self.still, f"Data set {data.name}, split {split}")
 
     def names(self, model: Model, data: Choice[Any], split: str) -> list[str]:
         """What the images of `part` are called: their files, or their numbers in "test" or "train" of the data set."""
@@ -115,7 +113,7 @@ class TrainedRun:
     def _dataset(self, data: Choice[Any], fit: Fit | None) -> Any:
         """A data set, built once: what it warns of is said once."""
         if self._built is None or self._built[0] != data:
-            self._built, self._rows = (data, _prepared(data, fit).build()), {}
+            self._built, self._rows = (data, prepared(data, fit).build()), {}
         return self._built[1]
 
     @property
@@ -179,41 +177,3 @@ def _has_light_on_dark(entry: Mapping[str, Any]) -> bool:
     data: Any = entry.get("data")
     name: Any = cast(dict[str, Any], data).get("name") if isinstance(data, dict) else None
     return name in datasets and getattr(datasets[name], "is_light_on_dark", False) is True
-
-
-def _prepared(data: Choice[Any], fit: Fit | None) -> Choice[Any]:
-    """A data set of pictures with the preprocessing that the network was trained with."""
-    wanted = {} if fit is None else fit._asdict()
-    if not wanted.keys() <= data.options.keys():
-        return data
-    defaults = data.registry(data.name).options
-    for key, value in wanted.items():
-        if data.options[key] not in (value, defaults[key]):
-            raise UserError(f"--data.{key} {data.options[key]}: the network was trained with {value}: leave it out.")
-    return data.replace(**wanted)
-
-
-def _refuse_other_fit(dataset: object, fit: Fit | None, data: str) -> None:
-    """Refuse pictures that a program has prepared otherwise than those of the training."""
-    given = dataset.fit if isinstance(dataset, FittedDataset) else None
-    if given and fit and given != fit:
-        raise UserError(f"Data set {data}: its pictures were brought to {given}, those of the training to {fit}.")
-
-
-def _matched(
-    part: Split, classes: tuple[str, ...], model: Model, still: Callable[[Tensor], Tensor], place: str
-) -> Split:
-    """The samples with the labels that the network has for classes of these names."""
-    check_split(part, len(classes), place)
-    shape = tuple(still(part.select(torch.zeros(1, dtype=torch.int64)).pixels).shape[1:])
-    unknown = [name for name in classes if name not in model.classes]
-    if unknown or shape != model.image:
-        given, taken = (shape, *classes), (model.image, *model.classes)
-        which = f" Unknown classes: {listed(unknown)}." if unknown else ""
-        raise UserError(f"{place}: images and classes {_listed(given)}; the network takes {_listed(taken)}.{which}")
-    own = torch.tensor([model.classes.index(name) for name in classes])
-    return part._replace(labels=own[part.labels])
-
-
-def _listed(kind: tuple[Any, ...]) -> str:
-    return f"{'x'.join(map(str, kind[0]))}: {', '.join(kind[1:]):.200}"

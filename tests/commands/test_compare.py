@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from test_train import RUN
 
 from capsnet_dist import Capsules, Routing, Split, UserError, files, models, routings
-from capsnet_dist.analysis.comparison import Comparison, Row, show, summarize
+from capsnet_dist.analysis.comparison import Comparison, Row, summarize
+from capsnet_dist.analysis.comparison_table import show
 from capsnet_dist.analysis.diagnosis import diagnose, watched_steps
 from capsnet_dist.commands.main import main
 from capsnet_dist.comparing import folder as comparison_folder

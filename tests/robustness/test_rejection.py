@@ -9,6 +9,7 @@ from test_attacks import Linear, trial
 
 from capsnet_dist import Output, UserError, datasets
 from capsnet_dist.analysis import comparison
+from capsnet_dist.analysis.comparison_table import table_of
 from capsnet_dist.robustness.foreign import look_at_foreign
 from capsnet_dist.robustness.measure import Plan, measure
 from capsnet_dist.robustness.rejection import roc, threshold, unexplained
@@ -80,10 +81,10 @@ def test_the_table_of_a_comparison_has_columns_for_robustness_where_it_was_measu
         comparison.Row("dynamic", 1, 0.9, transformed=0.5, corrupted=0.25, attacked=0.0),
         comparison.Row("em", 0, problem="failed"),
     ]
-    first, second = comparison.table_of(found, "routing", "dynamic")
+    first, second = table_of(found, "routing", "dynamic")
     assert [first[f"{name}, %"] for name in comparison.ROBUSTNESS] == ["50.0", "25.0", "0.0"]
     assert {second[f"{name}, %"] for name in comparison.ROBUSTNESS} == {"–"}
-    assert "attacked, %" not in comparison.table_of(found[1:], "routing", "dynamic")[0]
+    assert "attacked, %" not in table_of(found[1:], "routing", "dynamic")[0]
 
 
 def test_images_of_another_data_set_are_told_apart_and_must_have_the_same_size():

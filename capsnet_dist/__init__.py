@@ -1,4 +1,4 @@
-"""The place where capsule networks are trained.
+"""Capsule networks in PyTorch: routings, layers, losses and networks by name, trained with Accelerate.
 
 Each name is imported when it is first asked for: PyTorch takes seconds, and `capsnet-dist --version` does without.
 """

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import no_type_check
 
-from numba import njit
+from numba import njit, types
 from numba.core.caching import FunctionCache
 
 FAST = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order; NaN and infinity stay what they are
@@ -22,6 +22,15 @@ def loop(function):
 def ordered_loop(function):
     """The same with sums in the order that is written, so that they are the same on any processor."""
     return _compiled(function, False)
+
+
+@no_type_check
+def general_loop(function):
+    """An ordered loop that is compiled once, and not again for each constant that another loop calls it with."""
+    compiled = _compiled(function, False)
+    typed = compiled.get_call_template
+    compiled.get_call_template = lambda args, kws: typed([types.unliteral(arg) for arg in args], kws)
+    return compiled
 
 
 @no_type_check

@@ -68,6 +68,22 @@ def store(typing, x, n, v):
 
 @intrinsic
 @no_type_check
+def prefetch(typing, x, n):
+    """Bring the cache line of x[n] into the first cache; x may end before."""
+
+    def emit(context, b, sig, args):
+        where = _at(context, b, sig, args, ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [where.type, INT, INT, INT])
+        name = "llvm.prefetch.p0"
+        function = b.module.globals.get(name) or ir.Function(b.module, kind, name)
+        b.call(function, [where, *(ir.Constant(INT, number) for number in (0, 3, 1))])  # read, all caches, data
+        return context.get_dummy_value()
+
+    return types.void(x, n), emit
+
+
+@intrinsic
+@no_type_check
 def spread(typing, x, n):
     """x[n] in every lane."""
     return vector(x, n), lambda context, b, sig, args: _splat(b, b.load(_at(context, b, sig, args, FLOAT), align=4))
@@ -190,6 +206,20 @@ def store_rows(typing, x, n, step, vectors):
     def emit(context, b, sig, args):
         for v, at in zip(cgutils.unpack_tuple(b, args[3]), _steps(b, args[2]), strict=True):
             b.store(v, _at(context, b, sig, args, VECTOR, at), align=4)
+        return context.get_dummy_value()
+
+    return types.void(x, n, step, vectors), emit
+
+
+@intrinsic
+@no_type_check
+def stream_rows(typing, x, n, step, vectors):
+    """The same past the caches, for what is not needed soon; each vector must begin at a multiple of 64 bytes."""
+
+    def emit(context, b, sig, args):
+        for v, at in zip(cgutils.unpack_tuple(b, args[3]), _steps(b, args[2]), strict=True):
+            written = b.store(v, _at(context, b, sig, args, VECTOR, at), align=64)
+            written.set_metadata("nontemporal", b.module.add_metadata([INT(1)]))
         return context.get_dummy_value()
 
     return types.void(x, n, step, vectors), emit

@@ -10,10 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from capsnet_dist.kernels import backends
-from capsnet_dist.kernels.convolution import narrow
-from capsnet_dist.kernels.convolution.function import convolve, transform_weight
+from capsnet_dist.kernels.convolution import narrow, panels
+from capsnet_dist.kernels.convolution.function import Transformed, convolve, transform_weight
 from capsnet_dist.kernels.convolution.patches import rectified_product
-from capsnet_dist.kernels.convolution.pieces import Factors
 from capsnet_dist.kernels.convolution.tiling import Convolution, Tiling, cheapest
 from capsnet_dist.kernels.switch import fast_paths_allowed
 
@@ -74,7 +73,7 @@ class FastConv2d(nn.Conv2d):
         if tiling is None:
             maps = super().forward(input)
         else:
-            maps = convolve(input, self.weight, self._bias, tiling, _transformed(self, tiling))
+            maps = convolve(input, self.weight, self._bias, tiling, _transformed(self, input, tiling))
         return maps.relu() if self.rectify else maps
 
     def extra_repr(self) -> str:
@@ -163,14 +162,14 @@ class _Kept(NamedTuple):
     """A weight, what it was transformed for, and the result."""
 
     weight: Tensor
-    tiling: Tiling
-    transformed: list[Factors]
+    use: tuple[Tiling, torch.dtype, bool]
+    transformed: Transformed
 
 
 _kept: WeakKeyDictionary[FastConv2d, _Kept] = WeakKeyDictionary()
 
 
-def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[Factors] | None:
+def _transformed(convolution: FastConv2d, maps: Tensor, tiling: Tiling) -> Transformed | None:
     """The transformed weight, kept from call to call while no gradients are recorded and the weight stays the same.
 
     The weight is compared by value: a version counter misses what is written through `weight.data`.
@@ -179,8 +178,9 @@ def _transformed(convolution: FastConv2d, tiling: Tiling) -> list[Factors] | Non
         _kept.clear()
         return None
     kept, weight = _kept.get(convolution), convolution.weight
-    if kept is None or kept.tiling != tiling or kept.weight.dtype != weight.dtype or not _same(kept.weight, weight):
-        kept = _kept[convolution] = _Kept(weight.clone(), tiling, transform_weight(weight, tiling))
+    use = tiling, weight.dtype, panels.fits(maps, weight)
+    if kept is None or kept.use != use or not _same(kept.weight, weight):
+        kept = _kept[convolution] = _Kept(weight.clone(), use, transform_weight(maps, weight, tiling))
     return kept.transformed
 
 

@@ -7,12 +7,23 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels.convolution import combine
-from capsnet_dist.kernels.convolution.pieces import Factors, Piece, padded, pieces, positions_first, turned_first
+from capsnet_dist.kernels.convolution import combine, panel_products, panels
+from capsnet_dist.kernels.convolution.pieces import (
+    Factors,
+    Piece,
+    empty_where_written,
+    padded,
+    pieces,
+    positions_first,
+    turned_first,
+)
 from capsnet_dist.kernels.convolution.tiling import Tiling
 from capsnet_dist.kernels.convolution.transforms import Transform
 from capsnet_dist.kernels.scratch import scratch
 from capsnet_dist.kernels.threads import at_once
+
+Transformed = list[Factors] | Tensor
+"""G w of all phases, by matrix products or in panels."""
 
 
 def convolve(
@@ -20,10 +31,10 @@ def convolve(
     weight: Float[Tensor, "n c k l"],
     bias: Float[Tensor, " n"],
     tiling: Tiling,
-    transformed: list[Factors] | None = None,
+    transformed: Transformed | None = None,
 ) -> Float[Tensor, "b n y x"]:
-    """The convolution; `transformed` is what `transform_weight` gave for this weight and tiling, if it was kept."""
-    kept: list[Factors] | None = [] if torch.is_grad_enabled() and weight.requires_grad else None
+    """The convolution; `transformed` is what `transform_weight` gave for such maps and this weight, if it was kept."""
+    kept: list[Any] | None = [] if torch.is_grad_enabled() and weight.requires_grad else None
     found: Any = BilinearConvolution.apply(maps, weight, bias, tiling, transformed, kept)
     return rearrange(found, "y x b n -> b n y x")  # out here, so that what follows may overwrite it
 
@@ -34,7 +45,7 @@ class BilinearConvolution(torch.autograd.Function):
     Both gradients have the same form. Whoever transforms the factors at a point of the rows multiplies them, too: only
     what was added up over the points goes from thread to thread. The transformed input is kept for backward: in the
     paper's network it takes 1.3 times the memory of the input. The weight is transformed again: kept, it would take six
-    times its own memory.
+    times its own memory. Where sizes and processor allow, `panel_products` computes the same.
     """
 
     @staticmethod
@@ -43,10 +54,14 @@ class BilinearConvolution(torch.autograd.Function):
         weight: Float[Tensor, "n c k l"],
         bias: Float[Tensor, " n"],
         tiling: Tiling,
-        transformed: list[Factors] | None,
-        kept: list[Factors] | None,
+        transformed: Transformed | None,
+        kept: list[Any] | None,
     ) -> Float[Tensor, "y x b n"]:
         """The convolution, positions first; `kept` gets the transformed input of each piece."""
+        if panels.fits(maps, weight):
+            assert not isinstance(transformed, list)
+            return panel_products.convolve(maps, weight, bias, tiling, transformed, kept)
+        assert not isinstance(transformed, Tensor)
         parts, samples = pieces(tiling, maps), len(maps) * tiling.tiles
         whole = parts[0].algorithm
         products = scratch("products", maps, sum(whole.outputs.sizes), samples, len(weight))
@@ -90,12 +105,15 @@ class BilinearConvolution(torch.autograd.Function):
         wanted: tuple[bool, ...] = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled():  # gradients of gradients: the library's can be differentiated again
             return *_library_gradients(gradient, maps, weight, ctx.tiling, wanted), None, None, None
-        by_maps, by_weight = _gradients(gradient, maps, weight, ctx.tiling, ctx.kept or [], wanted)
+        find = panel_products.gradients if panels.fits(maps, weight) else _gradients
+        by_maps, by_weight = find(gradient, maps, weight, ctx.tiling, ctx.kept or [], wanted)
         return by_maps, by_weight, gradient.sum(dim=(0, 2, 3)) if wanted[2] else None, None, None, None
 
 
-def transform_weight(weight: Float[Tensor, "n c k l"], tiling: Tiling) -> list[Factors]:
-    """G w of all phases, for as long as the weight stays as it is."""
+def transform_weight(maps: Float[Tensor, "b c h w"], weight: Float[Tensor, "n c k l"], tiling: Tiling) -> Transformed:
+    """G w of all phases, for maps of these sizes and for as long as the weight stays as it is."""
+    if panels.fits(maps, weight):
+        return panel_products.transform_weight(weight, tiling)
     taps = _taps(weight, pieces(tiling, weight), keep=True)
     for factors in taps:
         at_once(factors.at, _largest_first(factors.transform), weight.device)
@@ -166,7 +184,7 @@ def _gradients(
     w = positions_first("weight", weight.contiguous())  # a copy, which becomes the gradient piece by piece
     x = padded(maps, tiling) if wanted[1] and not kept else None
     sides = [side.padding + side.length + side.missing for side in (rows, columns)]
-    by_maps = _empty_where_written(maps.new_empty(*sides, *maps.shape[:2]), tiling) if wanted[0] else None
+    by_maps = empty_where_written(maps.new_empty(*sides, *maps.shape[:2]), tiling) if wanted[0] else None
     for piece in parts:
         slots = piece.slots(products, parts[0].algorithm)
         to_maps, to_weight = piece.algorithm.inputs, piece.algorithm.taps
@@ -193,14 +211,6 @@ def _gradients(
     by_weight = weight.new_empty(weight[:, :, 0, 0].numel(), weight[0, 0].numel())
     by_weight.copy_(rearrange(w, "k l n c -> (n c) (k l)"))  # of two axes: PyTorch is fast at transposing a matrix
     return by_maps, by_weight.view(weight.shape)
-
-
-def _empty_where_written(maps: Float[Tensor, "h w b c"], tiling: Tiling) -> Float[Tensor, "h w b c"]:
-    """Zeros, but for what a single tile sees: `Piece.set_inputs` writes that, and adds to all else."""
-    height, width = (tiling.rows.extent, tiling.columns.extent) if tiling.tiles == 1 else (0, 0)
-    maps[height:] = 0
-    maps[:height, width:] = 0
-    return maps
 
 
 def _library_gradients(

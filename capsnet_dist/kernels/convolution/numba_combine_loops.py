@@ -9,9 +9,9 @@ is from one row or column to the next: `x_y`, `x_x`. Numbers k of all samples an
 
 from typing import no_type_check
 
-from capsnet_dist.kernels.compile_numba import ordered_loop
+from capsnet_dist.kernels.compile_numba import general_loop, ordered_loop
 from capsnet_dist.kernels.convolution.combine import BLOCK, RUN
-from capsnet_dist.kernels.numba_lanes import LANES, add_products, no_rows, spread, store_rows
+from capsnet_dist.kernels.numba_lanes import LANES, add_products, no_rows, spread, store_rows, stream_rows
 
 
 @ordered_loop
@@ -20,12 +20,12 @@ def combine_columns(M, m_n, m_y, X, x_y, x_x, Y, y_n, y_x, outputs, inputs, widt
     """Y[n, x, k] = sum_y M[n, y] X[y, x, k] of all n and x, and the numbers k from start to stop."""
     for x in range(width):
         from_, to = x * x_x + start, x * y_x + start
-        combine(M, 0, m_n, m_y, X, from_, x_y, Y, to, y_n, outputs, inputs, stop - start)
+        combine(M, 0, m_n, m_y, X, from_, x_y, Y, to, y_n, outputs, inputs, stop - start, False)
 
 
-@ordered_loop
+@general_loop
 @no_type_check
-def combine(M, m, m_n, m_y, X, x, x_y, Y, y, y_n, outputs, inputs, length):
+def combine(M, m, m_n, m_y, X, x, x_y, Y, y, y_n, outputs, inputs, length, stream):
     """Y[n, k] = sum_y M[n, y] X[y, k]: 128 numbers k of two rows n at a time, which are in 16 registers.
 
     The last 128 may overlap those before; what is computed twice comes out the same.
@@ -38,13 +38,23 @@ def combine(M, m, m_n, m_y, X, x, x_y, Y, y, y_n, outputs, inputs, length):
                 at = m + n * m_n + i * m_y
                 one = add_products(X, x + i * x_y + k, LANES, spread(M, at), one)
                 other = add_products(X, x + i * x_y + k, LANES, spread(M, at + m_n), other)
-            store_rows(Y, y + n * y_n + k, LANES, one)
-            store_rows(Y, y + (n + 1) * y_n + k, LANES, other)
+            put(Y, y + n * y_n + k, one, stream)
+            put(Y, y + (n + 1) * y_n + k, other, stream)
         if outputs % 2 == 1:
             last, one = outputs - 1, no_rows()
             for i in range(inputs):
                 one = add_products(X, x + i * x_y + k, LANES, spread(M, m + last * m_n + i * m_y), one)
-            store_rows(Y, y + last * y_n + k, LANES, one)
+            put(Y, y + last * y_n + k, one, stream)
+
+
+@general_loop
+@no_type_check
+def put(Y, y, vectors, stream):
+    """Write 128 numbers, past the caches or not."""
+    if stream:
+        stream_rows(Y, y, LANES, vectors)
+    else:
+        store_rows(Y, y, LANES, vectors)
 
 
 @ordered_loop
@@ -60,14 +70,14 @@ def factors(X, x_y, x_x, height, width, rows, single, double, real, pairs, F, f_
         length = min(RUN, stop - start)
         k = min(begin, stop - length)
         for x in range(width):
-            combine(rows, 0, height, 1, X, x * x_x + k, x_y, values, x * RUN, width * RUN, n, height, length)
+            combine(rows, 0, height, 1, X, x * x_x + k, x_y, values, x * RUN, width * RUN, n, height, length, False)
         to = k
         for point in range(real + pairs):
             if point < real:
                 at = point * width * RUN
-                combine(single, 0, width, 1, values, at, RUN, F, to, f_m, few, width, length)
+                combine(single, 0, width, 1, values, at, RUN, F, to, f_m, few, width, length, False)
                 to += few * f_m
             else:
                 at = (2 * point - real) * width * RUN
-                combine(double, 0, 2 * width, 1, values, at, RUN, F, to, f_m, many, 2 * width, length)
+                combine(double, 0, 2 * width, 1, values, at, RUN, F, to, f_m, many, 2 * width, length, False)
                 to += many * f_m

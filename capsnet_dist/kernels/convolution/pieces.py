@@ -173,3 +173,11 @@ def padded(maps: Float[Tensor, "b c h w"], tiling: Tiling) -> Float[Tensor, "y x
     zeros = (columns.padding, columns.missing, rows.padding, rows.missing)
     first = positions_first("maps", maps)
     return torch.nn.functional.pad(first, (0, 0, 0, 0, *zeros)) if any(zeros) else first
+
+
+def empty_where_written(maps: Float[Tensor, "h w b c"], tiling: Tiling) -> Float[Tensor, "h w b c"]:
+    """Zeros, but for what a single tile sees: what is written there overwrites, and is added to all else."""
+    height, width = (tiling.rows.extent, tiling.columns.extent) if tiling.tiles == 1 else (0, 0)
+    maps[height:] = 0
+    maps[:height, width:] = 0
+    return maps

@@ -1,4 +1,4 @@
-"""Images of one object or of several: their labels, what scores predict of them, and how they lie one upon another.
+"""Images of one object or of several: their labels, what scores predict of them, and how they overlap.
 
 Labels are b numbers of classes where each image has one object, and b x m where it has m of different classes.
 """

@@ -86,7 +86,7 @@ def evaluations(run: Run) -> Generator[Evaluated, None, dict[str, float]]:
 def _training(
     run: Run, *, may_lower: bool = False
 ) -> Generator[tuple[Trainer, Callable[[], AbstractContextManager[object]]]]:
-    """A trainer, and what gives the word to its caller for a while, in the process as it was before."""
+    """A trainer, and a context manager in which its caller has control, and the process as it was before."""
     check(run, world.place().world_size)
     interrupted = Interruption(run.max_time)
     # Signals are heard around the record: none ends it before it is closed.

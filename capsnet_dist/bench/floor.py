@@ -48,7 +48,7 @@ def direct_operations(network: str, batch: int) -> dict[str, int]:
 
 
 def compulsory_bytes(parameters: int, numbers: int, itemsize: int) -> dict[str, int]:
-    """Bytes that no implementation can help to read or write, by kind of step.
+    """Bytes that any implementation has to read or write, by kind of step.
 
     Args:
         parameters: Weights of the network.

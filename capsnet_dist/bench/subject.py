@@ -94,7 +94,7 @@ class Subject:
         return torch.stack(terms).sum()
 
     def _replay(self, kind: str, action: Callable[[], object]) -> None:
-        """The action as a CUDA graph, captured when it was done a few times."""
+        """The action as a CUDA graph, captured after it was done a few times."""
         if kind not in self._graphs:
             here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
             beside.wait_stream(here)

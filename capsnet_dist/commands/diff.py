@@ -1,4 +1,4 @@
-"""`capsnet-dist diff`: in what two runs differ."""
+"""`capsnet-dist diff`: how two runs differ."""
 
 from pathlib import Path
 from typing import Any, cast

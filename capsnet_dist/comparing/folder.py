@@ -1,4 +1,4 @@
-"""The folder of a comparison: made or gone on in, and written by one comparison at a time."""
+"""The folder of a comparison: a new one or one to continue in, written by one comparison at a time."""
 
 import os
 import time
@@ -16,7 +16,7 @@ LOOK = 1.0
 
 
 def made(folder: Path | None, resume: bool) -> Path:
-    """The folder, which must not exist unless it is gone on in; a new one if none is named.
+    """The folder, which must not exist unless the comparison is continued; a new one if none is named.
 
     Raises:
         UserError: it exists, or cannot be made.

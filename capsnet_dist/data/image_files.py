@@ -1,4 +1,4 @@
-"""Image files: which there are, and opening them, whatever they hold."""
+"""Image files: which ones there are, and how they are opened, whatever they hold."""
 
 import errno
 import glob

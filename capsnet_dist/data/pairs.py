@@ -1,4 +1,4 @@
-"""Two objects in one image, laid one upon another (Sabour et al., 2017, section 6)."""
+"""Two overlapping objects in one image (Sabour et al., 2017, section 6)."""
 
 import copy
 import hashlib

@@ -1,4 +1,4 @@
-"""Photographs that travel with scikit-learn, to try what is done to pictures on."""
+"""Photographs that come with scikit-learn, to try the processing of pictures on."""
 
 import numpy as np
 from jaxtyping import UInt8

@@ -1,4 +1,4 @@
-"""What a file computes against what it should: no file is there that does not say the same."""
+"""What a file computes, compared with what the network does: no file is left that computes anything else."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

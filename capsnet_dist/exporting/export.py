@@ -1,4 +1,4 @@
-"""A network to a file: captured, written beside its place, compared with the network, and only then put there."""
+"""Exporting a network: captured, written beside its place, compared with the network, and only then moved there."""
 
 import io
 import tempfile

@@ -1,4 +1,4 @@
-"""What the launcher and its variables ask for: what a run does of it, what it says that it leaves, what it refuses."""
+"""What the launcher and its variables ask for: what of it a run does, what it ignores and says so, what it refuses."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""Going on in the folder of a run: what is found there, and what is no longer as it was."""
+"""Resuming a run in its folder: what is found there, and what has changed since."""
 
 import dataclasses
 from collections.abc import Mapping

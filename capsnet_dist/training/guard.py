@@ -1,4 +1,4 @@
-"""What stands by a training of several processes: it ends, and says why, when one of them hangs, fails or dies."""
+"""Watches over a training of several processes, which ends, and says why, when one of them hangs, fails or dies."""
 
 import os
 from collections.abc import Generator

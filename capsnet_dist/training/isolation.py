@@ -48,7 +48,7 @@ def isolated() -> Generator[None]:
 
 
 class Isolation:
-    """Contexts that a long work stays in, and leaves whenever its caller has the word.
+    """Contexts around a long piece of work, which are left whenever control is with its caller.
 
     What the work has set in its process comes back with it: variables, warning filters, PyTorch's determinism and
     threads, and the state that Accelerate shares.
@@ -72,7 +72,7 @@ class Isolation:
 
     @contextmanager
     def lifted(self) -> Generator[None]:
-        """Outside of the contexts, for a while."""
+        """Leave the contexts for a while."""
         give_back = _kept()
         self._entered.close()
         try:

@@ -1,4 +1,4 @@
-"""What a training sees, what it selects its weights by, and what it is judged by in the end."""
+"""The images of a training: those it sees, those it selects its weights by, and those it is tested on at the end."""
 
 from contextlib import nullcontext
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Weights of a trained network for one that may differ: what fits is taken, the rest begins anew."""
+"""Weights of a trained network for one that may differ: what fits is copied, the rest starts from scratch."""
 
 from typing import cast
 

@@ -6,12 +6,14 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from inspect import Parameter
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from capsnet_dist.config import from_dict, to_dict
+from capsnet_dist.files import expanded
 from capsnet_dist.ranges import require as require_range
 from capsnet_dist.registry import Choice, Registry
 from capsnet_dist.signature import option_types
@@ -94,7 +96,10 @@ class Subject(ABC):
         registry.register(self.name)(self.plugin)
         choice = registry(self.name, **(self.choice.options if self.choice else {}))
         again = from_dict(registry(self.name), json.loads(json.dumps(to_dict(choice))))
-        require(again.options == choice.options, f"{choice.options} came back from JSON as {again.options}")
+        given = {
+            key: expanded(str(value)) if isinstance(value, Path) else value for key, value in choice.options.items()
+        }
+        require(again.options == given, f"{choice.options} came back from JSON as {again.options}")
         self.construct(*self.structure(), **again.options)
 
     def structure(self) -> tuple[Any, ...]:

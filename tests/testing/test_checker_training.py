@@ -144,7 +144,8 @@ def test_a_data_set_is_checked_with_its_options(tmp_path, monkeypatch):
         for number in range(5):
             (tmp_path / name).mkdir(exist_ok=True)
             Image.new("L", (4, 4), 9 * number).save(tmp_path / name / f"{number}.png")
-    options = ["--data.root", tmp_path, "--data.cache", tmp_path.with_name("cache"), "--data.size", 4]
+    monkeypatch.setenv("HOME", str(tmp_path.with_name("home")))  # where the pixels are kept
+    options = ["--data.root", tmp_path, "--data.size", 4]
     for words in (["folder"], ["dataset/folder"], ["--data", "folder"]):
         code, out, err = said("check", *words, *options)
         assert code == 0 and not err and "rows_by_number_equal_rows_in_bulk  passed" in " ".join(out.split(" "))

@@ -55,9 +55,7 @@ def taken(folder: Path, look: Callable[[], object]) -> Lock:
             if not error.is_orphaned:
                 raise
         if not is_told:
-            say(
-                f"a run that a comparison in {folder} had started when it was killed still goes on: waiting for its end"
-            )
+            say(f"a run of the comparison in {folder} that was killed still goes on: waiting for its end")
             is_told = True
         look()
         time.sleep(LOOK)

@@ -45,6 +45,7 @@ def known(run: Run) -> dict[str, Any] | None:
     """
     assert run.run_dir is not None
     refuse_others(run.run_dir, run)
+    _job(run.run_dir).unlink(missing_ok=True)  # of a comparison that was killed
     file = _note(run.run_dir)
     found: dict[str, Any] = read_json(file) if file.exists() else {"problem": "not run"}
     return None if "problem" in found else found
@@ -75,7 +76,7 @@ def run_alone(
     """
     assert run.run_dir is not None
     _note(run.run_dir).unlink(missing_ok=True)
-    job = run.run_dir.with_name(f"{run.run_dir.name}.job.json")
+    job = _job(run.run_dir)
     words = {"argv": sys.argv, "orig_argv": sys.orig_argv}
     write_whole(
         job, json.dumps({"run": config.to_dict(run), "imports": list(imports), "robustness": robustness, **words})
@@ -115,6 +116,10 @@ def _ended(command: Sequence[str], inherited: Sequence[int]) -> tuple[int, int]:
     finally:
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
             signal.signal(number, handler)
+
+
+def _job(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.job.json")
 
 
 def _note(folder: Path) -> Path:

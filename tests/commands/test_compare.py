@@ -451,6 +451,7 @@ def test_a_run_that_outlives_its_comparison_is_waited_for_and_counted(run, monke
     monkeypatch.setattr(comparison_folder, "LOOK", 0.05)
     (row,) = compare(resume=True)
     assert (row.accuracy, row.problem) == (0.75, "") and "still goes on: waiting" in capsys.readouterr().err
+    assert not Path("out/dynamic-0.job.json").exists()
 
 
 def test_no_run_begins_when_the_time_is_up(run, tried, capsys):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -25,6 +25,8 @@ from capsnet_dist.screen.console import say
 from capsnet_dist.text import printable, reason
 from capsnet_dist.training.isolation import isolated
 
+Format = Literal["png", "pdf", "svg"]
+
 
 def show(
     run: str,
@@ -40,7 +42,7 @@ def show(
     rows: Count = 16,
     beside: tuple[Path, ...] = (),
     page: Theme = "light",
-    format: Literal["png", "pdf", "svg"] = "png",
+    format: Format = "png",
     out: Path | None = None,
     imports: tuple[str, ...] = (),
 ) -> None:
@@ -61,13 +63,17 @@ def show(
         page: For a light or a dark page.
         format: Of the files; pdf and svg can be enlarged.
         out: Folder for the figures, which replace older ones; RUN/figures if not given, and
-            OWNER-NAME-figures for a run on the Hub.
+            OWNER-NAME-figures for a run on the Hub. A name that ends with .png, .pdf or .svg is the file of a single
+            figure.
 
     Raises:
         UserError: an unknown figure, or one that cannot be drawn, such as reconstructions without a decoder.
     """
     if unknown := [name for name in figures if name not in FIGURES]:
         raise UserError(f"Unknown figure {unknown[0]!r}.{did_you_mean(unknown[0], FIGURES)}")
+    place = hub.folder_beside(run, "figures") if out is None else out
+    if _is_file(place) and len(figures) != 1:
+        raise UserError(f"--out {place}: a file holds one figure: name one after {run}, or a folder.")
     with isolated(), fast_paths(allowed=True), theme(page):
         model = load(run)
         if images:
@@ -77,7 +83,11 @@ def show(
             some = _images(trained.part(model, data, split), number, first)
             pixels, true = trained.still(some.pixels), some.labels
         subject = Subject(model, pixels, true, _lines([expanded(run), *beside]), reach, rows)
-        _draw(subject, figures, hub.folder_beside(run, "figures") if out is None else out, format)
+        _draw(subject, figures, place, format)
+
+
+def _is_file(place: Path) -> bool:
+    return place.suffix[1:].lower() in get_args(Format) and not place.is_dir()
 
 
 def _draw(subject: Subject, names: Sequence[str], folder: Path, suffix: str) -> None:
@@ -91,9 +101,9 @@ def _draw(subject: Subject, names: Sequence[str], folder: Path, suffix: str) -> 
                 raise UserError(f"{name} cannot be drawn: {error}.") from error
             say(f"no figure {name}: {error}.")
             continue
-        file = folder / f"{name}.{suffix}"
+        file = folder if _is_file(folder) else folder / f"{name}.{suffix}"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             figure.savefig(file)
         except OSError as error:
             raise UserError(f"{file} cannot be written: {reason(error)}. Name another folder by --out.") from error

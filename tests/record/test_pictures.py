@@ -157,6 +157,9 @@ def test_named_figures_are_drawn_in_the_format_and_for_the_page_that_are_asked_f
     with Image.open("dark/confusion.png") as picture:
         assert max(picture.convert("RGB").getpixel((2, 2))) < 50
     assert said("show", runs / "0", "confusion", "--format", "svg")[1].endswith("figures/confusion.svg\n")
+    assert said("show", runs / "0", "confusion", "--out", "paper/table.pdf")[1] == "paper/table.pdf\n"
+    assert Path("paper/table.pdf").read_bytes().startswith(b"%PDF")
+    assert "a file holds one figure" in refused("show", runs / "0", "confusion", "curves", "--out", "both.pdf")
     assert (runs / "0" / "figures" / "confusion.svg").read_text().startswith("<?xml")
 
 

@@ -16,6 +16,9 @@ from capsnet_dist.text import to_json
 
 TAIL = 2**16  # bytes: the last hundreds of lines of metrics.jsonl, of which the results are the very last
 
+OF_EACH = {"seed", "checkpoint", "timeout", "tracker", "processes", "max_skipped"}
+"""What of a run no number follows from, and its seed."""
+
 
 class Summary(NamedTuple):
     """A run in one line."""
@@ -86,14 +89,14 @@ def final_accuracy(folder: Path) -> float | None:
 
 
 def without_seed(folder: Path) -> str:
-    """What a run was told, but for its seed: runs that differ in nothing else have the same.
+    """What a run was told that numbers follow from, but for its seed: runs that differ in that alone have the same.
 
     Raises:
         UserError: its config.json cannot be read.
     """
     entry = read_config(folder / "config.json").get("run")
     told = cast(dict[str, Any], entry) if isinstance(entry, dict) else {}
-    return to_json({key: told[key] for key in sorted(told) if key != "seed"})
+    return to_json({key: told[key] for key in sorted(told) if key not in OF_EACH})
 
 
 def _section(file: Path) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from capsnet_dist.errors import UserError
 from capsnet_dist.files import read_json, write_whole
 from capsnet_dist.record import metrics_file
 from capsnet_dist.record.resumed import repeatable
+from capsnet_dist.record.summary import OF_EACH
 from capsnet_dist.reference import Reference
 from capsnet_dist.run import Run
 from capsnet_dist.text import to_json
 
-BESIDE = {"name", "seed", "checkpoint", "timeout", "tracker", "processes", "max_skipped"}
+BESIDE = {"name", *OF_EACH}
 """What of a run no number follows from, or what each seed has for itself."""
 
 

@@ -86,11 +86,15 @@ def require_packages() -> None:
 
 def _refusal(traced: Traced, error: OnnxExporterError) -> str:
     """Which part of the network cannot be expressed: the operation that ONNX lacks, and the module that computes it."""
-    text = str(error)
-    if lacking := re.search(r"target=torch\.ops\.\w+\.(\w+)", text):
+    if lacking := re.search(r"No ONNX function found.*?target=torch\.ops\.\w+\.(\w+)", str(error), re.DOTALL):
         what = f"{lacking[1]}{_place(traced, lacking[1])} is no operation of ONNX"
         return f"The network cannot be exported to ONNX: {what}. Use --format torch, or train with another part."
-    return f"The network cannot be exported to ONNX: {printable(text.strip().splitlines()[-1]):.500}"
+    cause = error.__cause__ or error
+    what = printable(f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}")
+    return (
+        f"PyTorch {torch.__version__} cannot export the network to ONNX: {what:.500}. "
+        "Use --format torch, or another version of PyTorch."
+    )
 
 
 def _place(traced: Traced, operation: str) -> str:

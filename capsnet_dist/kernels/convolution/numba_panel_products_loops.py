@@ -37,7 +37,7 @@ def product_turned(A, a, next_a, B, b, next_b, panels, C, c, samples, channels):
                 if panel == 0:
                     tile(A, at + n % 32, 1, 32, 1024, A, ahead, 256, B, from_, C, to, some, s > 0)
                 else:
-                    ahead = next_b + (n // 8 * samples + s) * 8
+                    ahead = next_b + (n // 8 % (4 * panels) * samples + s) * 8
                     tile(A, at + n % 32, 1, 32, 1024, B, ahead, 256, B, from_, C, to, some, s > 0)
 
 

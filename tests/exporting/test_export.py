@@ -3,6 +3,8 @@
 import io
 import json
 import re
+import subprocess
+import sys
 import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -175,10 +177,19 @@ def test_a_file_that_says_something_else_is_not_written(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_program_of_the_documentation_says_what_the_network_says(run, file):
-    served = documented("serve_onnx")
+def test_the_program_of_the_documentation_says_what_the_network_says_without_pytorch(run, file, tmp_path):
     images = (255 * digits(9)).round().byte()
-    assert served.predict(*served.open_encoder(file), images.numpy()) == load(run).predict(images).names
+    np.save(tmp_path / "images.npy", images.numpy())
+    (tmp_path / "serve_onnx.py").write_text(source("serve_onnx"))
+    program = """
+import json, sys
+import numpy as np
+from serve_onnx import open_encoder, predict
+print(json.dumps(predict(*open_encoder(sys.argv[1]), np.load("images.npy"))))
+assert not {"torch", "capsnet_dist"} & sys.modules.keys()
+"""
+    done = subprocess.run([sys.executable, "-c", program, file], cwd=tmp_path, check=True, capture_output=True)
+    assert json.loads(done.stdout) == load(run).predict(images).names
 
 
 def test_the_service_of_the_documentation_answers_many_requests_at_once(run):
@@ -206,12 +217,16 @@ def raised(error):
         raise error
 
 
+def source(name):
+    """A program of docs/serving.md."""
+    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    return re.search(rf"Write `{name}.py`:\n\n```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]
+
+
 def documented(name):
     """A program of docs/serving.md, as a module."""
-    text = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-    code = re.search(rf"Write `{name}.py`:\n\n```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)[1]
     module = types.ModuleType(name)
-    exec(code, module.__dict__)
+    exec(source(name), module.__dict__)
     return module
 
 

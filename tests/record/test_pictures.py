@@ -19,6 +19,7 @@ from capsnet_dist.data.reading import Reading
 from capsnet_dist.record import pictures, record
 from capsnet_dist.record.pictures import LAST, Pictures
 from capsnet_dist.record.results import Evaluation
+from capsnet_dist.record.trackers import Tracker
 from capsnet_dist.train import train
 
 pytestmark = pytest.mark.pictures
@@ -79,7 +80,7 @@ def test_pictures_take_a_small_share_of_the_time(drawn, monkeypatch):
     assert steps[-1] == 1000
 
 
-class Recorded:
+class Recorded(Tracker):
     """A tracker that notes which pictures it was given."""
 
     def __init__(self, *_, **__):

@@ -1,6 +1,7 @@
-"""Memory that is used again."""
+"""Memory that is used again, and memory as loops that numba compiles see it."""
 
 import threading
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,3 +29,9 @@ class Scratch(threading.local):
 
 
 scratch = Scratch()
+
+
+def flat_array(x: Tensor) -> Any:
+    """The memory from the first to the last number of a tensor as an array of one axis; both share it."""
+    size = 1 + sum((length - 1) * step for length, step in zip(x.shape, x.stride(), strict=True))
+    return torch.as_strided(x.detach(), (size,), (1,)).numpy()

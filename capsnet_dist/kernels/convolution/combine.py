@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.kernels import backends
-from capsnet_dist.kernels.scratch import scratch
+from capsnet_dist.kernels.scratch import flat_array, scratch
 from capsnet_dist.kernels.threads import share
 
 BLOCK = 128  # numbers of a row that are in registers at a time
@@ -49,7 +48,14 @@ def combine(
     from capsnet_dist.kernels.convolution import numba_combine_loops
 
     loops: Any = numba_combine_loops
-    arrays = _flat(matrix), *matrix.stride(), _flat(source), *source.stride()[:2], _flat(target), *target.stride()[:2]
+    arrays = (
+        flat_array(matrix),
+        *matrix.stride(),
+        flat_array(source),
+        *source.stride()[:2],
+        flat_array(target),
+        *target.stride()[:2],
+    )
     sizes = *matrix.shape, source.shape[1]
     _cut(lambda start, stop: loops.combine_columns(*arrays, *sizes, start, stop), source.shape[2], BLOCK, shared)
 
@@ -67,8 +73,15 @@ def evaluate(steps: Steps, tiles: Float[Tensor, "y x k"], factors: Float[Tensor,
 
     loops: Any = numba_combine_loops
     height, width, length = tiles.shape
-    arrays = _flat(tiles), *tiles.stride()[:2], height, width, *(_flat(matrix) for matrix in steps[:3]), *steps[3:]
-    target = _flat(factors), factors.stride(0)
+    arrays = (
+        flat_array(tiles),
+        *tiles.stride()[:2],
+        height,
+        width,
+        *(flat_array(matrix) for matrix in steps[:3]),
+        *steps[3:],
+    )
+    target = flat_array(factors), factors.stride(0)
 
     def work(start: int, stop: int) -> None:
         values = scratch("values of a run", tiles, len(steps.rows) * width * RUN).numpy()
@@ -84,9 +97,3 @@ def _cut(work: Callable[[int, int], None], length: int, unit: int, shared: bool)
         return
     units = max(1, length // unit)
     share(lambda _, start, stop: work(start * unit, length if stop == units else stop * unit), units)
-
-
-def _flat(x: Tensor) -> Any:
-    """The memory from the first to the last number of a tensor as an array of one axis; both share it."""
-    size = 1 + sum((length - 1) * step for length, step in zip(x.shape, x.stride(), strict=True))
-    return torch.as_strided(x.detach(), (size,), (1,)).numpy()

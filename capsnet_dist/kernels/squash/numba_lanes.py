@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.kernels.numba_lanes import LANES, ROWS
-from capsnet_dist.kernels.scratch import scratch
+from capsnet_dist.kernels.scratch import flat_array, scratch
 from capsnet_dist.kernels.squash import numba_lanes_loops
 from capsnet_dist.kernels.threads import share
 
@@ -28,7 +28,7 @@ def forward(
     batch, channels, positions = maps.shape
     count = channels // dim * positions
     poses, lengths = maps.new_empty(batch, count, dim), maps.new_empty(batch, count)
-    arrays = _flat(maps), maps.stride(0), maps.stride(2), poses.numpy(), lengths.numpy()
+    arrays = flat_array(maps), maps.stride(0), maps.stride(2), poses.numpy(), lengths.numpy()
 
     def work(_: int, start: int, stop: int) -> None:
         loops.squash(*arrays, positions, *epsilons, start, stop, _room(maps))
@@ -53,7 +53,13 @@ def backward(
         maps.new_zeros(shape) if x is None else x.contiguous()
         for x, shape in zip((by_poses, by_lengths), shapes, strict=True)
     ]
-    arrays = _flat(maps), maps.stride(0), maps.stride(2), *(x.detach().numpy() for x in given), _flat(gradient)
+    arrays = (
+        flat_array(maps),
+        maps.stride(0),
+        maps.stride(2),
+        *(x.detach().numpy() for x in given),
+        flat_array(gradient),
+    )
 
     def work(_: int, start: int, stop: int) -> None:
         loops.squash_gradient(*arrays, positions, *epsilons, start, stop, _room(maps))
@@ -65,9 +71,3 @@ def backward(
 def _room(like: Tensor) -> Any:
     """For a number of each lane."""
     return scratch("lanes", like, LANES).numpy()
-
-
-def _flat(maps: Tensor) -> Any:
-    """The memory from the first to the last number as an array of one axis; both share it."""
-    size = 1 + sum((length - 1) * step for length, step in zip(maps.shape, maps.stride(), strict=True))
-    return torch.as_strided(maps.detach(), (size,), (1,)).numpy()

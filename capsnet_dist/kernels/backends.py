@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import Protocol, runtime_checkable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.kernels.gaussian import plain as plain_gaussian
@@ -69,7 +70,7 @@ def votes(poses: Tensor, weight: Tensor) -> VotesBackend:
 
         return Folded(triton)
     if _fits_numba(poses, weight):
-        if _fits_lanes(poses):
+        if _fits_lanes(poses, weight):
             from capsnet_dist.kernels.votes import numba_lanes
 
             return Folded(numba_lanes)
@@ -79,6 +80,11 @@ def votes(poses: Tensor, weight: Tensor) -> VotesBackend:
     return Folded(plain_votes)
 
 
+def in_lanes(poses: Float[Tensor, "b i rp"], weight: Float[Tensor, "i j d p"]) -> bool:
+    """Whether loops with samples in the lanes of a vector do these parts."""
+    return _fits_numba(poses, weight) and _fits_lanes(poses, weight)
+
+
 def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) -> Passes:
     """What routes these parts."""
     if _fits_triton(poses, weight):
@@ -86,7 +92,7 @@ def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) ->
 
         return triton.StoredCouplings(poses, weight, prior, leaky)
     if _fits_numba(poses, weight):
-        if _fits_lanes(poses):
+        if _fits_lanes(poses, weight):
             from capsnet_dist.kernels.routing import numba_lanes
 
             return Recompute(numba_lanes, poses, weight, prior, leaky)
@@ -112,7 +118,7 @@ def gaussian(poses: Tensor, weight: Tensor) -> GaussianBackend:
 
         return triton
     if _fits_numba(poses, weight):
-        if _fits_lanes(poses):
+        if _fits_lanes(poses, weight):
             from capsnet_dist.kernels.gaussian import numba_lanes
 
             return numba_lanes
@@ -161,10 +167,11 @@ def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
     return plain and poses.dtype in (torch.float32, torch.float64) and installed("numba")
 
 
-def _fits_lanes(poses: Tensor) -> bool:
+def _fits_lanes(poses: Tensor, weight: Tensor) -> bool:
     """Whether 16 samples in the lanes of a vector are worth it: for poses of eight numbers, or not many less."""
-    numbers, rows = poses.shape[-1], poses.shape[2] if poses.ndim == 4 else 1
-    return poses.dtype is torch.float32 and len(poses) * rows >= FEWEST_LANES and 2 * (-numbers % 8) <= numbers
+    parts, _, _, numbers = weight.shape
+    vectors = poses.numel() // max(1, parts * numbers)  # each row of a matrix takes a lane of its own
+    return poses.dtype is torch.float32 and vectors >= FEWEST_LANES and 2 * (-numbers % 8) <= numbers
 
 
 def chosen(device: torch.device) -> dict[str, str]:

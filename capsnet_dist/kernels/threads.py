@@ -1,5 +1,6 @@
 """Work that threads share: each does whole items, from beginning to end, whose data stay in its caches."""
 
+import itertools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -7,28 +8,57 @@ from functools import lru_cache
 from threading import Barrier
 from typing import TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import Int
 
 PIECES = 16
-"""Enough for as many threads. A range is always cut in the same way, so that no sum depends on their number."""
+"""Enough for as many threads."""
+
+TURNS = 4
+"""Of each thread: one that is held up leaves its own to the others."""
 
 WORKERS = 4
 """Threads that do items of PyTorch's operations; what is left of the cores is divided among them."""
 
 Item = TypeVar("Item")
 
+Pieces = Int[np.ndarray, "k 3"]
+"""Some pieces of a range, of each its number, its first item and the one after its last."""
 
-def share(work: Callable[[int, int, int], None], number: int) -> None:
-    """Do all pieces of a range, each with its own number, its first item and the one after its last.
+
+def share(work: Callable[[int, int], None], number: int) -> None:
+    """Do a range of items that do not depend on each other, with one thread all at once.
 
     Args:
-        work: What to do; it gives the interpreter's lock back while it works, and has no threads of its own.
+        work: What to do from an item to one that is left to others; it gives the interpreter's lock back while it
+            works, and has no threads of its own.
         number: Items in the range.
     """
-    count = min(PIECES, number)
-    bounds = [number * n // count for n in range(count + 1)]
-    pieces = zip(range(count), bounds[:-1], bounds[1:], strict=True)
-    at_once(lambda piece: work(*piece), pieces, torch.device("cpu"), most=PIECES)
+    bounds = _bounds(number, _turns(number))
+    at_once(lambda part: work(*part), itertools.pairwise(bounds), torch.device("cpu"), most=PIECES)
+
+
+def share_pieces(work: Callable[[Pieces], None], number: int) -> None:
+    """Do all pieces of a range, which is always cut in the same way: no sum of a piece depends on the threads.
+
+    Args:
+        work: What to do with some pieces, of each its number, its first item and the one after its last.
+        number: Items in the range.
+    """
+    bounds = _bounds(number, min(PIECES, number))
+    pieces = np.stack([np.arange(len(bounds) - 1), bounds[:-1], bounds[1:]], axis=1)
+    at_once(work, np.array_split(pieces, _turns(len(pieces))), torch.device("cpu"), most=PIECES)
+
+
+def _turns(number: int) -> int:
+    """Into how many parts threads share so many items."""
+    threads = torch.get_num_threads()
+    return 1 if threads == 1 else min(number, TURNS * threads, PIECES)
+
+
+def _bounds(number: int, count: int) -> list[int]:
+    return [number * n // count for n in range(count + 1)]
 
 
 def at_once(

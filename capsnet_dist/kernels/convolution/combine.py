@@ -96,4 +96,4 @@ def _cut(work: Callable[[int, int], None], length: int, unit: int, shared: bool)
         work(0, length)
         return
     units = max(1, length // unit)
-    share(lambda _, start, stop: work(start * unit, length if stop == units else stop * unit), units)
+    share(lambda start, stop: work(start * unit, length if stop == units else stop * unit), units)

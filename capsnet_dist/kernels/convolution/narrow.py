@@ -11,7 +11,7 @@ from torch.nn.grad import conv2d_weight
 
 from capsnet_dist.kernels import backends
 from capsnet_dist.kernels.scratch import scratch
-from capsnet_dist.kernels.threads import PIECES, share
+from capsnet_dist.kernels.threads import PIECES, Pieces, share, share_pieces
 
 ROWS, CHANNELS = 8, 32  # samples and channels of a tile
 
@@ -59,7 +59,7 @@ class RectifiedConvolution(torch.autograd.Function):
         outputs = [(side - kernel) // step + 1 for side, kernel, step in sides]
         y = maps.new_empty(*outputs, len(maps), len(weight))
         arrays, result = [x.detach().numpy() for x in (images, w, bias.contiguous())], y.numpy()
-        share(lambda _, start, stop: loops.convolve(*arrays, stride, start, stop, result), outputs[0])
+        share(lambda start, stop: loops.convolve(*arrays, stride, start, stop, result), outputs[0])
         return y
 
     @staticmethod
@@ -87,13 +87,14 @@ class RectifiedConvolution(torch.autograd.Function):
         by_bias = y.new_zeros(count, outputs)
         arrays = [x.detach().contiguous().numpy() for x in (_samples_last(maps, ctx.padding), gradients[0], y)]
 
-        def work(n: int, start: int, stop: int) -> None:
+        def work(some: Pieces) -> None:
             patches = scratch("patches", y, by_weight.shape[1], len(maps)).zero_().numpy()
             room = patches, scratch("rectified", y, len(maps), CHANNELS).numpy()
-            sums = by_weight[n].numpy(), by_bias[n].numpy()
-            loops.weight_gradient(*arrays, ctx.stride, tuple(kernel[1:]), start, stop, *sums, *room)
+            for n, start, stop in some:
+                sums = by_weight[n].numpy(), by_bias[n].numpy()
+                loops.weight_gradient(*arrays, ctx.stride, tuple(kernel[1:]), start, stop, *sums, *room)
 
-        share(work, len(y))
+        share_pieces(work, len(y))
         total = rearrange(by_weight.sum(dim=0)[:taps], "k n -> n k").contiguous()
         return None, total.view(ctx.kernel), by_bias.sum(dim=0), None, None
 

@@ -157,7 +157,7 @@ def evaluate(transform: Transform, windows: Windows, channels: int, factors: Flo
     loops: Any = numba_panel_layout_loops
     (matrices, of), target = table([transform]), factors.numpy()
 
-    def work(_: int, start: int, stop: int) -> None:
+    def work(start: int, stop: int) -> None:
         size = len(transform.rows) * transform.single.shape[1] * RUN + 2 * CHANNELS * ROWS * transform.rows.shape[1]
         values = scratch("values of a run", factors, size).numpy()
         loops.factors(*windows, channels, matrices, of[0], target, step, start, stop, values)

@@ -14,7 +14,6 @@ from capsnet_dist.kernels.votes.numba import (
     loops,
     matrices,
     numbers_last,
-    piece,
     pieces_of,
     weight_gradient,
     wholes,
@@ -31,7 +30,7 @@ def distances(
     found = means.new_empty(*poses.shape[:2], weight.shape[1])
     inputs = arrays(poses, matrices(weight), *map(numbers_last, (means, precisions)))
     (D,) = arrays(found)
-    pieces_of(poses, weight).share(lambda _, *ranges: loops.distances(*inputs, *ranges, D))
+    pieces_of(poses, weight).share(lambda some: loops.distances(*inputs, some, D))
     return found
 
 
@@ -44,7 +43,7 @@ def spread(
     """f by q."""
     pieces = pieces_of(poses, weight)
     S, inputs = pieces.by_wholes(), arrays(poses, matrices(weight), coupling, numbers_last(means))
-    pieces.share(lambda n, *ranges: loops.spread(*inputs, *ranges, piece(S, n)))
+    pieces.share(lambda some: loops.spread(*inputs, some, S.numpy()))
     return wholes(added(S), weight)
 
 
@@ -61,8 +60,7 @@ def gradients(
     S, gm, gW = pieces.by_wholes(), pieces.by_wholes(), pieces.by_matrices()
     inputs = arrays(poses, matrices(weight), coupling, *map(numbers_last, (means, precisions)))
     D, gu = arrays(by_coupling, by_poses)
-    pieces.share(
-        lambda n, *ranges: loops.gaussian_gradients(*inputs, *ranges, D, piece(S, n), piece(gm, n), gu, piece(gW, n))
-    )
+    sums = S.numpy(), gm.numpy()
+    pieces.share(lambda some: loops.gaussian_gradients(*inputs, some, D, *sums, gu, gW.numpy()))
     by_precisions, by_means = (wholes(added(x), weight) for x in (S, gm))
     return Gradients(by_coupling, by_precisions, by_means, by_poses, weight_gradient(added(gW), weight))

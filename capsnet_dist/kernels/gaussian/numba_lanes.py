@@ -12,7 +12,7 @@ from torch import Tensor
 
 from capsnet_dist.kernels.gaussian import numba_lanes_loops
 from capsnet_dist.kernels.gaussian.plain import Gradients
-from capsnet_dist.kernels.votes.numba import added, piece
+from capsnet_dist.kernels.votes.numba import Ranges, added
 from capsnet_dist.kernels.votes.numba_lanes import (
     arrays,
     chunk,
@@ -37,7 +37,7 @@ def distances(
     rows, u = poses.shape[2], _each(poses)
     pieces, found = pieces_of(u, weight), u.new_empty(*u.shape[:2], weight.shape[1])
     inputs, (D,) = arrays(u, pieces.weight, _wholes(means), _wholes(precisions)), arrays(found)
-    pieces.share(lambda _, *ranges: loops.distances(*inputs, *ranges, D, *room(weight, "c")))
+    pieces.share(lambda some: loops.distances(*inputs, some, D, *room(weight, "c")))
     return reduce(found, "(b r) i j -> b i j", "sum", r=rows)
 
 
@@ -51,7 +51,7 @@ def spread(
     rows, u = poses.shape[2], _each(poses)
     pieces = pieces_of(u, weight)
     S, inputs = pieces.by_wholes(), arrays(u, pieces.weight, _for_each_row(coupling, rows), _wholes(means))
-    pieces.share(lambda n, *ranges: loops.spread(*inputs, *ranges, piece(S, n), *room(weight, "c")))
+    pieces.share(lambda some: loops.spread(*inputs, some, S.numpy(), *room(weight, "c")))
     return rearrange(samples(added(S), weight, len(u)), "(b r) j d -> b r j d", r=rows)
 
 
@@ -73,9 +73,9 @@ def gradients(
         chunk(m),
     )
 
-    def work(n: int, *ranges: tuple[int, int]) -> None:
+    def work(some: Ranges) -> None:
         memory = *room(weight, "c", "e", groups=groups), *gradient_room(weight, groups)
-        loops.gradients(*inputs, *ranges, D, piece(S, n), piece(gm, n), gu, piece(gW, n), *memory)
+        loops.gradients(*inputs, some, D, S.numpy(), gm.numpy(), gu, gW.numpy(), *memory)
 
     pieces.share(work)
     by_precisions, by_means = (

@@ -26,47 +26,52 @@ from capsnet_dist.kernels.votes.numba_lanes_loops import (
 
 @ordered_loop
 @no_type_check
-def distances(u, W, m, q, groups, parts, D, a, y, c):
+def distances(u, W, m, q, pieces, D, a, y, c):
     """Write sum_d q_jd (u_hat_ijd - m_jd)^2."""
-    for block in range(parts[0], parts[1], BLOCK):
-        for g in range(groups[0], groups[1]):
-            for i in range(block, min(block + BLOCK, parts[1])):
-                differ(u, W, m, i, g, a, 0, y)
-                add_up(y, q, g, c)
-                store_couplings(c, i, g, D)
+    for _, begin, end, start, stop in pieces:
+        for block in range(start, stop, BLOCK):
+            for g in range(begin, end):
+                for i in range(block, min(block + BLOCK, stop)):
+                    differ(u, W, m, i, g, a, 0, y)
+                    add_up(y, q, g, c)
+                    store_couplings(c, i, g, D)
 
 
 @ordered_loop
 @no_type_check
-def spread(u, W, C, m, groups, parts, S, a, y, c):
+def spread(u, W, C, m, pieces, S, a, y, c):
     """Add sum_i c_ij (u_hat_ijd - m_jd)^2."""
-    for block in range(parts[0], parts[1], BLOCK):
-        for g in range(groups[0], groups[1]):
-            for i in range(block, min(block + BLOCK, parts[1])):
-                differ(u, W, m, i, g, a, 0, y)
-                load_couplings(C, i, g, c)
-                add_squares(c, y, g, S)
+    for piece, begin, end, start, stop in pieces:
+        own_S = S[piece % len(S)]
+        for block in range(start, stop, BLOCK):
+            for g in range(begin, end):
+                for i in range(block, min(block + BLOCK, stop)):
+                    differ(u, W, m, i, g, a, 0, y)
+                    load_couplings(C, i, g, c)
+                    add_squares(c, y, g, own_S)
 
 
 @ordered_loop
 @no_type_check
-def gradients(u, W, C, m, q, groups, parts, D, S, gm, gu, gW, a, y, c, e, gy, ga):
+def gradients(u, W, C, m, q, pieces, D, S, gm, gu, gW, a, y, c, e, gy, ga):
     """Derivatives of f = sum c_ij q_jd (u_hat_ijd - m_jd)^2: those by c, D, and u are written, the others added.
 
     As many groups at a time as `a` and `gy` have room for: then what they add to gW is summed over their samples.
     """
-    for first in range(groups[0], groups[1], len(gy)):
-        last = min(first + len(gy), groups[1])
-        for i in range(parts[0], parts[1]):
-            for g in range(first, last):
-                differ(u, W, m, i, g, a, g - first, y)
-                load_couplings(C, i, g, c)
-                add_up(y, q, g, e)
-                store_couplings(e, i, g, D)
-                add_squares(c, y, g, S)
-                weigh(c, q, y, g, gm, gy, g - first)
-                store_pose_gradient(gy, g - first, W, i, gu, g, ga, len(c))
-            add_weight_gradient(gy, a, i, last - first, gW)
+    for piece, begin, end, start, stop in pieces:
+        own_S, own_gm, own_gW = S[piece % len(S)], gm[piece % len(gm)], gW[piece % len(gW)]
+        for first in range(begin, end, len(gy)):
+            last = min(first + len(gy), end)
+            for i in range(start, stop):
+                for g in range(first, last):
+                    differ(u, W, m, i, g, a, g - first, y)
+                    load_couplings(C, i, g, c)
+                    add_up(y, q, g, e)
+                    store_couplings(e, i, g, D)
+                    add_squares(c, y, g, own_S)
+                    weigh(c, q, y, g, own_gm, gy, g - first)
+                    store_pose_gradient(gy, g - first, W, i, gu, g, ga, len(c))
+                add_weight_gradient(gy, a, i, last - first, own_gW)
 
 
 @ordered_loop

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.kernels.routing import numba_loops
-from capsnet_dist.kernels.threads import PIECES, share
+from capsnet_dist.kernels.threads import PIECES, share, share_pieces
 
 loops: Any = numba_loops  # what numba compiles has no types
 
@@ -26,7 +26,7 @@ def total(
     """The totals of one iteration, from V."""
     u, W, b, V = _arrays(poses, weight, _prior(prior, weight), gathered)
     pieces = _pieces(poses, gathered)
-    share(lambda n, i, k: loops.total(u, W, b, V, leaky, i, k, pieces[n].numpy()), poses.shape[1])
+    share_pieces(lambda some: loops.total(u, W, b, V, leaky, some, pieces.numpy()), poses.shape[1])
     return pieces.sum(dim=0)
 
 
@@ -41,7 +41,7 @@ def gathered_gradient(
     """From gs to gV."""
     u, W, b, V, gs = _arrays(poses, weight, _prior(prior, weight), gathered, gradient)
     pieces = _pieces(poses, gathered)
-    share(lambda n, i, k: loops.gathered_gradient(u, W, b, V, gs, leaky, i, k, pieces[n].numpy()), poses.shape[1])
+    share_pieces(lambda some: loops.gathered_gradient(u, W, b, V, gs, leaky, some, pieces.numpy()), poses.shape[1])
     return pieces.sum(dim=0)
 
 
@@ -60,7 +60,7 @@ def input_gradients(
     results = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (poses, weight)]
     results.append(weight.new_empty(weight.shape[:2]))
     outputs = _arrays(*results)
-    share(lambda n, i, k: loops.input_gradients(*inputs, leaky, through, i, k, *outputs), poses.shape[1])
+    share(lambda start, stop: loops.input_gradients(*inputs, leaky, through, start, stop, *outputs), poses.shape[1])
     return results[0], results[1], results[2]
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.kernels.routing import numba_lanes_loops
-from capsnet_dist.kernels.threads import PIECES, share
+from capsnet_dist.kernels.threads import PIECES, Pieces, share, share_pieces
 from capsnet_dist.kernels.votes.numba_lanes import (
     arrays,
     chunk,
@@ -38,10 +38,10 @@ def total(
     inputs = arrays(*_inputs(poses, weight, prior), V := grouped(gathered))
     pieces = V.new_zeros(min(PIECES, poses.shape[1]), *V.shape)
 
-    def work(n: int, start: int, stop: int) -> None:
-        loops.total(*inputs, leaky, start, stop, pieces[n].numpy(), *room(weight, "c"))
+    def work(some: Pieces) -> None:
+        loops.total(*inputs, leaky, some, pieces.numpy(), *room(weight, "c"))
 
-    share(work, poses.shape[1])
+    share_pieces(work, poses.shape[1])
     return samples(pieces.sum(dim=0), weight, len(poses))
 
 
@@ -57,10 +57,10 @@ def gathered_gradient(
     inputs = arrays(*_inputs(poses, weight, prior), V := grouped(gathered), grouped(gradient))
     pieces = V.new_zeros(min(PIECES, poses.shape[1]), *V.shape)
 
-    def work(n: int, start: int, stop: int) -> None:
-        loops.gathered_gradient(*inputs, leaky, start, stop, pieces[n].numpy(), *room(weight, "c", "gb"))
+    def work(some: Pieces) -> None:
+        loops.gathered_gradient(*inputs, leaky, some, pieces.numpy(), *room(weight, "c", "gb"))
 
-    share(work, poses.shape[1])
+    share_pieces(work, poses.shape[1])
     return samples(pieces.sum(dim=0), weight, len(poses))
 
 
@@ -80,7 +80,7 @@ def input_gradients(
     gu, gW, gprior = (torch.empty_like(x) for x in (u, W, b))
     outputs, groups = arrays(gu, gW, gprior), chunk(g)
 
-    def work(_: int, start: int, stop: int) -> None:
+    def work(start: int, stop: int) -> None:
         memory = *room(weight, "c", "gb", groups=groups), *gradient_room(weight, groups)
         loops.input_gradients(*inputs, leaky, through, start, stop, *outputs, *memory)
 

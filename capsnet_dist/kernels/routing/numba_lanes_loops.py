@@ -39,29 +39,31 @@ from capsnet_dist.kernels.votes.numba_lanes_loops import (
 
 @ordered_loop
 @no_type_check
-def total(u, W, prior, V, leaky, start, stop, s, a, y, c):
-    """Add sum_i c_ij u_hat_ij of the parts from start to stop."""
-    for block in range(start, stop, BLOCK):
-        for g in range(len(V)):
-            for i in range(block, min(block + BLOCK, stop)):
-                load_poses(u, i, g, a, 0)
-                vote(a, 0, W, i, y)
-                couple(y, V, g, prior, i, leaky, c)
-                add_weighted(c, y, s, g)
+def total(u, W, prior, V, leaky, pieces, s, a, y, c):
+    """Add sum_i c_ij u_hat_ij of the parts of each piece, to an s of its own."""
+    for n, start, stop in pieces:
+        for block in range(start, stop, BLOCK):
+            for g in range(len(V)):
+                for i in range(block, min(block + BLOCK, stop)):
+                    load_poses(u, i, g, a, 0)
+                    vote(a, 0, W, i, y)
+                    couple(y, V, g, prior, i, leaky, c)
+                    add_weighted(c, y, s[n], g)
 
 
 @ordered_loop
 @no_type_check
-def gathered_gradient(u, W, prior, V, gs, leaky, start, stop, gV, a, y, c, gb):
-    """Add sum_i gb_ij u_hat_ij of the parts from start to stop."""
-    for block in range(start, stop, BLOCK):
-        for g in range(len(V)):
-            for i in range(block, min(block + BLOCK, stop)):
-                load_poses(u, i, g, a, 0)
-                vote(a, 0, W, i, y)
-                couple(y, V, g, prior, i, leaky, c)
-                couple_gradient(y, gs, g, c, gb)
-                add_weighted(gb, y, gV, g)
+def gathered_gradient(u, W, prior, V, gs, leaky, pieces, gV, a, y, c, gb):
+    """Add sum_i gb_ij u_hat_ij of the parts of each piece, to a gV of its own."""
+    for n, start, stop in pieces:
+        for block in range(start, stop, BLOCK):
+            for g in range(len(V)):
+                for i in range(block, min(block + BLOCK, stop)):
+                    load_poses(u, i, g, a, 0)
+                    vote(a, 0, W, i, y)
+                    couple(y, V, g, prior, i, leaky, c)
+                    couple_gradient(y, gs, g, c, gb)
+                    add_weighted(gb, y, gV[n], g)
 
 
 @ordered_loop

@@ -23,32 +23,34 @@ SAMPLES = 16  # at a time: their votes are 10 KB on MNIST, a third of the first 
 
 @loop
 @no_type_check
-def total(u, W, prior, V, leaky, start, stop, s):
-    """Add sum_i c_ij u_hat_ij of the parts from start to stop."""
+def total(u, W, prior, V, leaky, pieces, s):
+    """Add sum_i c_ij u_hat_ij of the parts of each piece, to an s of its own."""
     a, w, y, c = tiles(u, W)
-    for i in range(start, stop):
-        load_weight(W, i, w)
-        for first in range(0, len(u), SAMPLES):
-            count = load_poses(u, i, first, a)
-            multiply(a, w, y, count)
-            couple(y, V, prior[i], leaky, first, count, c)
-            add(c, y, s, first, count)
+    for piece, start, stop in pieces:
+        for i in range(start, stop):
+            load_weight(W, i, w)
+            for first in range(0, len(u), SAMPLES):
+                count = load_poses(u, i, first, a)
+                multiply(a, w, y, count)
+                couple(y, V, prior[i], leaky, first, count, c)
+                add(c, y, s[piece], first, count)
 
 
 @loop
 @no_type_check
-def gathered_gradient(u, W, prior, V, gs, leaky, start, stop, gV):
-    """Add sum_i gb_ij u_hat_ij of the parts from start to stop."""
+def gathered_gradient(u, W, prior, V, gs, leaky, pieces, gV):
+    """Add sum_i gb_ij u_hat_ij of the parts of each piece, to a gV of its own."""
     a, w, y, c = tiles(u, W)
     gb = np.empty_like(c)
-    for i in range(start, stop):
-        load_weight(W, i, w)
-        for first in range(0, len(u), SAMPLES):
-            count = load_poses(u, i, first, a)
-            multiply(a, w, y, count)
-            couple(y, V, prior[i], leaky, first, count, c)
-            couple_gradient(y, gs, c, first, count, gb)
-            add(gb, y, gV, first, count)
+    for piece, start, stop in pieces:
+        for i in range(start, stop):
+            load_weight(W, i, w)
+            for first in range(0, len(u), SAMPLES):
+                count = load_poses(u, i, first, a)
+                multiply(a, w, y, count)
+                couple(y, V, prior[i], leaky, first, count, c)
+                couple_gradient(y, gs, c, first, count, gb)
+                add(gb, y, gV[piece], first, count)
 
 
 @loop

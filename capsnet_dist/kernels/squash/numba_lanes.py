@@ -30,7 +30,7 @@ def forward(
     poses, lengths = maps.new_empty(batch, count, dim), maps.new_empty(batch, count)
     arrays = flat_array(maps), maps.stride(0), maps.stride(2), poses.numpy(), lengths.numpy()
 
-    def work(_: int, start: int, stop: int) -> None:
+    def work(start: int, stop: int) -> None:
         loops.squash(*arrays, positions, *epsilons, start, stop, _room(maps))
 
     share(work, batch)
@@ -61,7 +61,7 @@ def backward(
         flat_array(gradient),
     )
 
-    def work(_: int, start: int, stop: int) -> None:
+    def work(start: int, stop: int) -> None:
         loops.squash_gradient(*arrays, positions, *epsilons, start, stop, _room(maps))
 
     share(work, batch)

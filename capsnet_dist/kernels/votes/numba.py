@@ -7,12 +7,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from capsnet_dist.kernels.threads import PIECES, share
+from capsnet_dist.kernels.threads import PIECES, Pieces, share_pieces
 from capsnet_dist.kernels.votes import numba_loops
 
 loops: Any = numba_loops  # what numba compiles has no types
@@ -24,7 +25,7 @@ def combine(
     """s_j = sum_i c_ij W_ij u_i."""
     pieces = pieces_of(poses, weight)
     total, inputs = pieces.by_wholes(), arrays(poses, matrices(weight), coupling)
-    pieces.share(lambda n, *ranges: loops.combine(*inputs, *ranges, piece(total, n)))
+    pieces.share(lambda some: loops.combine(*inputs, some, total.numpy()))
     return wholes(added(total), weight)
 
 
@@ -34,7 +35,7 @@ def agreement(
     """a_ij = v_j . W_ij u_i."""
     found = poses.new_empty(*poses.shape[:2], weight.shape[1])
     inputs, (result,) = arrays(poses, matrices(weight), numbers_last(vectors)), arrays(found)
-    pieces_of(poses, weight).share(lambda _, *ranges: loops.agreement(*inputs, *ranges, result))
+    pieces_of(poses, weight).share(lambda some: loops.agreement(*inputs, some, result))
     return found
 
 
@@ -48,20 +49,21 @@ def input_gradients(
     pieces = pieces_of(poses, weight)
     by_poses, by_matrices = torch.empty_like(poses, memory_format=torch.contiguous_format), pieces.by_matrices()
     inputs, (gu,) = arrays(poses, matrices(weight), coupling, numbers_last(vectors)), arrays(by_poses)
-    pieces.share(lambda n, *ranges: loops.input_gradients(*inputs, *ranges, gu, piece(by_matrices, n)))
+    pieces.share(lambda some: loops.input_gradients(*inputs, some, gu, by_matrices.numpy()))
     return by_poses, weight_gradient(added(by_matrices), weight)
 
 
-Range = tuple[int, int]
+Ranges = Int[np.ndarray, "k 5"]
+"""Some pieces, of each its number, its first sample and the one after its last, and likewise of parts."""
 
 
-def pieces_of(poses: Float[Tensor, "b i r p"], weight: Float[Tensor, "i j d p"]) -> "Pieces":
+def pieces_of(poses: Float[Tensor, "b i r p"], weight: Float[Tensor, "i j d p"]) -> "Division":
     """Those of loops that take samples one by one."""
     W = matrices(weight)
-    return Pieces(W, (len(poses), poses.shape[2], W.shape[2]))
+    return Division(W, (len(poses), poses.shape[2], W.shape[2]))
 
 
-class Pieces:
+class Division:
     """How threads share the work: each takes samples and all parts, or parts and all samples.
 
     Sums over what is shared are added up in its order, from one number for each piece; the sizes alone decide which way
@@ -78,12 +80,15 @@ class Pieces:
         self.of_samples = weight.numel() < math.prod(shape)
         self.number = min(PIECES, self.num_samples if self.of_samples else self.num_parts)
 
-    def share(self, work: Callable[[int, Range, Range], None]) -> None:
-        """Do all pieces, each with its number, the first and the last but one sample, and part."""
-        if self.of_samples:
-            share(lambda n, *samples: work(n, samples, (0, self.num_parts)), self.num_samples)
-        else:
-            share(lambda n, *parts: work(n, (0, self.num_samples), parts), self.num_parts)
+    def share(self, work: Callable[[Ranges], None]) -> None:
+        """Do all pieces, some at a time."""
+        own, others = (self.num_samples, self.num_parts) if self.of_samples else (self.num_parts, self.num_samples)
+
+        def some(pieces: Pieces) -> None:
+            number, each, whole = pieces[:, :1], pieces[:, 1:], np.full((len(pieces), 2), (0, others))
+            work(np.hstack([number, each, whole] if self.of_samples else [number, whole, each]))
+
+        share_pieces(some, own)
 
     def by_wholes(self) -> Float[Tensor, "n *wholes"]:
         """Zeros for a sum over parts."""
@@ -92,11 +97,6 @@ class Pieces:
     def by_matrices(self) -> Float[Tensor, "n i *matrix"]:
         """Zeros for a sum over samples."""
         return self.weight.new_zeros(self.number if self.of_samples else 1, *self.weight.shape)
-
-
-def piece(sums: Float[Tensor, "n *size"], number: int) -> Any:
-    """Where this piece adds to, for numba: the only one where there is one."""
-    return sums[number % len(sums)].numpy()
 
 
 def added(sums: Float[Tensor, "n *size"]) -> Float[Tensor, "*size"]:

@@ -14,7 +14,7 @@ from torch.nn.functional import pad
 from capsnet_dist.kernels.numba_lanes import LANES, ROWS
 from capsnet_dist.kernels.scratch import scratch
 from capsnet_dist.kernels.votes import numba_lanes_loops
-from capsnet_dist.kernels.votes.numba import Pieces, added, piece
+from capsnet_dist.kernels.votes.numba import Division, Ranges, added
 
 loops: Any = numba_lanes_loops  # what numba compiles has no types
 
@@ -27,7 +27,7 @@ def combine(
     """s_j = sum_i c_ij W_ij u_i."""
     pieces = pieces_of(poses, weight)
     s, inputs = pieces.by_wholes(), arrays(poses, pieces.weight, coupling)
-    pieces.share(lambda n, *ranges: loops.combine(*inputs, *ranges, piece(s, n), *room(weight, "c")))
+    pieces.share(lambda some: loops.combine(*inputs, some, s.numpy(), *room(weight, "c")))
     return samples(added(s), weight, len(poses))
 
 
@@ -37,7 +37,7 @@ def agreement(
     """a_ij = v_j . W_ij u_i."""
     pieces, found = pieces_of(poses, weight), poses.new_empty(*poses.shape[:2], weight.shape[1])
     inputs, (A,) = arrays(poses, pieces.weight, grouped(vectors)), arrays(found)
-    pieces.share(lambda _, *ranges: loops.agreement(*inputs, *ranges, A, *room(weight, "c")))
+    pieces.share(lambda some: loops.agreement(*inputs, some, A, *room(weight, "c")))
     return found
 
 
@@ -53,19 +53,19 @@ def input_gradients(
     inputs, (gu,) = arrays(poses, pieces.weight, coupling, v := grouped(vectors)), arrays(by_poses)
     groups = chunk(v)
 
-    def work(n: int, *ranges: tuple[int, int]) -> None:
+    def work(some: Ranges) -> None:
         a, _, c = room(weight, "c", groups=groups)
         gy, ga = gradient_room(weight, groups)
-        loops.input_gradients(*inputs, *ranges, gu, piece(gW, n), a, gy, c, ga)
+        loops.input_gradients(*inputs, some, gu, gW.numpy(), a, gy, c, ga)
 
     pieces.share(work)
     return by_poses, weight_gradient(added(gW), weight)
 
 
-def pieces_of(poses: Float[Tensor, "b i p"], weight: Float[Tensor, "i j d p"]) -> Pieces:
+def pieces_of(poses: Float[Tensor, "b i p"], weight: Float[Tensor, "i j d p"]) -> Division:
     """How threads share groups, or parts."""
     W = matrices(weight)
-    return Pieces(W, (-(-len(poses) // LANES), W.shape[1], LANES))
+    return Division(W, (-(-len(poses) // LANES), W.shape[1], LANES))
 
 
 def matrices(weight: Float[Tensor, "i j d p"]) -> Float[Tensor, "i jd q"]:

@@ -38,46 +38,51 @@ BLOCK = 32  # parts whose matrices, 160 KB on MNIST, stay in the second cache wh
 
 @ordered_loop
 @no_type_check
-def combine(u, W, C, groups, parts, s, a, y, c):
+def combine(u, W, C, pieces, s, a, y, c):
     """Add sum_i c_ij u_hat_ij."""
-    for block in range(parts[0], parts[1], BLOCK):
-        for g in range(groups[0], groups[1]):
-            for i in range(block, min(block + BLOCK, parts[1])):
-                load_poses(u, i, g, a, 0)
-                vote(a, 0, W, i, y)
-                load_couplings(C, i, g, c)
-                add_weighted(c, y, s, g)
+    for piece, begin, end, start, stop in pieces:
+        total = s[piece % len(s)]
+        for block in range(start, stop, BLOCK):
+            for g in range(begin, end):
+                for i in range(block, min(block + BLOCK, stop)):
+                    load_poses(u, i, g, a, 0)
+                    vote(a, 0, W, i, y)
+                    load_couplings(C, i, g, c)
+                    add_weighted(c, y, total, g)
 
 
 @ordered_loop
 @no_type_check
-def agreement(u, W, v, groups, parts, A, a, y, c):
+def agreement(u, W, v, pieces, A, a, y, c):
     """Write u_hat_ij . v_j."""
-    for block in range(parts[0], parts[1], BLOCK):
-        for g in range(groups[0], groups[1]):
-            for i in range(block, min(block + BLOCK, parts[1])):
-                load_poses(u, i, g, a, 0)
-                vote(a, 0, W, i, y)
-                agree(y, v, g, c)
-                store_couplings(c, i, g, A)
+    for _, begin, end, start, stop in pieces:
+        for block in range(start, stop, BLOCK):
+            for g in range(begin, end):
+                for i in range(block, min(block + BLOCK, stop)):
+                    load_poses(u, i, g, a, 0)
+                    vote(a, 0, W, i, y)
+                    agree(y, v, g, c)
+                    store_couplings(c, i, g, A)
 
 
 @ordered_loop
 @no_type_check
-def input_gradients(u, W, C, v, groups, parts, gu, gW, a, gy, c, ga):
+def input_gradients(u, W, C, v, pieces, gu, gW, a, gy, c, ga):
     """Write sum_j c_ij W_ij^T v_j, and add sum_b c_ij v_j u_i^T.
 
     As many groups at a time as `a` and `gy` have room for: then what they add to gW is summed over their samples.
     """
-    for first in range(groups[0], groups[1], len(gy)):
-        last = min(first + len(gy), groups[1])
-        for i in range(parts[0], parts[1]):
-            for g in range(first, last):
-                load_poses(u, i, g, a, g - first)
-                load_couplings(C, i, g, c)
-                weigh(c, v, g, gy, g - first)
-                store_pose_gradient(gy, g - first, W, i, gu, g, ga, len(c))
-            add_weight_gradient(gy, a, i, last - first, gW)
+    for piece, begin, end, start, stop in pieces:
+        own_gW = gW[piece % len(gW)]
+        for first in range(begin, end, len(gy)):
+            last = min(first + len(gy), end)
+            for i in range(start, stop):
+                for g in range(first, last):
+                    load_poses(u, i, g, a, g - first)
+                    load_couplings(C, i, g, c)
+                    weigh(c, v, g, gy, g - first)
+                    store_pose_gradient(gy, g - first, W, i, gu, g, ga, len(c))
+                add_weight_gradient(gy, a, i, last - first, own_gW)
 
 
 @ordered_loop

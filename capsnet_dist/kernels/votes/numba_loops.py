@@ -21,106 +21,114 @@ ROWS = 16  # of all samples together: their votes fit the first cache, and what 
 
 @loop
 @no_type_check
-def combine(u, W, c, samples, parts, s):
+def combine(u, W, c, pieces, s):
     """Add sum_i c_j y_j of some samples and parts."""
     a, y = room(u, W)
     each = np.empty(W.shape[2], u.dtype)
     num_rows = u.shape[2]
     step = len(y) // num_rows
-    for first in range(samples[0], samples[1], step):
-        count = min(step, samples[1] - first)
-        for i in range(parts[0], parts[1]):
-            load_poses(u, first, count, i, a)
-            y[:] = 0
-            multiply_add(a, W[i], y, count * num_rows)
-            for n in range(count):
-                repeat(c[first + n, i], each)
-                for r in range(num_rows):
-                    add_product(each, y[n * num_rows + r], s[first + n, r])
+    for piece, begin, end, start, stop in pieces:
+        total = s[piece % len(s)]
+        for first in range(begin, end, step):
+            count = min(step, end - first)
+            for i in range(start, stop):
+                load_poses(u, first, count, i, a)
+                y[:] = 0
+                multiply_add(a, W[i], y, count * num_rows)
+                for n in range(count):
+                    repeat(c[first + n, i], each)
+                    for r in range(num_rows):
+                        add_product(each, y[n * num_rows + r], total[first + n, r])
 
 
 @loop
 @no_type_check
-def agreement(u, W, v, samples, parts, result):
+def agreement(u, W, v, pieces, result):
     """Write sum_rd v_j y_j of some samples and parts."""
     a, y = room(u, W)
     e = np.empty(W.shape[2], u.dtype)
     num_rows = u.shape[2]
     step = len(y) // num_rows
-    for first in range(samples[0], samples[1], step):
-        count = min(step, samples[1] - first)
-        for i in range(parts[0], parts[1]):
-            load_poses(u, first, count, i, a)
-            y[:] = 0
-            multiply_add(a, W[i], y, count * num_rows)
-            for n in range(count):
-                e[:] = 0
-                for r in range(num_rows):
-                    add_product(v[first + n, r], y[n * num_rows + r], e)
-                sum_numbers(e, result[first + n, i])
+    for _, begin, end, start, stop in pieces:
+        for first in range(begin, end, step):
+            count = min(step, end - first)
+            for i in range(start, stop):
+                load_poses(u, first, count, i, a)
+                y[:] = 0
+                multiply_add(a, W[i], y, count * num_rows)
+                for n in range(count):
+                    e[:] = 0
+                    for r in range(num_rows):
+                        add_product(v[first + n, r], y[n * num_rows + r], e)
+                    sum_numbers(e, result[first + n, i])
 
 
 @loop
 @no_type_check
-def input_gradients(u, W, c, v, samples, parts, gu, gW):
+def input_gradients(u, W, c, v, pieces, gu, gW):
     """Of some samples and parts, write sum_j c_j W_j^T v_j, and add sum_b c_j v_j u^T."""
     a, y = room(u, W)
     at = np.zeros((a.shape[1], len(a)), u.dtype)
     each = np.empty(W.shape[2], u.dtype)
     num_rows = u.shape[2]
     step = len(y) // num_rows
-    for first in range(samples[0], samples[1], step):
-        count = min(step, samples[1] - first)
-        for i in range(parts[0], parts[1]):
-            load_poses(u, first, count, i, a)
-            y[:] = 0
-            for n in range(count):
-                repeat(c[first + n, i], each)
-                for r in range(num_rows):
-                    add_product(each, v[first + n, r], y[n * num_rows + r])
-            store_pose_gradient(y, W[i], i, first, count, gu)
-            transpose(a, at)
-            multiply_add(at, y, gW[i], len(at))
+    for piece, begin, end, start, stop in pieces:
+        own_gW = gW[piece % len(gW)]
+        for first in range(begin, end, step):
+            count = min(step, end - first)
+            for i in range(start, stop):
+                load_poses(u, first, count, i, a)
+                y[:] = 0
+                for n in range(count):
+                    repeat(c[first + n, i], each)
+                    for r in range(num_rows):
+                        add_product(each, v[first + n, r], y[n * num_rows + r])
+                store_pose_gradient(y, W[i], i, first, count, gu)
+                transpose(a, at)
+                multiply_add(at, y, own_gW[i], len(at))
 
 
 @loop
 @no_type_check
-def distances(u, W, m, q, samples, parts, D):
+def distances(u, W, m, q, pieces, D):
     """Write sum_rd q_j (y_j - m_j)^2 of some samples and parts."""
     a, y = room(u, W)
     e = np.empty(W.shape[2], u.dtype)
     step = len(y) // u.shape[2]
-    for first in range(samples[0], samples[1], step):
-        count = min(step, samples[1] - first)
-        for i in range(parts[0], parts[1]):
-            differ(u, W, m, first, count, i, a, y)
-            for s in range(count):
-                e[:] = 0
-                for r in range(u.shape[2]):
-                    add_squares(q[first + s, r], y[s * u.shape[2] + r], e)
-                sum_numbers(e, D[first + s, i])
+    for _, begin, end, start, stop in pieces:
+        for first in range(begin, end, step):
+            count = min(step, end - first)
+            for i in range(start, stop):
+                differ(u, W, m, first, count, i, a, y)
+                for s in range(count):
+                    e[:] = 0
+                    for r in range(u.shape[2]):
+                        add_squares(q[first + s, r], y[s * u.shape[2] + r], e)
+                    sum_numbers(e, D[first + s, i])
 
 
 @loop
 @no_type_check
-def spread(u, W, c, m, samples, parts, S):
+def spread(u, W, c, m, pieces, S):
     """Add sum_i c_j (y_j - m_j)^2 of some samples and parts."""
     a, y = room(u, W)
     each = np.empty(W.shape[2], u.dtype)
     step = len(y) // u.shape[2]
-    for first in range(samples[0], samples[1], step):
-        count = min(step, samples[1] - first)
-        for i in range(parts[0], parts[1]):
-            differ(u, W, m, first, count, i, a, y)
-            for s in range(count):
-                repeat(c[first + s, i], each)
-                for r in range(u.shape[2]):
-                    add_squares(each, y[s * u.shape[2] + r], S[first + s, r])
+    for piece, begin, end, start, stop in pieces:
+        own_S = S[piece % len(S)]
+        for first in range(begin, end, step):
+            count = min(step, end - first)
+            for i in range(start, stop):
+                differ(u, W, m, first, count, i, a, y)
+                for s in range(count):
+                    repeat(c[first + s, i], each)
+                    for r in range(u.shape[2]):
+                        add_squares(each, y[s * u.shape[2] + r], own_S[first + s, r])
 
 
 @loop
 @no_type_check
-def gaussian_gradients(u, W, c, m, q, samples, parts, D, S, gm, gu, gW):
+def gaussian_gradients(u, W, c, m, q, pieces, D, S, gm, gu, gW):
     """Derivatives of f = sum c_ij q_j (y_j - m_j)^2 from some samples and parts.
 
     Those by c, D, and by u, gu, are written; those by q, S, by m, gm, and by W, gW, are added.
@@ -130,23 +138,25 @@ def gaussian_gradients(u, W, c, m, q, samples, parts, D, S, gm, gu, gW):
     each, e = np.empty(W.shape[2], u.dtype), np.empty(W.shape[2], u.dtype)
     num_rows = u.shape[2]
     step = len(y) // num_rows
-    for first in range(samples[0], samples[1], step):
-        count = min(step, samples[1] - first)
-        for i in range(parts[0], parts[1]):
-            differ(u, W, m, first, count, i, a, y)
-            for s in range(count):
-                repeat(c[first + s, i], each)
-                e[:] = 0
-                for r in range(num_rows):
-                    x = y[s * num_rows + r]
-                    add_squares(q[first + s, r], x, e)
-                    add_squares(each, x, S[first + s, r])
-                    weigh(each, q[first + s, r], x)
-                    subtract(x, gm[first + s, r])
-                sum_numbers(e, D[first + s, i])
-            store_pose_gradient(y, W[i], i, first, count, gu)
-            transpose(a, at)
-            multiply_add(at, y, gW[i], len(at))
+    for piece, begin, end, start, stop in pieces:
+        own_S, own_gm, own_gW = S[piece % len(S)], gm[piece % len(gm)], gW[piece % len(gW)]
+        for first in range(begin, end, step):
+            count = min(step, end - first)
+            for i in range(start, stop):
+                differ(u, W, m, first, count, i, a, y)
+                for s in range(count):
+                    repeat(c[first + s, i], each)
+                    e[:] = 0
+                    for r in range(num_rows):
+                        x = y[s * num_rows + r]
+                        add_squares(q[first + s, r], x, e)
+                        add_squares(each, x, own_S[first + s, r])
+                        weigh(each, q[first + s, r], x)
+                        subtract(x, own_gm[first + s, r])
+                    sum_numbers(e, D[first + s, i])
+                store_pose_gradient(y, W[i], i, first, count, gu)
+                transpose(a, at)
+                multiply_add(at, y, own_gW[i], len(at))
 
 
 @loop

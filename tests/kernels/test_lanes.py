@@ -3,11 +3,13 @@
 import pytest
 import torch
 
+import capsnet_dist.votes as votes_module
 from capsnet_dist.kernels.gaussian import plain as plain_gaussian
 from capsnet_dist.kernels.routing import plain
 from capsnet_dist.kernels.routing.recompute import Recompute
 from capsnet_dist.kernels.votes import plain as plain_votes
 from capsnet_dist.kernels.votes.folded import Folded
+from capsnet_dist.votes import Votes
 
 numba = pytest.importorskip("numba")
 lanes = pytest.importorskip("capsnet_dist.kernels.routing.numba_lanes")
@@ -51,6 +53,27 @@ def test_errors_are_those_of_single_roundings(sizes, leaky, through, priors):
         assert found.dtype is torch.float32
         nothing = (expected == 0).all() or (sizes[3] == 1 and not leaky)  # one whole gets everything, whatever it is
         assert error(found, expected) < 1e-6 or (nothing and found.abs().max() < 1e-5), number
+
+
+@pytest.mark.parametrize(
+    ("dtype", "batch", "dim", "offset"),
+    [
+        (torch.float32, 16, 8, False),
+        (torch.float64, 16, 8, False),
+        (torch.float32, 4, 8, False),
+        (torch.float32, 16, 4, False),
+        (torch.float32, 16, 8, True),
+    ],
+)
+def test_votes_in_lanes_are_left_unstored_from_a_quarter_of_the_size_on(dtype, batch, dim, offset, monkeypatch):
+    poses, weight = torch.randn(batch, 6, dim, dtype=dtype), torch.randn(6, 3, 5, dim, dtype=dtype)
+    given = Votes(poses, weight, torch.randn(6, 5, dtype=dtype) if offset else None)
+    quarters = 1 if dtype is torch.float32 and batch >= 8 and dim == 8 and not offset else 4
+    numbers = batch * 6 * 3 * 5 * 4 // quarters
+    monkeypatch.setattr(votes_module, "LARGE", numbers)
+    assert given.plain == (not offset)
+    monkeypatch.setattr(votes_module, "LARGE", numbers + 4)
+    assert not given.plain
 
 
 def operands(sizes, rows):

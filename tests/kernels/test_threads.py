@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from capsnet_dist.kernels import FastConv2d
-from capsnet_dist.kernels.threads import WORKERS, at_once
+from capsnet_dist.kernels.threads import PIECES, WORKERS, at_once, share, share_pieces
 
 CPU = torch.device("cpu")
 
@@ -35,6 +35,22 @@ def test_each_item_is_done_once(threads, number):
     workers = min(threads, WORKERS, number)
     assert inside <= {(threads // workers if workers > 1 else threads, False, True)}
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("number", [1, 3, PIECES, 100])
+def test_a_range_is_done_whole_and_its_pieces_do_not_depend_on_the_threads(threads, number):
+    torch.set_num_threads(threads)
+    items, pieces = [], []
+    share(lambda start, stop: items.extend(range(start, stop)), number)
+    share_pieces(lambda some: pieces.extend(map(tuple, some.tolist())), number)
+    assert sorted(items) == list(range(number))
+    torch.set_num_threads(1)
+    alone = []
+    share_pieces(lambda some: alone.append(some.tolist()), number)
+    assert len(alone) == 1 and sorted(map(list, pieces)) == alone[0]
+    assert [item for _, start, stop in alone[0] for item in range(start, stop)] == list(range(number))
+    assert [n for n, *_ in alone[0]] == list(range(min(number, PIECES)))
 
 
 def test_items_are_done_at_the_same_time_on_a_cpu_alone():

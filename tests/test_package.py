@@ -1,6 +1,7 @@
 """What is installed: the wheel holds all that README shows, and in an environment of its own it does it."""
 
 import csv
+import io
 import os
 import re
 import subprocess
@@ -9,6 +10,8 @@ import tarfile
 import tomllib
 import venv
 import zipfile
+from contextlib import redirect_stderr
+from dataclasses import replace
 from email.parser import Parser
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +20,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from test_train import RUN
 
+from capsnet_dist import UserError, datasets, losses, models
+from capsnet_dist.exporting.onnx_file import require_packages
+from capsnet_dist.importing.hdf5 import read_keras
+from capsnet_dist.kernels import backends
+from capsnet_dist.record.trackers import Tracker
+from capsnet_dist.train import train
 from capsnet_dist.version import VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +92,44 @@ def test_every_requirement_has_a_floor_and_no_cap():
     needs = [need for group in [project["dependencies"], *project["optional-dependencies"].values()] for need in group]
     own = [need for need in needs if not need.startswith("capsnet_dist[")]
     assert all(re.fullmatch(r"[\w-]+(\[\w+\])?>=[\d.]+", need) or need == "pre-commit" for need in own), own
+
+
+def start_tracker(kind):
+    Tracker(kind, project="p", name="n", config={}, folder=Path("."))
+
+
+def train_on_cpu(_):
+    """Raise what a training says."""
+    with redirect_stderr(io.StringIO()) as told:
+        small = models("cnn", channels=(4,), kernels=(3,), hidden=(8,))
+        train(replace(RUN, model=small, regularizer=losses("none"), steps=1))
+    raise UserError(told.getvalue())
+
+
+OPTIONAL = {
+    "export": ("onnx", lambda _: require_packages()),
+    "fast": ("numba", train_on_cpu),
+    "import": ("h5py", lambda _: read_keras(Path("weights.h5"))),
+    "parquet": ("pyarrow", lambda _: datasets("hub", repository="owner/name").build().split("train")),
+    "tensorboard": ("tensorboard", start_tracker),
+    "wandb": ("wandb", start_tracker),
+}
+"""By extra, a package that it brings, and what does not work without."""
+
+
+@pytest.mark.parametrize("extra", OPTIONAL)
+def test_where_an_extra_is_missing_one_message_names_it(extra, monkeypatch):
+    package, use = OPTIONAL[extra]
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setitem(sys.modules, f"{package}.parquet", None)
+    monkeypatch.setattr(backends, "installed", lambda name: name != package)
+    with pytest.raises(UserError, match=rf"{package}.*pip install 'capsnet_dist\[{extra}\]'"):
+        use(package)
+
+
+def test_each_extra_that_a_user_chooses_is_missed_here():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert OPTIONAL.keys() == project["optional-dependencies"].keys() - {"dev", "docs", "test"}
 
 
 @pytest.fixture(scope="module")

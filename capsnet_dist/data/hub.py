@@ -8,6 +8,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing_extensions import override
 
 from capsnet_dist.data.parquet import ParquetSet, by_split
+from capsnet_dist.data.parquet_rows import arrow
 from capsnet_dist.errors import UserError
 from capsnet_dist.hub import LOG_IN, reaching
 from capsnet_dist.plugins import datasets
@@ -38,7 +39,8 @@ class Hub(ParquetSet):
     @cached_property
     @override
     def files(self) -> dict[str, list[Path]]:
-        if listing := _listing(self.repository):  # a mistake is told before gigabytes are downloaded
+        arrow()  # this mistake and the next are told before gigabytes are downloaded
+        if listing := _listing(self.repository):
             self._refuse_the_wrong_folder([PurePosixPath(path) for path in listing])
         folder = _downloaded(self.repository, self.subset)
         found = sorted((folder / self.subset).rglob("*.parquet"))

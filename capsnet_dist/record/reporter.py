@@ -37,6 +37,8 @@ class Reporter:
         where = f"{place['processes']} process(es) on {place['device']}"
         start = f", going on after step {first}" if first else ""
         self._progress.say(f"{run.name}: {parameters:,} parameters, {where}{start}")
+        if place["device"].startswith("cpu") and place["kernels"]["routing"] == "PyTorch":
+            self._progress.say("Slower than it could be, without numba: pip install 'capsnet_dist[fast]'")
 
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
         """The metrics of a step."""

@@ -55,7 +55,7 @@ class Tracker:
             return
         spec = importlib.util.find_spec(kind)
         if spec is None or spec.origin is None:  # a folder of that name, such as W&B leaves, is no package
-            raise UserError(f'The tracker {kind!r} is not installed: pip install "capsnet_dist[{kind}]"')
+            raise UserError(f"The tracker {kind!r} is not installed: pip install 'capsnet_dist[{kind}]'.")
         start = _tensorboard if kind == "tensorboard" else _wandb
         opened = partial(start, project, printable(name), _printable(config), folder)
         self._worker = threading.Thread(target=self._work, args=(opened,), name=f"{kind} tracker", daemon=True)

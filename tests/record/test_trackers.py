@@ -147,7 +147,7 @@ def test_steps_only_go_forward(track):
 @pytest.mark.parametrize("spec", [None, ModuleSpec("wandb", None)], ids=["nothing", "a folder wandb/ left by a run"])
 def test_a_missing_package_is_a_mistake_told_at_once(monkeypatch, tmp_path, spec):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(UserError, match=r"'wandb' is not installed: pip install \"capsnet_dist\[wandb\]\""):
+    with pytest.raises(UserError, match=r"'wandb' is not installed: pip install 'capsnet_dist\[wandb\]'"):
         Tracker("wandb", project="p", name="n", config={}, folder=tmp_path)
 
 

@@ -153,7 +153,7 @@ def gradients(function, *inputs):
 @pytest.mark.parametrize("algorithm", BILINEAR)
 def test_gradients_and_gradients_of_gradients_are_those_of_the_function(algorithm):
     fast, _ = pair(1, 2, (3, 2), algorithm=algorithm)
-    tiling = cheapest((3, 2, 1, 5), (2, 1, 0, 3), 2, (1, 2), algorithm)
+    tiling = cheapest((3, 2, 1, 5), (2, 1, 0, 3), 2, (1, 2), algorithm, in_panels=False)
     inputs = (torch.randn(2, 1, 5, 3, dtype=torch.float64, requires_grad=True), fast.weight, fast.bias)
 
     def function(*inputs):
@@ -331,14 +331,17 @@ def test_wrong_maps_are_refused_as_by_the_library():
     assert fast.to("meta")(torch.zeros(1, 2, 12, 12, dtype=torch.float64, device="meta")).shape == (1, 4, 8, 8)
 
 
-def test_the_sizes_alone_choose_the_algorithm():
-    side = (9, 2, 0, 20)
-    assert cheapest(side, side, 128, (256, 256), "auto").rows.tile == 6
-    assert cheapest(side, side, 2, (256, 256), "auto") is None
-    assert cheapest(side, side, 128, (4, 4), "auto") is None
-    assert cheapest(side, side, 128, (256, 256), "direct") is None
-    wide = (9, 1, 4, 200)
-    assert cheapest(wide, wide, 16, (64, 64), "auto").rows.tile <= 12
+@pytest.mark.parametrize("in_panels", [False, True])
+def test_sizes_and_panels_choose_the_algorithm(in_panels):
+    side, wide = (9, 2, 0, 20), (9, 1, 4, 200)
+
+    def chosen(batch, channels, algorithm="auto", side=side):
+        return cheapest(side, side, batch, (channels, channels), algorithm, in_panels=in_panels)
+
+    assert chosen(128, 256).rows.tile == 6
+    assert (chosen(8, 256) is not None) == in_panels
+    assert chosen(2, 256) is chosen(128, 4) is chosen(128, 256, "direct") is None
+    assert chosen(16, 64, side=wide).rows.tile <= 12
 
 
 @pytest.mark.parametrize("options", [{}, {"stride": (2, 1), "padding": (1, 2), "bias": False}])

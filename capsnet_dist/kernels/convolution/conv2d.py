@@ -125,7 +125,8 @@ class FastConv2d(nn.Conv2d):
     def _tiling(self, maps: Float[Tensor, "b c h w"]) -> Tiling | None:
         padding = [int(zeros) for zeros in self.padding]
         rows, columns = zip(self.kernel_size, self.stride, padding, maps.shape[2:], strict=True)
-        return cheapest(rows, columns, len(maps), (self.in_channels, self.out_channels), self.algorithm)
+        channels, in_panels = (self.in_channels, self.out_channels), panels.fits(maps, self.weight)
+        return cheapest(rows, columns, len(maps), channels, self.algorithm, in_panels=in_panels)
 
     def _patches_pay(self, maps: Tensor) -> bool:
         """Whether one matrix product is faster: for the first convolution of many images, and any large one of few."""

@@ -11,14 +11,16 @@ Convolution = Literal["auto", "direct", "bilinear", "bilinear_loose"]
 
 # Costs in units of one multiply-add of the library's convolution. Measured once, by the processor time of alternating
 # rounds on one core of an AMD EPYC (Zen 4, AVX-512; PyTorch 2.15 with MKL and oneDNN) in float32. They are constants,
-# so that the same shapes are always convolved in the same way, on any machine. Over twelve shapes with 16 to 256
-# channels and batches of 8 to 128 they predict what a step of training takes, in shares of the library's, to a third;
-# in panels, on an Intel Xeon, over sixteen shapes to 35 %, and no shape that they choose is slower than the library's.
+# so that the same shapes are always convolved in the same way, on any machine with the same registers. Over twelve
+# shapes with 16 to 256 channels and batches of 8 to 128 they predict what a step of training takes, in shares of the
+# library's, to a third; in panels, on an Intel Xeon, over 26 shapes to 17 %, and nothing that they choose is slower.
 PRODUCT = 1.2  # a multiply-add of the batched products: 40 against 49 thousand millions a second
 TRANSFORM = 1.6  # of A, G and C: 31 thousand millions a second
 WORD = 20.0  # a number that is written and read again: 2.5 thousand millions a second
 CALL = 2e6  # one of the transforms with its products, apart from the arithmetic: 40 microseconds
 GAIN = 1.5  # how much cheaper it must be: these costs are right to within a third
+GAIN_IN_PANELS = 1.2  # the same for panels: the costs are right to within a sixth
+STRIDED = 1.3  # times a multiply-add of the library's, where it has strides, beside panels
 WIDEST = 12  # rows or columns of a tile: the error grows slowly with them
 
 
@@ -150,6 +152,8 @@ def cheapest(
     batch: int,
     channels: tuple[int, int],
     algorithm: Convolution,
+    *,
+    in_panels: bool,
 ) -> Tiling | None:
     """The tiling that costs least, or None where the library's convolution is to be preferred.
 
@@ -159,6 +163,7 @@ def cheapest(
         batch: Images.
         channels: Before and after.
         algorithm: "auto" compares; "direct" is the library's; the others leave only the tiles to be chosen.
+        in_panels: Whether `capsnet_dist.kernels.convolution.panels` does it.
     """
     too_wide = any(stride > kernel for kernel, stride, _, _ in (rows, columns))
     if algorithm == "direct" or too_wide or min(batch, *channels) < 1:
@@ -168,9 +173,11 @@ def cheapest(
     if not tilings:  # maps smaller than the kernel: the library says so
         return None
     best = min(tilings, key=lambda tiling: tiling.cost(batch, *channels))
-    cost = best.cost(batch, *channels)
-    direct = best.rows.outputs * best.columns.outputs * best.rows.kernel * best.columns.kernel
-    return best if algorithm != "auto" or GAIN * cost < batch * channels[0] * channels[1] * direct else None
+    if algorithm != "auto":
+        return best
+    taps = best.rows.outputs * best.columns.outputs * best.rows.kernel * best.columns.kernel
+    direct = batch * channels[0] * channels[1] * taps * (STRIDED if in_panels and rows[1] * columns[1] > 1 else 1)
+    return best if (GAIN_IN_PANELS if in_panels else GAIN) * best.cost(batch, *channels) < direct else None
 
 
 def _sides(kernel: int, stride: int, padding: int, length: int) -> list[Side]:

@@ -130,6 +130,7 @@ def test_the_trainer_knows_no_concrete_plugin():
         ("tyro", ["config.command_line"]),
         ("triton", ["kernels"]),
         ("numba", ["kernels"]),
+        ("llvmlite", ["kernels"]),
         ("sklearn", ["data"]),
         ("h5py", ["importing.hdf5"]),
         ("pyarrow", ["data.parquet_rows"]),
@@ -150,13 +151,15 @@ def test_optional_packages_are_imported_where_used():
         "torch.utils.tensorboard",
         "triton",
         "numba",
+        "llvmlite",
         "tyro",
         "sklearn",
         "scipy",
         "matplotlib",
     )
-    written_in = {module for module in TREES if module.rpartition(".")[2].startswith(("numba", "triton"))}
+    written_in = {module for module in TREES if module.rpartition(".")[2].startswith(("numba", "llvm", "triton"))}
     written_in |= {module for module in TREES if module.endswith(("_numba", "_triton"))}  # imported where used, too
+    written_in |= {module for module in TREES if within(module, "capsnet_dist.kernels.llvm")}
     for module in TREES.keys() - written_in:
         assert not [name for name in at_the_top(module) if within(name, *optional) or name in written_in], module
 

@@ -1,4 +1,4 @@
-"""Which code computes: Triton on CUDA, numba on the CPU where it is installed, plain torch everywhere else."""
+"""Which code computes: Triton on CUDA, LLVM and numba on the CPU where they are installed, plain torch elsewhere."""
 
 import warnings
 from functools import cache
@@ -69,20 +69,15 @@ def votes(poses: Tensor, weight: Tensor) -> VotesBackend:
         from capsnet_dist.kernels.votes import triton
 
         return Folded(triton)
-    if _fits_numba(poses, weight):
-        if _fits_lanes(poses, weight):
-            from capsnet_dist.kernels.votes import numba_lanes
+    if in_lanes(poses, weight):
+        from capsnet_dist.kernels.votes import llvm_lanes
 
-            return Folded(numba_lanes)
+        return Folded(llvm_lanes)
+    if _fits_numba(poses, weight):
         from capsnet_dist.kernels.votes import numba
 
         return numba
     return Folded(plain_votes)
-
-
-def in_lanes(poses: Float[Tensor, "b i rp"], weight: Float[Tensor, "i j d p"]) -> bool:
-    """Whether loops with samples in the lanes of a vector do these parts."""
-    return _fits_numba(poses, weight) and _fits_lanes(poses, weight)
 
 
 def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) -> Passes:
@@ -91,11 +86,11 @@ def routing(poses: Tensor, weight: Tensor, prior: Tensor | None, leaky: bool) ->
         from capsnet_dist.kernels.routing import triton
 
         return triton.StoredCouplings(poses, weight, prior, leaky)
-    if _fits_numba(poses, weight):
-        if _fits_lanes(poses, weight):
-            from capsnet_dist.kernels.routing import numba_lanes
+    if in_lanes(poses, weight):
+        from capsnet_dist.kernels.routing import llvm_lanes
 
-            return Recompute(numba_lanes, poses, weight, prior, leaky)
+        return Recompute(llvm_lanes, poses, weight, prior, leaky)
+    if _fits_numba(poses, weight):
         from capsnet_dist.kernels.routing import numba
 
         return Recompute(numba, poses, weight, prior, leaky)
@@ -117,11 +112,11 @@ def gaussian(poses: Tensor, weight: Tensor) -> GaussianBackend:
         from capsnet_dist.kernels.gaussian import triton
 
         return triton
-    if _fits_numba(poses, weight):
-        if _fits_lanes(poses, weight):
-            from capsnet_dist.kernels.gaussian import numba_lanes
+    if in_lanes(poses, weight):
+        from capsnet_dist.kernels.gaussian import llvm_lanes
 
-            return numba_lanes
+        return llvm_lanes
+    if _fits_numba(poses, weight):
         from capsnet_dist.kernels.gaussian import numba
 
         return numba
@@ -143,8 +138,8 @@ def installed(package: str) -> bool:
 
 @cache
 def has_wide_registers() -> bool:
-    """Whether numba is there, and this processor has 32 registers of 16 numbers: AVX-512."""
-    if not installed("numba"):
+    """Whether LLVM is there, and this processor has 32 registers of 16 numbers: AVX-512."""
+    if not installed("llvmlite"):
         return False
     from llvmlite.binding import get_host_cpu_features
 
@@ -159,7 +154,15 @@ def has_wide_lanes(tensor: Tensor) -> bool:
 def fits_lanes(tensor: Tensor) -> bool:
     """Whether loops with 16 numbers in a vector, which any processor has, take such a tensor."""
     plain = type(tensor) is Tensor and tensor.device.type == "cpu" and tensor.dtype is torch.float32
-    return plain and installed("numba")
+    return plain and installed("llvmlite")
+
+
+def in_lanes(poses: Float[Tensor, "b i rp"], weight: Float[Tensor, "i j d p"]) -> bool:
+    """Whether 16 samples in the lanes of a vector are worth it: for poses of eight numbers, or not many less."""
+    parts, _, _, numbers = weight.shape
+    vectors = poses.numel() // max(1, parts * numbers)  # each row of a matrix takes a lane of its own
+    worth = vectors >= FEWEST_LANES and 2 * (-numbers % 8) <= numbers
+    return worth and poses.dtype is weight.dtype and fits_lanes(poses)
 
 
 def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
@@ -167,20 +170,13 @@ def _fits_numba(poses: Tensor, weight: Tensor) -> bool:
     return plain and poses.dtype in (torch.float32, torch.float64) and installed("numba")
 
 
-def _fits_lanes(poses: Tensor, weight: Tensor) -> bool:
-    """Whether 16 samples in the lanes of a vector are worth it: for poses of eight numbers, or not many less."""
-    parts, _, _, numbers = weight.shape
-    vectors = poses.numel() // max(1, parts * numbers)  # each row of a matrix takes a lane of its own
-    return poses.dtype is torch.float32 and vectors >= FEWEST_LANES and 2 * (-numbers % 8) <= numbers
-
-
 def chosen(device: torch.device) -> dict[str, str]:
     """By what float32 is computed on a device: sizes may still leave a single layer to PyTorch."""
     if device.type == "cuda":
         return {"routing": "Triton" if installed("triton") else "PyTorch"}
     return {
-        "routing": "numba" if installed("numba") else "PyTorch",
-        "convolution": "numba, for AVX-512" if has_wide_registers() else "PyTorch",
+        "routing": "LLVM" if installed("llvmlite") else "PyTorch",
+        "convolution": "LLVM, for AVX-512" if has_wide_registers() else "PyTorch",
     }
 
 

@@ -7,7 +7,7 @@ from capsnet_dist.kernels import FastConv2d, backends
 from capsnet_dist.kernels.convolution import combine
 from capsnet_dist.kernels.convolution.transforms import algorithm
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 # channels before and after, kernel, stride, padding; maps; what is special
 SHAPES = [

@@ -42,7 +42,8 @@ def backend(request, monkeypatch):
     """What computes, however small the votes; hypothesis' examples share it."""
     if request.param == "numba":
         pytest.importorskip("numba")
-    monkeypatch.setattr(backends, "installed", lambda package: package == request.param)
+    needed = {"torch": (), "numba": ("numba", "llvmlite")}[request.param]
+    monkeypatch.setattr(backends, "installed", lambda package: package in needed)
     monkeypatch.setattr(votes_module, "LARGE", 0)
 
 
@@ -400,7 +401,7 @@ MEASURE = """
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux to measure memory")
 def test_memory_does_not_grow_with_the_votes():
     """In a process of its own, by what the system counts: the stored votes of MNIST at batch 128 take 94 MB."""
-    names = ["torch", *["numba"] * (find_spec("numba") is not None)]
+    names = ["torch", *["llvmlite"] * (find_spec("llvmlite") is not None)]
     program = [sys.executable, "-c", textwrap.dedent(MEASURE), json.dumps(names)]
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # what is freed is given back and not counted
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=True, timeout=300)
@@ -412,7 +413,7 @@ def test_memory_does_not_grow_with_the_votes():
         poses, matrices, couplings = 4 * 128 * 1152 * 8, 4 * 1152 * 10 * 16 * 8, 4 * 128 * 1152 * 10
         assert forward < 5 * megabyte
         assert both < 6 * megabyte + poses + matrices  # the gradients of u and W themselves
-        # the distances and gradients of two operations; numba has matrices, and their gradients, in an order of its own
+        # the distances and gradients of two operations; matrices, and their gradients, have an order of their own
         assert fitted < 6 * megabyte + 3 * (poses + couplings) + 5 * matrices
         assert large < 53 * megabyte  # of 1.6 GB: 128 samples, 1024 parts, 196 wholes of 16; the logits alone: 103 MB
 

@@ -11,11 +11,9 @@ from capsnet_dist.kernels.votes import plain as plain_votes
 from capsnet_dist.kernels.votes.folded import Folded
 from capsnet_dist.votes import Votes
 
-numba = pytest.importorskip("numba")
-lanes = pytest.importorskip("capsnet_dist.kernels.routing.numba_lanes")
-votes_lanes = pytest.importorskip("capsnet_dist.kernels.votes.numba_lanes")
-gaussian_lanes = pytest.importorskip("capsnet_dist.kernels.gaussian.numba_lanes")
-compile_numba = pytest.importorskip("capsnet_dist.kernels.compile_numba")
+lanes = pytest.importorskip("capsnet_dist.kernels.routing.llvm_lanes")
+votes_lanes = pytest.importorskip("capsnet_dist.kernels.votes.llvm_lanes")
+gaussian_lanes = pytest.importorskip("capsnet_dist.kernels.gaussian.llvm_lanes")
 
 # b i p j d: samples that are not 16, 32, …, numbers of a pose that are not 8, 16, …, odd dimensions, one of everything
 SIZES = [(16, 70, 8, 10, 16), (37, 21, 5, 4, 7), (50, 9, 16, 3, 6), (9, 5, 11, 4, 1), (1, 1, 1, 1, 1)]
@@ -143,19 +141,3 @@ def test_a_number_that_is_not_one_spreads_to_its_sample_alone():
     totals = lanes.total(poses, weight, prior, gathered[0], False)
     assert totals[3].isnan().all()
     assert totals[torch.arange(20) != 3].isfinite().all()
-
-
-def doubled(x):
-    return 2 * x
-
-
-def test_what_was_compiled_is_found_again_until_a_source_of_the_kernels_changes(monkeypatch, tmp_path):
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
-    for _ in range(2):
-        compiled = compile_numba.loop(doubled)
-        assert compiled(1.5) == 3
-    assert sum(compiled.stats.cache_hits.values()) == 1
-    monkeypatch.setattr(compile_numba, "sources", lambda: "changed")
-    compiled = compile_numba.loop(doubled)
-    assert compiled(1.5) == 3
-    assert sum(compiled.stats.cache_misses.values()) == 1

@@ -7,7 +7,7 @@ from torch.nn import functional
 from capsnet_dist.kernels import FastConv2d
 from capsnet_dist.kernels.convolution import conv2d, narrow
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 # channels before and after, kernel, stride, padding; images
 SHAPES = [

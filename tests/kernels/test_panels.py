@@ -6,7 +6,7 @@ import torch
 from capsnet_dist.kernels import FastConv2d, backends
 from capsnet_dist.kernels.convolution import panels
 
-pytest.importorskip("numba")
+pytest.importorskip("llvmlite")
 
 # channels before and after, kernel, stride, padding; maps; what is special
 SHAPES = [

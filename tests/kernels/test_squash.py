@@ -1,12 +1,12 @@
-"""Capsules squashed in one pass by numba are those squashed step by step."""
+"""Capsules squashed in one pass by LLVM are those squashed step by step."""
 
 import pytest
 import torch
 
 from capsnet_dist.kernels.squash.function import one_pass, plain, squash_maps
 
-pytest.importorskip("numba")
-numba_lanes = pytest.importorskip("capsnet_dist.kernels.squash.numba_lanes")
+pytest.importorskip("llvmlite")
+llvm_lanes = pytest.importorskip("capsnet_dist.kernels.squash.llvm_lanes")
 
 SIZES = [(3, 32, 6, 6, 8), (5, 21, 2, 3, 8), (1, 16, 1, 1, 24)]  # b, types, rows, columns, d: 21 types overlap
 
@@ -32,7 +32,7 @@ def results(squash, maps, gradients, dim):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_values_and_gradients_are_as_exact_as_step_by_step(sizes):
     maps, gradients = example(sizes)
-    assert one_pass(maps.flatten(2), sizes[4]) is numba_lanes
+    assert one_pass(maps.flatten(2), sizes[4]) is llvm_lanes
     found, steps = (results(squash, maps, gradients, sizes[4]) for squash in (squash_maps, plain))
     exact = results(plain, maps.double(), [gradient.double() for gradient in gradients], sizes[4])
     for x, other, expected in zip(found, steps, exact, strict=True):

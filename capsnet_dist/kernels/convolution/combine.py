@@ -45,9 +45,9 @@ def combine(
         target: Likewise.
         shared: Whether threads share the work, which else is that of one.
     """
-    from capsnet_dist.kernels.convolution import numba_combine_loops
+    from capsnet_dist.kernels.convolution import llvm_combine_loops
 
-    loops: Any = numba_combine_loops
+    loops: Any = llvm_combine_loops
     arrays = (
         flat_array(matrix),
         *matrix.stride(),
@@ -69,9 +69,9 @@ def evaluate(steps: Steps, tiles: Float[Tensor, "y x k"], factors: Float[Tensor,
         factors: Those at one point after the other.
         shared: Whether threads share the work, which else is that of one.
     """
-    from capsnet_dist.kernels.convolution import numba_combine_loops
+    from capsnet_dist.kernels.convolution import llvm_combine_loops
 
-    loops: Any = numba_combine_loops
+    loops: Any = llvm_combine_loops
     height, width, length = tiles.shape
     arrays = (
         flat_array(tiles),

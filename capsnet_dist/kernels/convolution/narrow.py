@@ -19,7 +19,7 @@ ROWS, CHANNELS = 8, 32  # samples and channels of a tile
 def fits(maps: Float[Tensor, "b c h w"], weight: Float[Tensor, "n c k l"]) -> bool:
     """Whether tiles of samples and channels come out even, in float32."""
     even = len(maps) % ROWS == 0 and len(weight) % CHANNELS == 0
-    return even and maps.dtype is torch.float32 and backends.installed("numba")
+    return even and maps.dtype is torch.float32 and backends.installed("llvmlite")
 
 
 def rectified_convolution(
@@ -50,9 +50,9 @@ class RectifiedConvolution(torch.autograd.Function):
         maps: Tensor, weight: Tensor, bias: Tensor, stride: tuple[int, int], padding: tuple[int, int]
     ) -> Float[Tensor, "y x b n"]:
         """The convolution; threads share the rows of what it gives."""
-        from capsnet_dist.kernels.convolution import numba_narrow_loops
+        from capsnet_dist.kernels.convolution import llvm_narrow_loops
 
-        loops: Any = numba_narrow_loops
+        loops: Any = llvm_narrow_loops
         images = _samples_last(maps, padding)
         w = rearrange(weight, "(n panel) c k l -> n c k l panel", panel=CHANNELS).contiguous()
         sides = zip(images.shape[1:3], weight.shape[2:], stride, strict=True)
@@ -77,9 +77,9 @@ class RectifiedConvolution(torch.autograd.Function):
             g = rearrange(gradients[0] * (y > 0), "y x b n -> b n y x")
             by_weight = conv2d_weight(maps, ctx.kernel, g, ctx.stride, ctx.padding)
             return None, by_weight, g.sum(dim=(0, 2, 3)), None, None
-        from capsnet_dist.kernels.convolution import numba_narrow_loops
+        from capsnet_dist.kernels.convolution import llvm_narrow_loops
 
-        loops: Any = numba_narrow_loops
+        loops: Any = llvm_narrow_loops
         outputs, *kernel = ctx.kernel
         taps = kernel[0] * kernel[1] * kernel[2]
         count = min(PIECES, len(y))

@@ -41,10 +41,10 @@ def convolve(
     kept: list[Tensor] | None,
 ) -> Float[Tensor, "y x b n"]:
     """The convolution, positions first; `known` is what `transform_weight` gave, `kept` gets the transformed input."""
-    from capsnet_dist.kernels.convolution import numba_panel_layout_loops, numba_panel_loops
+    from capsnet_dist.kernels.convolution import llvm_panel_layout_loops, llvm_panel_loops
 
-    loops: Any = numba_panel_loops
-    layout: Any = numba_panel_layout_loops
+    loops: Any = llvm_panel_loops
+    layout: Any = llvm_panel_layout_loops
     parts, whole, w = pieces(tiling, maps), pieces(tiling, maps)[0].algorithm.outputs, full_weight(weight)
     outputs, channels, _ = w.shape
     x = transform_maps(maps, tiling)
@@ -83,10 +83,10 @@ def gradients(
     wanted: tuple[bool, ...],
 ) -> tuple[Float[Tensor, "b c h w"] | None, Float[Tensor, "n c k l"] | None]:
     """Those by maps and weight, if they are wanted; the input that was kept is given up."""
-    from capsnet_dist.kernels.convolution import numba_panel_layout_loops, numba_panel_loops
+    from capsnet_dist.kernels.convolution import llvm_panel_layout_loops, llvm_panel_loops
 
-    loops: Any = numba_panel_loops
-    layout: Any = numba_panel_layout_loops
+    loops: Any = llvm_panel_loops
+    layout: Any = llvm_panel_layout_loops
     rows, columns, _ = tiling
     parts, whole, w = pieces(tiling, maps), pieces(tiling, maps)[0].algorithm.outputs, full_weight(weight)
     outputs, channels, _ = w.shape
@@ -135,10 +135,10 @@ def gradients(
 
 def transform_weight(weight: Float[Tensor, "n c k l"], tiling: Tiling) -> Float[Tensor, "panels factors"]:
     """G w of all phases, panel by panel, for as long as the weight stays as it is."""
-    from capsnet_dist.kernels.convolution import numba_panel_layout_loops, numba_panel_loops
+    from capsnet_dist.kernels.convolution import llvm_panel_layout_loops, llvm_panel_loops
 
-    loops: Any = numba_panel_loops
-    layout: Any = numba_panel_layout_loops
+    loops: Any = llvm_panel_loops
+    layout: Any = llvm_panel_layout_loops
     parts, w = pieces(tiling, weight), full_weight(weight)
     outputs, channels, _ = w.shape
     work = share_panels(tiling, parts, w, outputs // CHANNELS, ROWS)

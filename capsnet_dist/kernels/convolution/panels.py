@@ -152,9 +152,9 @@ def _windows(maps: Tensor, tiling: Tiling, corners: list[tuple[int, int]], strid
 
 def evaluate(transform: Transform, windows: Windows, channels: int, factors: Float[Tensor, " mcs"], step: int) -> None:
     """Overwrite the factors of windows at all points, from one product to the next a step; threads share samples."""
-    from capsnet_dist.kernels.convolution import numba_panel_layout_loops
+    from capsnet_dist.kernels.convolution import llvm_panel_layout_loops
 
-    loops: Any = numba_panel_layout_loops
+    loops: Any = llvm_panel_layout_loops
     (matrices, of), target = table([transform]), factors.numpy()
 
     def work(start: int, stop: int) -> None:

@@ -59,9 +59,9 @@ def one_pass(maps: Float[Tensor, "b c p"], dim: int) -> Any:
 
         return triton
     if backends.fits_lanes(maps):
-        from capsnet_dist.kernels.squash import numba_lanes
+        from capsnet_dist.kernels.squash import llvm_lanes
 
-        return numba_lanes if numba_lanes.fits(maps, dim) else None
+        return llvm_lanes if llvm_lanes.fits(maps, dim) else None
     return None
 
 

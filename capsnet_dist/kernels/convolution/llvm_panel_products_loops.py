@@ -1,16 +1,16 @@
-"""Matrix products of panels of 32 channels; numba compiles them. All arrays are flat."""
+"""Matrix products of panels of 32 channels; LLVM compiles them. All arrays are flat."""
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
-from capsnet_dist.kernels.compile_numba import general_loop, ordered_loop
 from capsnet_dist.kernels.convolution.panels import DEPTH
-from capsnet_dist.kernels.numba_lanes import add_rows, add_spread, load, load_rows, no_rows, prefetch, store_rows
+from capsnet_dist.kernels.llvm.loop import loop, loop_apart
+from capsnet_dist.kernels.llvm.vectors import add_rows, add_spread, load, load_rows, no_rows, prefetch, store_rows
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def product(A, a, B, b, b_panel, panels, C, c, samples, depth, add):
     """C[n, s] (+)= sum_k A[k, s] B[n, k] of all samples s and the channels n of some panels."""
@@ -20,7 +20,7 @@ def product(A, a, B, b, b_panel, panels, C, c, samples, depth, add):
             tile(A, at, 32, 1, 32 * samples, A, at + 256, 32 * samples, B, b + n * b_panel, C, to, depth, add)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def product_turned(A, a, next_a, B, b, next_b, panels, C, c, samples, channels):
     """C[k, n] = sum_s A[n, s] B[k, s] of some channels n, and the channels k of some panels.
@@ -41,7 +41,7 @@ def product_turned(A, a, next_a, B, b, next_b, panels, C, c, samples, channels):
                     tile(A, at + n % 32, 1, 32, 1024, B, ahead, 256, B, from_, C, to, some, s > 0)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def tile(A, a, a_i, a_k, jump, N, n, n_jump, B, b, C, c, depth, add):
     """C[i, j] (+)= sum_k A[i, k] B[k, j] of eight rows i and 32 columns j, which stay in 16 registers.

@@ -1,4 +1,4 @@
-"""Votes and Gaussian wholes with 16 samples in the lanes of a vector, compiled by numba; the twin of `plain`.
+"""Votes and Gaussian wholes with 16 samples in the lanes of a vector, compiled by LLVM; the twin of `plain`.
 
 Rows of a pose that share a matrix join the samples.
 """
@@ -10,11 +10,9 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels.gaussian import numba_lanes_loops
+from capsnet_dist.kernels.gaussian import llvm_lanes_loops
 from capsnet_dist.kernels.gaussian.plain import Gradients
-from capsnet_dist.kernels.votes.numba import Ranges, added
-from capsnet_dist.kernels.votes.numba_lanes import (
-    arrays,
+from capsnet_dist.kernels.votes.llvm_lanes import (
     chunk,
     gradient_room,
     grouped,
@@ -23,8 +21,9 @@ from capsnet_dist.kernels.votes.numba_lanes import (
     samples,
     weight_gradient,
 )
+from capsnet_dist.kernels.votes.pieces import Ranges, added, arrays
 
-loops: Any = numba_lanes_loops  # what numba compiles has no types
+loops: Any = llvm_lanes_loops  # what is compiled has no types
 
 
 def distances(

@@ -1,4 +1,4 @@
-"""The passes of dynamic routing with 16 samples in the lanes of a vector, compiled by numba; `plain` says what each is.
+"""The passes of dynamic routing with 16 samples in the lanes of a vector, compiled by LLVM; `plain` says what each is.
 
 Parts are cut into pieces, always in the same way, and each has totals of its own, added up in their order: results do
 not depend on the number of threads. A piece recomputes the votes of a part for 16 samples at a time, which never leave
@@ -11,10 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels.routing import numba_lanes_loops
+from capsnet_dist.kernels.routing import llvm_lanes_loops
 from capsnet_dist.kernels.threads import PIECES, Pieces, share, share_pieces
-from capsnet_dist.kernels.votes.numba_lanes import (
-    arrays,
+from capsnet_dist.kernels.votes.llvm_lanes import (
     chunk,
     gradient_room,
     grouped,
@@ -23,8 +22,9 @@ from capsnet_dist.kernels.votes.numba_lanes import (
     samples,
     weight_gradient,
 )
+from capsnet_dist.kernels.votes.pieces import arrays
 
-loops: Any = numba_lanes_loops  # what numba compiles has no types
+loops: Any = llvm_lanes_loops  # what is compiled has no types
 
 
 def total(

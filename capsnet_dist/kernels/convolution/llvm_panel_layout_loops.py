@@ -1,19 +1,19 @@
-"""Maps and weights to panels of 32 channels and back, with the transforms on the way; numba compiles them.
+"""Maps and weights to panels of 32 channels and back, with the transforms on the way; LLVM compiles them.
 
 All arrays are flat but `starts`, which says where each window of each phase begins in the maps, and weights, outputs x
 channels x taps. Panels of maps are channels/32 x samples x 32 for all samples of one tile after the other.
 """
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
-from capsnet_dist.kernels.compile_numba import general_loop
-from capsnet_dist.kernels.convolution.numba_combine_loops import combine
-from capsnet_dist.kernels.convolution.numba_panel_loops import at_point, number
+from capsnet_dist.kernels.convolution.llvm_combine_loops import combine
+from capsnet_dist.kernels.convolution.llvm_panel_loops import at_point, number
 from capsnet_dist.kernels.convolution.panels import HEIGHT, PAD, PAIRS, REAL, ROW_MATRIX, RUN, SAMPLES, WIDTH
-from capsnet_dist.kernels.numba_lanes import (
+from capsnet_dist.kernels.llvm.loop import loop_apart
+from capsnet_dist.kernels.llvm.vectors import (
     add_rows,
     load_rows,
     load_turned,
@@ -23,7 +23,7 @@ from capsnet_dist.kernels.numba_lanes import (
 )
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def factors(X, starts, x_y, x_x, x_s, batch, channels, M, t, F, f_m, start, stop, values):
     """F = factors of the windows of X, of runs of 16 samples from start to stop."""
@@ -53,7 +53,7 @@ def factors(X, starts, x_y, x_x, x_s, batch, channels, M, t, F, f_m, start, stop
                     to += some * f_m
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def tiles_of(V, panels, starts, y_y, y_x, y_s, batch, c, M, t, Y, add, room):
     """Y (+)= the tiles of values V, the windows of a phase, of channels from c on."""
@@ -77,7 +77,7 @@ def tiles_of(V, panels, starts, y_y, y_x, y_s, batch, c, M, t, Y, add, room):
                                 stream_rows(Y, at, y_s, eight)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def panels_of_outputs(w, first, panels, W, w_t):
     """W = w of some panels of outputs, taps x panels x channels x 32: eight taps of 16 outputs at a time."""
@@ -91,7 +91,7 @@ def panels_of_outputs(w, first, panels, W, w_t):
                 store_rows(W, to, w_t, load_turned(w, from_, channels * taps))
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def panels_of_inputs(w, first, panels, W, w_t, back):
     """W = w of some panels of inputs, taps x panels x outputs x 32, or back."""

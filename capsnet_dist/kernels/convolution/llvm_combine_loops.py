@@ -1,20 +1,20 @@
-"""The loops of transforms, small matrices times long rows; numba compiles them.
+"""The loops of transforms, small matrices times long rows; LLVM compiles them.
 
 All arrays are flat. An argument named like an array in lower case is where to begin in it, or, with an axis, how far it
 is from one row or column to the next: `x_y`, `x_x`. Numbers k of all samples and channels follow one another.
 """
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
-from capsnet_dist.kernels.compile_numba import general_loop, ordered_loop
 from capsnet_dist.kernels.convolution.combine import BLOCK, RUN
-from capsnet_dist.kernels.numba_lanes import LANES, add_products, no_rows, spread, store_rows, stream_rows
+from capsnet_dist.kernels.llvm.loop import loop, loop_apart
+from capsnet_dist.kernels.llvm.vectors import LANES, add_products, no_rows, spread, store_rows, stream_rows
 
 
-@ordered_loop
+@loop
 @no_type_check
 def combine_columns(M, m_n, m_y, X, x_y, x_x, Y, y_n, y_x, outputs, inputs, width, start, stop):
     """Y[n, x, k] = sum_y M[n, y] X[y, x, k] of all n and x, and the numbers k from start to stop."""
@@ -23,7 +23,7 @@ def combine_columns(M, m_n, m_y, X, x_y, x_x, Y, y_n, y_x, outputs, inputs, widt
         combine(M, 0, m_n, m_y, X, from_, x_y, Y, to, y_n, outputs, inputs, stop - start, False)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def combine(M, m, m_n, m_y, X, x, x_y, Y, y, y_n, outputs, inputs, length, stream):
     """Y[n, k] = sum_y M[n, y] X[y, k]: 128 numbers k of two rows n at a time, which are in 16 registers.
@@ -47,7 +47,7 @@ def combine(M, m, m_n, m_y, X, x, x_y, Y, y, y_n, outputs, inputs, length, strea
             put(Y, y + last * y_n + k, one, stream)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def put(Y, y, vectors, stream):
     """Write 128 numbers, past the caches or not."""
@@ -57,7 +57,7 @@ def put(Y, y, vectors, stream):
         store_rows(Y, y, LANES, vectors)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def factors(X, x_y, x_x, height, width, rows, single, double, real, pairs, F, f_m, start, stop, values):
     """F = factors of X at real points of the rows, then at pairs of complex ones, of the numbers k from start to stop.

@@ -1,19 +1,19 @@
-"""The loops over votes and Gaussian wholes with 16 samples in the lanes of a vector; numba compiles them.
+"""The loops over votes and Gaussian wholes with 16 samples in the lanes of a vector; LLVM compiles them.
 
-Layouts are those of `capsnet_dist.kernels.votes.numba_lanes_loops`: means m, precisions q and their gradients are
+Layouts are those of `capsnet_dist.kernels.votes.llvm_lanes_loops`: means m, precisions q and their gradients are
 g x jd x 16, and `y` holds votes less means.
 """
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
 import numpy as np
 
-from capsnet_dist.kernels.compile_numba import ordered_loop
-from capsnet_dist.kernels.numba_lanes import add, constant, fma, load, mul, store, sub
-from capsnet_dist.kernels.votes.numba_lanes_loops import (
+from capsnet_dist.kernels.llvm.loop import loop
+from capsnet_dist.kernels.llvm.vectors import add, constant, fma, load, mul, store, sub
+from capsnet_dist.kernels.votes.llvm_lanes_loops import (
     BLOCK,
     add_weight_gradient,
     load_couplings,
@@ -24,7 +24,7 @@ from capsnet_dist.kernels.votes.numba_lanes_loops import (
 )
 
 
-@ordered_loop
+@loop
 @no_type_check
 def distances(u, W, m, q, pieces, D, a, y, c):
     """Write sum_d q_jd (u_hat_ijd - m_jd)^2."""
@@ -37,7 +37,7 @@ def distances(u, W, m, q, pieces, D, a, y, c):
                     store_couplings(c, i, g, D)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def spread(u, W, C, m, pieces, S, a, y, c):
     """Add sum_i c_ij (u_hat_ijd - m_jd)^2."""
@@ -51,7 +51,7 @@ def spread(u, W, C, m, pieces, S, a, y, c):
                     add_squares(c, y, g, own_S)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def gradients(u, W, C, m, q, pieces, D, S, gm, gu, gW, a, y, c, e, gy, ga):
     """Derivatives of f = sum c_ij q_jd (u_hat_ijd - m_jd)^2: those by c, D, and u are written, the others added.
@@ -74,7 +74,7 @@ def gradients(u, W, C, m, q, pieces, D, S, gm, gu, gW, a, y, c, e, gy, ga):
                 add_weight_gradient(gy, a, i, last - first, own_gW)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def differ(u, W, m, i, g, a, n, y):
     """The poses of part i as a[n], and y = u_hat_i - m."""
@@ -85,7 +85,7 @@ def differ(u, W, m, i, g, a, n, y):
         store(y, k, sub(load(y, k), load(m, at + k)))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def add_up(y, q, g, c):
     """c_j = sum_d q_jd y_jd^2."""
@@ -103,7 +103,7 @@ def add_up(y, q, g, c):
         store(c, 16 * j, add(even, odd))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def add_squares(c, y, g, S):
     """S_jd += c_j y_jd^2."""
@@ -115,7 +115,7 @@ def add_squares(c, y, g, S):
             store(S, at + k, fma(cj, mul(x, x), load(S, at + k)))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def weigh(c, q, y, g, gm, gy, n):
     """gy = 2 c_j q_jd y_jd, the gradient of a vote, which is taken from that of its mean."""

@@ -1,18 +1,18 @@
-"""The loops of a convolution with few taps, straight from the images and with its ReLU; numba compiles them.
+"""The loops of a convolution with few taps, straight from the images and with its ReLU; LLVM compiles them.
 
 Samples of the images come last, c x h x w x b: a tap of eight samples is eight numbers side by side. What is computed
 has positions first, y x x x b x n: 16 channels n are the lanes of a vector, eight samples its rows.
 """
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
 import numpy as np
 
-from capsnet_dist.kernels.compile_numba import ordered_loop
-from capsnet_dist.kernels.numba_lanes import (
+from capsnet_dist.kernels.llvm.loop import loop
+from capsnet_dist.kernels.llvm.vectors import (
     add,
     add_rows,
     add_spread,
@@ -27,7 +27,7 @@ from capsnet_dist.kernels.numba_lanes import (
 )
 
 
-@ordered_loop
+@loop
 @no_type_check
 def convolve(images, weight, bias, stride, start, stop, y):
     """y = relu(images * weight + bias), its rows from start to stop.
@@ -44,7 +44,7 @@ def convolve(images, weight, bias, stride, start, stop, y):
                     convolve_tile(images, weight, bias, row * stride[0], column * stride[1], b, n, y, at)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def convolve_tile(images, weight, bias, row, column, b, n, y, at):
     """32 channels of eight samples at a position, which stay in 16 registers."""
@@ -63,7 +63,7 @@ def convolve_tile(images, weight, bias, row, column, b, n, y, at):
     store_rows(y, at + 16, outputs, rectify_rows(right, load(bias, n + 16)))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def weight_gradient(images, gy, y, stride, kernel, start, stop, gW, gb, a, g):
     """Add what the rows from start to stop give to gW, ckl x n, and gb.
@@ -81,7 +81,7 @@ def weight_gradient(images, gy, y, stride, kernel, start, stop, gW, gb, a, g):
                     add_taps(a, g, k, n, gW)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def gather(images, row, column, kernel, a):
     """What all samples see at a position."""
@@ -89,11 +89,12 @@ def gather(images, row, column, kernel, a):
     for c in range(len(images)):
         for i in range(kernel[0]):
             for j in range(kernel[1]):
-                a[k] = images[c, row + i, column + j]
+                for b in range(a.shape[1]):
+                    a[k, b] = images[c, row + i, column + j, b]
                 k += 1
 
 
-@ordered_loop
+@loop
 @no_type_check
 def mask(gy, y, at, outputs, n, g, gb):
     """g = gy where y was not cut off, and its sum over the samples is added to gb."""
@@ -109,7 +110,7 @@ def mask(gy, y, at, outputs, n, g, gb):
     store(gb, n + 16, add(load(gb, n + 16), right))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def add_taps(a, g, k, n, gW):
     """gW += a g of eight taps and 32 channels; the sum over the samples is made first, for smaller errors."""

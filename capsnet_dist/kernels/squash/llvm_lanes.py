@@ -1,4 +1,4 @@
-"""Squashing capsules out of feature maps with 16 types in the lanes of a vector; the twin of `plain`, by numba."""
+"""Squashing capsules out of feature maps with 16 types in the lanes of a vector; the twin of `plain`, by LLVM."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from capsnet_dist.kernels.numba_lanes import LANES, ROWS
+from capsnet_dist.kernels.llvm.vectors import LANES, ROWS
 from capsnet_dist.kernels.scratch import flat_array, scratch
-from capsnet_dist.kernels.squash import numba_lanes_loops
+from capsnet_dist.kernels.squash import llvm_lanes_loops
 from capsnet_dist.kernels.threads import share
 
-loops: Any = numba_lanes_loops  # what numba compiles has no types
+loops: Any = llvm_lanes_loops  # what is compiled has no types
 
 
 def fits(maps: Float[Tensor, "b c p"], dim: int) -> bool:

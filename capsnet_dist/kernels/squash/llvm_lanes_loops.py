@@ -1,4 +1,4 @@
-"""The loops that squash capsules with 16 types in the lanes of a vector; numba compiles them.
+"""The loops that squash capsules with 16 types in the lanes of a vector; LLVM compiles them.
 
 S is the memory of the feature maps, flat: the numbers of type t at position p of sample b begin at b s_b + p s_p + t d.
 Capsules are listed type by type, position by position: poses are b x n x d, lengths b x n. One sample comes after the
@@ -7,14 +7,14 @@ last 16 types may overlap those before; what is computed twice comes out the sam
 """
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
 import numpy as np
 
-from capsnet_dist.kernels.compile_numba import ordered_loop
-from capsnet_dist.kernels.numba_lanes import (
+from capsnet_dist.kernels.llvm.loop import loop
+from capsnet_dist.kernels.llvm.vectors import (
     add,
     add_multiple,
     constant,
@@ -31,7 +31,7 @@ from capsnet_dist.kernels.numba_lanes import (
 )
 
 
-@ordered_loop
+@loop
 @no_type_check
 def squash(S, s_b, s_p, poses, lengths, positions, epsilon, tiny, start, stop, lanes):
     """Write v = |s|^2 / (1 + |s|^2) s / sqrt(|s|^2 + epsilon) and sqrt(|v|^2 + tiny), samples from start to stop."""
@@ -52,7 +52,7 @@ def squash(S, s_b, s_p, poses, lengths, positions, epsilon, tiny, start, stop, l
                     lengths[b, n + lane * positions] = lanes[lane]
 
 
-@ordered_loop
+@loop
 @no_type_check
 def squash_gradient(S, s_b, s_p, gposes, glengths, gS, positions, epsilon, tiny, start, stop, lanes):
     """Write gs of the samples from start to stop."""
@@ -80,7 +80,7 @@ def squash_gradient(S, s_b, s_p, gposes, glengths, gS, positions, epsilon, tiny,
                     store_turned(gS, s + k, d, gs)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def squared_lengths(S, s, d):
     """|s|^2 of 16 types."""
@@ -91,7 +91,7 @@ def squared_lengths(S, s, d):
     return squared
 
 
-@ordered_loop
+@loop
 @no_type_check
 def scales(squared, epsilon):
     """By what poses are multiplied."""
@@ -99,7 +99,7 @@ def scales(squared, epsilon):
     return div(div(squared, add(one, squared)), root(add(squared, constant(np.float32(epsilon)))))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def slopes(squared, epsilon):
     """The derivative of the scale by the squared length."""
@@ -109,7 +109,7 @@ def slopes(squared, epsilon):
     return mul(div(share, root(padded)), sub(share, half))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def length(squared, scale, tiny):
     """Of poses."""

@@ -1,4 +1,4 @@
-"""The products of the bilinear convolution in panels, with the transforms around them; numba compiles them.
+"""The products of the bilinear convolution in panels, with the transforms around them; LLVM compiles them.
 
 One or two panels of the result at a time, from the weight to the result. Arrays are flat: `X` and `D` are factors of
 inputs and outputs, of one product after the other, `W` panels of the weight, tap after tap. `M` has the matrices of all
@@ -7,13 +7,12 @@ with an axis is how far it is from one to the next: `x_m`, `w_y`.
 """
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
-from capsnet_dist.kernels.compile_numba import general_loop
-from capsnet_dist.kernels.convolution.numba_combine_loops import combine
-from capsnet_dist.kernels.convolution.numba_panel_products_loops import product, product_turned
+from capsnet_dist.kernels.convolution.llvm_combine_loops import combine
+from capsnet_dist.kernels.convolution.llvm_panel_products_loops import product, product_turned
 from capsnet_dist.kernels.convolution.panels import (
     DEPTH,
     DOUBLE,
@@ -30,9 +29,10 @@ from capsnet_dist.kernels.convolution.panels import (
     TAPS,
     WIDTH,
 )
+from capsnet_dist.kernels.llvm.loop import loop_apart
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def convolve(X, phases, M, taps, outputs, W, w_y, w_x, F, f, f_panel, channels, panels, samples, P, values, factors, V):
     """V = values of the outputs, of some panels of them, from the weight W of these, or its known factors F.
@@ -56,7 +56,7 @@ def convolve(X, phases, M, taps, outputs, W, w_y, w_x, F, f, f_panel, channels, 
         add_up(P, panels * samples, M, outputs, point, V)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def input_gradient(D, d_m, of, M, taps, inputs, outputs, W, w_y, w_x, channels, panels, samples, P, values, factors, V):
     """V = values of the inputs of a phase, of some panels of them, from the weight W of these."""
@@ -68,7 +68,7 @@ def input_gradient(D, d_m, of, M, taps, inputs, outputs, W, w_y, w_x, channels, 
         add_up(P, panels * samples, M, inputs, at, V)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def weight_gradient(D, d_m, X, of, panel, M, taps, outputs, W, w_y, w_x, channels, panels, samples, P, V):
     """W = the gradient of the taps of a phase, of some panels of inputs, for 128 outputs at a time."""
@@ -91,7 +91,7 @@ def weight_gradient(D, d_m, X, of, panel, M, taps, outputs, W, w_y, w_x, channel
                 combine(M, rows, 1, height, V, v, width * step, W, w, w_y, height, n, 32 * some, False)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def known_factors(W, of, w_y, w_x, channels, M, t, F, f, values):
     """F = factors of a panel W of the weight, of a phase, at all points: in the order in which products take them."""
@@ -105,7 +105,7 @@ def known_factors(W, of, w_y, w_x, channels, M, t, F, f, values):
             f += number(t, point) * 32 * depth
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def multiply_known(X, x, x_m, samples, F, f, f_panel, channels, panels, number, P, p, add):
     """P (+)= X times known factors."""
@@ -117,7 +117,7 @@ def multiply_known(X, x, x_m, samples, F, f, f_panel, channels, panels, number, 
             f += 32 * depth
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def multiply(X, x, x_m, samples, of_w, M, t, point, P, p, add, values, factors):
     """P (+)= X times the factors of W at a point of the rows, 128 channels at a time."""
@@ -135,7 +135,7 @@ def multiply(X, x, x_m, samples, of_w, M, t, point, P, p, add, values, factors):
                 product(X, from_, factors, m * step, 32 * depth, panels, P, to, samples, depth, add or c > 0)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def tap_values(of_w, c, depth, M, t, point, values):
     """The values of the channels of W from c on, at a point of the rows; gives how far it is from one to the next."""
@@ -150,7 +150,7 @@ def tap_values(of_w, c, depth, M, t, point, values):
     return step
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def add_up(P, rows, M, t, point, V):
     """The transpose of a transform, first half: from products P at a point of the rows, overwrite the values there."""
@@ -159,7 +159,7 @@ def add_up(P, rows, M, t, point, V):
     combine(M, matrix, 1, width, P, 0, step, V, row * t[WIDTH] * step, step, width, number(t, point), 32 * rows, False)
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def at_point(t, point):
     """The first value at a point of the rows, how many there are, and where the matrix to the products begins."""
@@ -168,7 +168,7 @@ def at_point(t, point):
     return 2 * point - t[REAL], 2, t[DOUBLE]
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def number(t, point):
     """Products at a point of the rows."""
@@ -177,7 +177,7 @@ def number(t, point):
     return (t[ROW_MATRIX] - t[DOUBLE]) // (2 * t[WIDTH])
 
 
-@general_loop
+@loop_apart
 @no_type_check
 def before(t, point):
     """Products at all points of the rows before."""

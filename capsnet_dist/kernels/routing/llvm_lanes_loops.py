@@ -1,18 +1,18 @@
-"""The loops of dynamic routing with 16 samples in the lanes of a vector; numba compiles them.
+"""The loops of dynamic routing with 16 samples in the lanes of a vector; LLVM compiles them.
 
-Layouts are those of `capsnet_dist.kernels.votes.numba_lanes_loops`, which has what all routings need: V and s and their
+Layouts are those of `capsnet_dist.kernels.votes.llvm_lanes_loops`, which has what all routings need: V and s and their
 gradients are g x jd x 16.
 """
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
 import numpy as np
 
-from capsnet_dist.kernels.compile_numba import ordered_loop
-from capsnet_dist.kernels.numba_lanes import (
+from capsnet_dist.kernels.llvm.loop import loop
+from capsnet_dist.kernels.llvm.vectors import (
     add,
     constant,
     div,
@@ -26,7 +26,7 @@ from capsnet_dist.kernels.numba_lanes import (
     store,
     sub,
 )
-from capsnet_dist.kernels.votes.numba_lanes_loops import (
+from capsnet_dist.kernels.votes.llvm_lanes_loops import (
     BLOCK,
     add_weight_gradient,
     add_weighted,
@@ -37,7 +37,7 @@ from capsnet_dist.kernels.votes.numba_lanes_loops import (
 )
 
 
-@ordered_loop
+@loop
 @no_type_check
 def total(u, W, prior, V, leaky, pieces, s, a, y, c):
     """Add sum_i c_ij u_hat_ij of the parts of each piece, to an s of its own."""
@@ -51,7 +51,7 @@ def total(u, W, prior, V, leaky, pieces, s, a, y, c):
                     add_weighted(c, y, s[n], g)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def gathered_gradient(u, W, prior, V, gs, leaky, pieces, gV, a, y, c, gb):
     """Add sum_i gb_ij u_hat_ij of the parts of each piece, to a gV of its own."""
@@ -66,7 +66,7 @@ def gathered_gradient(u, W, prior, V, gs, leaky, pieces, gV, a, y, c, gb):
                     add_weighted(gb, y, gV[n], g)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def input_gradients(u, W, prior, V, gs, common, leaky, through, start, stop, gu, gW, gprior, a, y, c, gb, gy, ga):
     """Write those of the parts from start to stop; of V and gs, the groups of all iterations follow one another.
@@ -75,8 +75,11 @@ def input_gradients(u, W, prior, V, gs, common, leaky, through, start, stop, gu,
     """
     groups, room = len(common), len(gy)
     for i in range(start, stop):
-        gW[i] = 0
-        gprior[i] = 0
+        for k in range(gW.shape[1]):
+            for p in range(gW.shape[2]):
+                gW[i, k, p] = np.float32(0)
+        for j in range(len(c)):
+            gprior[i, j] = np.float32(0)
         for first in range(0, groups, room):
             last = min(first + room, groups)
             for g in range(first, last):
@@ -92,12 +95,12 @@ def input_gradients(u, W, prior, V, gs, common, leaky, through, start, stop, gu,
             add_weight_gradient(gy, a, i, last - first, gW)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def couple(y, V, g, prior, i, leaky, c):
     """c = softmax(y . V + prior), where leaky over one more logit, zero."""
     agree(y, V, g, c)
-    largest = constant(np.float32(0 if leaky else -np.inf))
+    largest = constant(np.float32(0) if leaky else np.float32(-np.inf))
     for j in range(len(c)):
         logit = add(load(c, 16 * j), spread(prior, i * len(c) + j))
         store(c, 16 * j, logit)
@@ -112,7 +115,7 @@ def couple(y, V, g, prior, i, leaky, c):
         store(c, 16 * j, mul(load(c, 16 * j), scale))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def couple_gradient(y, gs, g, c, gb):
     """gb_j = c_j (gc_j - sum_k c_k gc_k) with gc_j = y_j . gs_j."""
@@ -124,7 +127,7 @@ def couple_gradient(y, gs, g, c, gb):
         store(gb, 16 * j, mul(load(c, 16 * j), sub(load(gb, 16 * j), mean)))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def begin(common, g, gy, n):
     """gy_j = g_j, the gradient that all votes for a whole have in common."""
@@ -133,7 +136,7 @@ def begin(common, g, gy, n):
         store(gy, n * size + k, load(common, g * size + k))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def add_vote_gradient(c, gs, gb, V, t, through, gy, n):
     """gy_j += c_j gs_j + gb_j V_j."""
@@ -146,7 +149,7 @@ def add_vote_gradient(c, gs, gb, V, t, through, gy, n):
             store(gy, n * size + k, both)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def add_prior_gradient(gb, gprior, i):
     """Add gb of all samples; those that are not there have none."""
@@ -157,7 +160,7 @@ def add_prior_gradient(gb, gprior, i):
         gprior[i, j] += total
 
 
-@ordered_loop
+@loop
 @no_type_check
 def exponential(x):
     """exp(x) for x <= 0, within 3 units in the last place: exp(x) = 2^n exp(r) (Moshier's Cephes, 1989, expf)."""

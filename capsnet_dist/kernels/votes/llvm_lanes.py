@@ -1,4 +1,4 @@
-"""Votes combined and compared with 16 samples in the lanes of a vector, compiled by numba; the twin of `plain`.
+"""Votes combined and compared with 16 samples in the lanes of a vector, compiled by LLVM; the twin of `plain`.
 
 The votes of a part for 16 samples are computed at a time, and never leave the core's first cache.
 """
@@ -11,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
-from capsnet_dist.kernels.numba_lanes import LANES, ROWS
+from capsnet_dist.kernels.llvm.values import LANES
+from capsnet_dist.kernels.llvm.vectors import ROWS
 from capsnet_dist.kernels.scratch import scratch
-from capsnet_dist.kernels.votes import numba_lanes_loops
-from capsnet_dist.kernels.votes.numba import Division, Ranges, added
+from capsnet_dist.kernels.votes import llvm_lanes_loops
+from capsnet_dist.kernels.votes.pieces import Division, Ranges, added, arrays
 
-loops: Any = numba_lanes_loops  # what numba compiles has no types
+loops: Any = llvm_lanes_loops  # what is compiled has no types
 
 ROOM = 2**16  # numbers in the gradients of a part's votes that live at a time: 256 KB of the second cache
 
@@ -108,8 +109,3 @@ def gradient_room(weight: Float[Tensor, "i j d p"], groups: int) -> list[Any]:
     """The same for the gradients of its votes and poses."""
     columns = weight.shape[1] * weight.shape[2]
     return arrays(scratch("gy", weight, groups, columns, LANES), scratch("ga", weight, ROWS, LANES))
-
-
-def arrays(*tensors: Tensor) -> list[Any]:
-    """For numba, which shares the memory of those that are contiguous."""
-    return [tensor.detach().contiguous().numpy() for tensor in tensors]

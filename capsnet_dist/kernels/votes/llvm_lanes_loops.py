@@ -1,4 +1,4 @@
-"""The loops over votes with 16 samples in the lanes of a vector; numba compiles them.
+"""The loops over votes with 16 samples in the lanes of a vector; LLVM compiles them.
 
 Samples are in groups of 16, of which the last is filled up with zeros: what belongs to wholes, such as v and s, is
 g x jd x 16. Poses u stay b x i x p, and become `a`, p x 16, part by part. W is i x jd x p, with p a multiple of eight,
@@ -7,14 +7,14 @@ j x 16. Ranges of groups and of parts are what a piece does.
 """
 
 # pyright: basic
-# numba infers the types at the first call; it has no stubs, and wants plain functions, not checked ones.
+# Types are those of the first call: loops have none for a checker.
 
 from typing import no_type_check
 
 import numpy as np
 
-from capsnet_dist.kernels.compile_numba import ordered_loop
-from capsnet_dist.kernels.numba_lanes import (
+from capsnet_dist.kernels.llvm.loop import loop
+from capsnet_dist.kernels.llvm.vectors import (
     add,
     add_lanes,
     add_products,
@@ -36,7 +36,7 @@ from capsnet_dist.kernels.numba_lanes import (
 BLOCK = 32  # parts whose matrices, 160 KB on MNIST, stay in the second cache while the groups come to them
 
 
-@ordered_loop
+@loop
 @no_type_check
 def combine(u, W, C, pieces, s, a, y, c):
     """Add sum_i c_ij u_hat_ij."""
@@ -51,7 +51,7 @@ def combine(u, W, C, pieces, s, a, y, c):
                     add_weighted(c, y, total, g)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def agreement(u, W, v, pieces, A, a, y, c):
     """Write u_hat_ij . v_j."""
@@ -65,7 +65,7 @@ def agreement(u, W, v, pieces, A, a, y, c):
                     store_couplings(c, i, g, A)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def input_gradients(u, W, C, v, pieces, gu, gW, a, gy, c, ga):
     """Write sum_j c_ij W_ij^T v_j, and add sum_b c_ij v_j u_i^T.
@@ -85,7 +85,7 @@ def input_gradients(u, W, C, v, pieces, gu, gW, a, gy, c, ga):
                 add_weight_gradient(gy, a, i, last - first, own_gW)
 
 
-@ordered_loop
+@loop
 @no_type_check
 def load_couplings(C, i, g, c):
     """The couplings of part i as c, j x 16, with zeros for samples that are not there; the last eight may overlap."""
@@ -96,13 +96,13 @@ def load_couplings(C, i, g, c):
             k = min(j, wholes - 8)
             store_rows(c, 16 * k, 16, load_turned(C, (16 * g * parts + i) * wholes + k, parts * wholes))
         return
-    c[:] = 0
+    clear(c, 0, 16 * wholes)
     for s in range(count):
         for j in range(wholes):
             c[j, s] = C[16 * g + s, i, j]
 
 
-@ordered_loop
+@loop
 @no_type_check
 def store_couplings(c, i, g, C):
     """The inverse."""
@@ -118,7 +118,15 @@ def store_couplings(c, i, g, C):
             C[16 * g + s, i, j] = c[j, s]
 
 
-@ordered_loop
+@loop
+@no_type_check
+def clear(x, n, length):
+    """Zeros in x from n on, a multiple of 16 of them."""
+    for k in range(n, n + length, 16):
+        store(x, k, constant(np.float32(0)))
+
+
+@loop
 @no_type_check
 def weigh(c, v, g, gy, n):
     """gy_j = c_j v_j."""
@@ -130,7 +138,7 @@ def weigh(c, v, g, gy, n):
             store(gy, n * size + k, mul(cj, load(v, g * size + k)))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def load_poses(u, i, g, a, n):
     """The poses of part i as a[n], p x 16, with zeros for samples and numbers that are not there."""
@@ -141,13 +149,13 @@ def load_poses(u, i, g, a, n):
             samples = load_turned(u, (16 * g * parts + i) * numbers + p, parts * numbers)
             store_rows(a, 16 * (n * numbers + p), 16, samples)
         return
-    a[n] = 0
+    clear(a, 16 * n * a.shape[1], 16 * a.shape[1])
     for s in range(count):
         for p in range(numbers):
             a[n, p, s] = u[16 * g + s, i, p]
 
 
-@ordered_loop
+@loop
 @no_type_check
 def vote(a, n, W, i, y):
     """y = W_i u_i, for eight numbers of the poses at a time."""
@@ -160,7 +168,7 @@ def vote(a, n, W, i, y):
             store(y, 16 * k, dot(W, w + k * numbers, poses, before))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def agree(y, v, g, c):
     """c_j = y_j . v_j."""
@@ -176,7 +184,7 @@ def agree(y, v, g, c):
         store(c, 16 * j, add(even, odd))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def add_weighted(c, y, s, g):
     """s_j += c_j y_j."""
@@ -187,7 +195,7 @@ def add_weighted(c, y, s, g):
             store(s, at + 16 * k, fma(cj, load(y, 16 * k), load(s, at + 16 * k)))
 
 
-@ordered_loop
+@loop
 @no_type_check
 def store_pose_gradient(gy, n, W, i, gu, g, ga, wholes):
     """gu = W^T gy, eight numbers of the poses at a time; whole by whole, for one long sum would round twice as much."""
@@ -211,7 +219,7 @@ def store_pose_gradient(gy, n, W, i, gu, g, ga, wholes):
                 gu[16 * g + s, i, p + q] = ga[q, s]
 
 
-@ordered_loop
+@loop
 @no_type_check
 def add_weight_gradient(gy, a, i, groups, gW):
     """gW += gy u^T, summed over the samples of some groups."""

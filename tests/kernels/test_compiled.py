@@ -44,6 +44,13 @@ def smaller_and_larger(a, b):
     return b, a
 
 
+def rows_of_integers(x, table):
+    for k, start, stop in table:
+        row = x[k % len(x)]
+        for n in range(start, stop):
+            row[n] += k
+
+
 def parts(x, n, rows, scale):
     height, width = x.shape[1:]
     for row in range(len(x)):
@@ -65,6 +72,7 @@ LAWS = [
     (remainders, (np.zeros(200, np.int64), -21, 21, -4)),
     (decisions, (np.zeros(9, np.int64), 9, True, (3, 4))),
     (decisions, (np.zeros(9, np.int64), 9, False, (3, 4))),
+    (rows_of_integers, (np.zeros((2, 5), np.int64), np.array([[3, 0, 2], [1, 1, 5], [4, 2, 3]]))),
     (parts, (np.arange(24, dtype=np.float32).reshape(2, 3, 4), 1, (1, 2), 0.1)),
     (parts, (np.arange(24, dtype=np.float32).reshape(2, 3, 4), 0, (0, 2), 0.1)),
 ]

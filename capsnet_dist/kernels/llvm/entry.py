@@ -33,10 +33,10 @@ def module(name: str, loop: Loop, arguments: tuple[Any, ...]) -> str:
 class _Reader:
     """Reads values out of the memory that Python wrote."""
 
-    def __init__(self, builder: ir.IRBuilder, memory: ir.Value) -> None:
+    def __init__(self, builder: Any, memory: Any) -> None:
         self.builder, self.memory, self.count = builder, memory, 0
 
-    def number(self) -> ir.Value:
+    def number(self) -> Any:
         """The next eight bytes."""
         place = self.builder.gep(self.memory, [ir.Constant(INT, self.count)])
         self.count += 1

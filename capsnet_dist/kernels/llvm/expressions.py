@@ -29,7 +29,7 @@ class Expressions:
         names: What the module of the loop knows.
     """
 
-    def __init__(self, builder: ir.IRBuilder, names: dict[str, Any]) -> None:
+    def __init__(self, builder: Any, names: dict[str, Any]) -> None:
         self.builder = builder
         self.outer = names
 
@@ -137,11 +137,11 @@ class Expressions:
             size = self.builder.mul(size, length)
         return Array(self.builder.gep(owner.data, [self.builder.mul(at, size)]), rest)
 
-    def truth(self, value: ir.Value) -> ir.Value:
+    def truth(self, value: Any) -> Any:
         """Whether a number is not zero."""
         return value if value.type == BOOL else self.builder.icmp_signed("!=", value, ir.Constant(value.type, 0))
 
-    def operate(self, operation: ast.operator, left: ir.Value, right: ir.Value) -> ir.Value:
+    def operate(self, operation: ast.operator, left: Any, right: Any) -> Any:
         """Two numbers of the same type."""
         if left.type != right.type:
             raise TypeError(f"{left.type} and {right.type}: must be of one type")
@@ -151,7 +151,7 @@ class Expressions:
             return getattr(self.builder, INTEGERS[type(operation)])(left, right, flags=["nsw"])
         return self.divide(operation, left, right)
 
-    def divide(self, operation: ast.operator, left: ir.Value, right: ir.Value) -> ir.Value:
+    def divide(self, operation: ast.operator, left: Any, right: Any) -> Any:
         """Python's division of integers: quotients are rounded down, and a rest has the sign of the divisor."""
         b, quotient = self.builder, isinstance(operation, ast.FloorDiv)
         if isinstance(right, ir.Constant) and right.constant & (right.constant - 1) == 0:

@@ -4,14 +4,14 @@
 # llvmlite has no stubs.
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.ir as ir
 
 from capsnet_dist.kernels.llvm.expressions import Expressions
-from capsnet_dist.kernels.llvm.values import INT, Value, integer, kind, leaves, like
+from capsnet_dist.kernels.llvm.values import INT, Array, Value, integer, kind, leaves, like
 
 
 class Unit:
@@ -19,9 +19,9 @@ class Unit:
 
     def __init__(self) -> None:
         self.module = ir.Module()
-        self.functions: dict[Any, ir.Function] = {}
+        self.functions: dict[Any, Any] = {}
 
-    def function(self, loop: Any, arguments: list[Value]) -> ir.Function:
+    def function(self, loop: Any, arguments: list[Value]) -> Any:
         """The function of a loop that gives nothing back."""
         key = loop, tuple(map(kind, arguments))
         if key not in self.functions:
@@ -50,11 +50,11 @@ class Statements(Expressions):
         entry: The first block of the function.
     """
 
-    def __init__(self, unit: Unit, loop: Any, builder: ir.IRBuilder, entry: ir.Block) -> None:
+    def __init__(self, unit: Unit, loop: Any, builder: Any, entry: Any) -> None:
         super().__init__(builder, loop.function.__globals__)
         self.unit, self.loop, self.entry = unit, loop, entry
-        self.variables: dict[str, tuple[Value, list[ir.Value]]] = {}
-        self.ends: list[ir.Block] = []  # of the loops around, where `continue` goes
+        self.variables: dict[str, tuple[Value, list[Any]]] = {}
+        self.ends: list[Any] = []  # of the loops around, where `continue` goes
 
     def run(self, arguments: Value) -> Value | None:
         """Write all of it; gives what it gives back."""
@@ -146,7 +146,7 @@ class Statements(Expressions):
         return self.read(name)
 
     @contextmanager
-    def branches(self, test: ast.expr) -> Iterator[tuple[ir.Block, ir.Block, ir.Block]]:
+    def branches(self, test: ast.expr) -> Iterator[tuple[Any, Any, Any]]:
         """Both sides of a condition, and where they meet."""
         blocks = [self.builder.append_basic_block(name) for name in ("yes", "no", "after")]
         self.builder.cbranch(self.truth(self.value(test)), *blocks[:2])
@@ -154,18 +154,19 @@ class Statements(Expressions):
         self.builder.position_at_end(blocks[2])
 
     def _do_For(self, node: ast.For) -> None:
-        if isinstance(node.iter, ast.Tuple):
-            for value in self.value(node.iter):
+        if isinstance(node.iter, ast.Call):
+            bounds = [self.value(bound) for bound in node.iter.args]
+            start, stop = bounds[:2] if len(bounds) > 1 else (integer(0), bounds[0])
+            self.count(node, start, stop, bounds[2] if len(bounds) > 2 else integer(1), lambda number: number)
+        elif isinstance(items := self.value(node.iter), Array):
+            self.count(node, integer(0), items.shape[0], integer(1), lambda number: self.part(items, number))
+        else:
+            for value in items:
                 self.assign(node.target, value)
                 self.block(node.body)
-        else:
-            self.count(node, node.iter)
 
-    def count(self, node: ast.For, numbers: ast.Call) -> None:
-        """A loop over a `range` with a step that is positive."""
-        bounds = [self.value(bound) for bound in numbers.args]
-        start, stop = bounds[:2] if len(bounds) > 1 else (integer(0), bounds[0])
-        step = bounds[2] if len(bounds) > 2 else integer(1)
+    def count(self, node: ast.For, start: Any, stop: Any, step: Any, item: Callable[[Any], Value]) -> None:
+        """A loop over the items of some numbers, with a step that is positive."""
         place = ir.IRBuilder(self.entry).alloca(INT)
         self.builder.store(start, place)
         head, body, end, after = (self.builder.append_basic_block(name) for name in ("head", "body", "end", "after"))
@@ -174,7 +175,7 @@ class Statements(Expressions):
         number = self.builder.load(place)
         self.builder.cbranch(self.builder.icmp_signed("<", number, stop), body, after)
         self.builder.position_at_end(body)
-        self.assign(node.target, number)
+        self.assign(node.target, item(number))
         self.ends.append(end)
         self.block(node.body)
         self.ends.pop()
@@ -185,11 +186,13 @@ class Statements(Expressions):
         self.builder.branch(head)
         self.builder.position_at_end(after)
 
-    def assign(self, target: ast.expr, value: Value) -> None:
+    def assign(self, target: Any, value: Value) -> None:
         """To a variable, to several, or to a number of an array."""
         if isinstance(target, ast.Name):
             self.write(target.id, value)
         elif isinstance(target, ast.Tuple):
+            if isinstance(value, Array):  # a row
+                value = tuple(self.builder.load(self.part(value, integer(n)).data) for n in range(len(target.elts)))
             for each, part in zip(target.elts, value, strict=True):
                 self.assign(each, part)
         else:

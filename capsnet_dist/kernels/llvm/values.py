@@ -17,8 +17,8 @@ VECTOR = ir.VectorType(SINGLE, LANES)
 class Array(NamedTuple):
     """A contiguous array: where it begins, and the sizes of its axes."""
 
-    data: ir.Value
-    shape: tuple[ir.Value, ...]
+    data: Any
+    shape: tuple[Any, ...]
 
 
 class Intrinsic(NamedTuple):
@@ -27,11 +27,11 @@ class Intrinsic(NamedTuple):
     emit: Callable[..., Any]
 
 
-Value = ir.Value | tuple[Any, ...] | Array
-"""A number or a vector, a tuple of values, or an array."""
+Value = Any
+"""A number or a vector of LLVM's, which has no stubs, a tuple of values, or an array."""
 
 
-def leaves(value: Value) -> Iterator[ir.Value]:
+def leaves(value: Value) -> Iterator[Any]:
     """The numbers, vectors and addresses that a value consists of."""
     if isinstance(value, tuple):
         for part in value:
@@ -40,7 +40,7 @@ def leaves(value: Value) -> Iterator[ir.Value]:
         yield value
 
 
-def like(value: Value, numbers: Iterator[ir.Value]) -> Value:
+def like(value: Value, numbers: Iterator[Any]) -> Value:
     """A value of the same kind of other numbers, in the order of `leaves`."""
     if isinstance(value, Array):
         return Array(*(like(part, numbers) for part in value))
@@ -56,13 +56,13 @@ def kind(value: Value) -> str:
     return f"({','.join(map(kind, value))})" if isinstance(value, tuple) else str(value.type)
 
 
-def known(value: ir.Value) -> int:
+def known(value: Any) -> int:
     """An integer that is known while the loop is compiled."""
     if not isinstance(value, ir.Constant):
         raise TypeError("must be a constant")
     return value.constant
 
 
-def integer(number: int) -> ir.Value:
+def integer(number: int) -> Any:
     """A constant."""
     return ir.Constant(INT, number)

@@ -108,7 +108,7 @@ def train_on_cpu(_):
 
 OPTIONAL = {
     "export": ("onnx", lambda _: require_packages()),
-    "fast": ("numba", train_on_cpu),
+    "fast": ("llvmlite", train_on_cpu),
     "import": ("h5py", lambda _: read_keras(Path("weights.h5"))),
     "parquet": ("pyarrow", lambda _: datasets("hub", repository="owner/name").build().split("train")),
     "tensorboard": ("tensorboard", start_tracker),

@@ -38,7 +38,7 @@ class Reporter:
         start = f", going on after step {first}" if first else ""
         self._progress.say(f"{run.name}: {parameters:,} parameters, {where}{start}")
         if place["device"].startswith("cpu") and place["kernels"]["routing"] == "PyTorch":
-            self._progress.say("Slower than it could be, without numba: pip install 'capsnet_dist[fast]'")
+            self._progress.say("Slower than it could be, without llvmlite: pip install 'capsnet_dist[fast]'")
 
     def step(self, step: int, epoch: float, lr: float, metrics: Mapping[str, float]) -> None:
         """The metrics of a step."""

@@ -212,9 +212,9 @@ def test_processors_give_the_same_bits(folder, monkeypatch):
     )
 
     def totals():
-        s = np.zeros_like(V)
+        s, pieces = np.zeros_like(V[None]), np.array([[0, 0, 6]])
         rooms = (np.zeros(shape, np.float32) for shape in [(1, 8, 16), (20, 16), (4, 16)])
-        loop(routing_loops.total.function)(u, W, prior, V, False, 0, 6, s, *rooms)
+        loop(routing_loops.total.function)(u, W, prior, V, False, pieces, s, *rooms)
         return s
 
     expected = totals()

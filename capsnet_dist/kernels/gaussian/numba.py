@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from capsnet_dist.kernels.gaussian.plain import Gradients
-from capsnet_dist.kernels.votes.numba import loops, matrices, weight_gradient, wholes
+from capsnet_dist.kernels.votes.numba import loops, matrices, numbers_last, pieces_of, weight_gradient, wholes
 from capsnet_dist.kernels.votes.pieces import added, arrays
 
 

@@ -157,7 +157,7 @@ def fits_lanes(tensor: Tensor) -> bool:
     return plain and installed("llvmlite")
 
 
-def in_lanes(poses: Float[Tensor, "b i rp"], weight: Float[Tensor, "i j d p"]) -> bool:
+def in_lanes(poses: Float[Tensor, "b i *rp"], weight: Float[Tensor, "i j d p"]) -> bool:
     """Whether 16 samples in the lanes of a vector are worth it: for poses of eight numbers, or not many less."""
     parts, _, _, numbers = weight.shape
     vectors = poses.numel() // max(1, parts * numbers)  # each row of a matrix takes a lane of its own

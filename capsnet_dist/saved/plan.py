@@ -6,7 +6,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import torch
+from torch import Tensor, nn
 from torch.nn.modules import module as modules
+from torch.overrides import TorchFunctionMode
 
 from capsnet_dist.config import choices, to_dict
 from capsnet_dist.errors import UserError
@@ -18,6 +20,15 @@ from capsnet_dist.registry import Choice
 from capsnet_dist.text import to_json
 
 FORMAT = 1
+FILLS = frozenset(
+    {
+        *(getattr(Tensor, name) for name in ("normal_", "uniform_", "random_", "exponential_", "bernoulli_")),
+        *(getattr(nn.init, name) for name in ("normal_", "uniform_", "trunc_normal_", "orthogonal_", "sparse_")),
+        *(getattr(nn.init, f"{name}_{kind}_") for name in ("xavier", "kaiming") for kind in ("normal", "uniform")),
+    }
+)
+"""What gives new weights random numbers."""
+
 MAX_PARTS = 10_000  # modules and tensors: the largest published network has some hundred
 
 
@@ -133,11 +144,20 @@ def draft(plan: Plan) -> Model:
         UserError: no network can be built from these options.
     """
     try:
-        with torch.device("meta"), _bounded():
+        with torch.device("meta"), _bounded(), _Unfilled():
             return assemble(plan).to(plan.dtype)
     except Exception as error:  # whatever the constructor of a plugin makes of its options
         reason = str(error) if isinstance(error, UserError) else repr(error)
         raise UserError(f"The network cannot be built: {reason:.2000}") from error
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves new weights as they are: to fill one that has no memory, PyTorch first loads its compiler, for seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """What the function gives, or, unchanged, the tensor that it would fill."""
+        named = kwargs or {}
+        return next(iter((*args, *named.values()))) if func in FILLS else func(*args, **named)
 
 
 @contextmanager

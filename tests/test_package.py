@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -20,6 +22,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from test_plugins_travel import ROUTING, STROKES
 from test_train import RUN
 
 from capsnet_dist import UserError, datasets, losses, models
@@ -159,21 +162,77 @@ def test_the_installed_wheel_trains_shows_and_predicts_in_an_empty_folder(instal
     installed("capsnet-dist", "train", "digits", "--steps", "60", "--run-dir", "runs/digits/first")
     assert "test accuracy" in installed("capsnet-dist", "evaluate", "runs/digits/first")
     installed("capsnet-dist", "show", "runs/digits/first", "curves")
+    write_pictures(Path("pictures"))
+    installed("capsnet-dist", "predict", "runs/digits/first", "pictures", "--csv", "out.csv")
+    assert len(rows_of("out.csv")) == 80
+    assert len(installed("capsnet-dist", "runs").splitlines()) == 2
+    assert "dynamic" in installed("capsnet-dist", "plugins", "routing")
+
+
+def write_pictures(folder):
+    """Forty pictures of each of two classes, in a folder of its own."""
     for label in ("zero", "one"):
         for number, pixels in enumerate(load_digits().images[:40]):
-            file = Path(f"pictures/{label}/{number}.png")
+            file = folder / label / f"{number}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             shade = pixels.astype(np.uint8) * 15
             Image.fromarray(shade if label == "zero" else shade.T).resize((32, 32)).save(file)
-    installed("capsnet-dist", "predict", "runs/digits/first", "pictures", "--csv", "out.csv")
-    with open("out.csv", encoding="utf-8", newline="") as rows:
-        assert len(list(csv.DictReader(rows))) == 80
-    folder = ["--data", "folder", "--data.root", "pictures", "--data.cache", "cache", "--run-dir", "runs/own"]
-    installed("capsnet-dist", "train", *folder, "--steps", "2", "--batch-size", "16")
-    installed("capsnet-dist", "predict", "runs/own", "pictures/zero/1.png")
-    assert len(installed("capsnet-dist", "runs").splitlines()) == 3
-    assert "run.seed" not in installed("capsnet-dist", "diff", "runs/own", "runs/digits/first")
-    assert "dynamic" in installed("capsnet-dist", "plugins", "routing")
+
+
+def rows_of(file):
+    with open(file, encoding="utf-8", newline="") as opened:
+        return [*csv.DictReader(opened)]
+
+
+SERVE = """
+import csv, json, sys
+sys.modules["torch"] = sys.modules["capsnet_dist"] = None  # an import of either fails
+import numpy as np, onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("run/export/encoder.onnx")
+classes = json.loads(session.get_modelmeta().custom_metadata_map["classes"])
+files = [row["file"] for row in csv.DictReader(open("out.csv"))]
+pictures = np.stack([np.asarray(Image.open(file).convert("RGB"), np.float32) for file in files])
+(scores,) = session.run(["scores"], {"images": pictures.transpose(0, 3, 1, 2) / 255})
+print(json.dumps([dict(zip(classes, map(float, each))) for each in scores]))
+"""
+COLLEAGUE = """
+from capsnet_dist import UserError, load
+try:
+    load("parcel")
+except UserError as error:
+    print(error)
+print(load("parcel", imports=True).classes)
+"""
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_trains_on_pictures_predicts_a_folder_exports_and_shares_with_whoever_lacks_the_plugin(
+    installed, monkeypatch
+):
+    write_pictures(Path("pictures"))  # of 32 x 32 pixels, which the network takes as they are
+    shutil.copytree("pictures", "others")
+    Path("my_routing.py").write_text(ROUTING.replace("from strokes import short", STROKES))
+    data = ["--data", "folder", "--data.root", "pictures", "--data.size", "32", "--data.cache", "cache"]
+    small = ["--model", "capsnet", "--model.decoder", "none", "--model.channels", "8", "--model.kernel", "3"]
+    own = ["--model.primary-types", "2", "--model.routing", "averaging", "--import", "my_routing.py"]
+    installed("capsnet-dist", "train", *data, *small, *own, "--steps", "2", "--batch-size", "16", "--run-dir", "run")
+    installed("capsnet-dist", "predict", "run", "others", "--csv", "out.csv", "--import", "my_routing.py")
+    installed("capsnet-dist", "export", "run", "--import", "kept")
+    served = json.loads(installed("python", "-P", "-c", SERVE))
+    assert len(served) == 80
+    for row, scores in zip(rows_of("out.csv"), served, strict=True):
+        assert {name: float(row[f"score:{name}"]) for name in scores} == pytest.approx(scores, abs=1e-4)
+    assert "run.seed" not in installed("capsnet-dist", "diff", "run", "run")
+    installed("capsnet-dist", "pack", "run", "colleague/parcel")
+    Path("my_routing.py").rename("colleague/theirs.py")
+    others = Path("others").absolute()
+    monkeypatch.chdir("colleague")
+    said, classes = installed("python", "-P", "-c", COLLEAGUE).splitlines()
+    assert "kept parcel/plugins/my_routing.py" in said and classes == "('one', 'zero')"
+    installed("capsnet-dist", "predict", "parcel", others, "--csv", "out.csv", "--import", "theirs.py")
+    assert [row["name"] for row in rows_of("out.csv")] == [row["name"] for row in rows_of("../out.csv")]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from bits import with_any_threads
 
 import capsnet_dist.votes as votes_module
 from capsnet_dist.kernels.gaussian import plain as plain_gaussian
@@ -108,14 +109,9 @@ def test_errors_of_all_operations_are_those_of_single_roundings(sizes, rows):
 
 @pytest.mark.parametrize("sizes", [(37, 21, 8, 4, 7), (260, 3, 8, 9, 2)])
 def test_bits_of_all_operations_do_not_depend_on_threads(sizes, monkeypatch):
-    found = []
-    for threads in (1, 3):
-        torch.set_num_threads(threads)
-        found.append(operations(Folded(votes_lanes), gaussian_lanes, operands(sizes, 1)))
-    torch.set_num_threads(1)
-    assert all(torch.equal(x, y) for x, y in zip(*found, strict=True))
+    found = with_any_threads(lambda: operations(Folded(votes_lanes), gaussian_lanes, operands(sizes, 1)), 3)
     monkeypatch.setattr(votes_lanes, "ROOM", 1)  # one group at a time
-    for x, y in zip(found[0], operations(Folded(votes_lanes), gaussian_lanes, operands(sizes, 1)), strict=True):
+    for x, y in zip(found, operations(Folded(votes_lanes), gaussian_lanes, operands(sizes, 1)), strict=True):
         torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-4)
 
 

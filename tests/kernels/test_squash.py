@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from bits import with_any_threads
 
 from capsnet_dist.kernels.squash.function import one_pass, plain, squash_maps
 
@@ -44,15 +45,9 @@ def test_values_and_gradients_are_as_exact_as_step_by_step(sizes):
 
 def test_bits_do_not_depend_on_threads_nor_those_of_a_sample_on_the_others():
     maps, gradients = example(SIZES[1])
-    found = []
-    for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
-        found.append(results(squash_maps, maps, gradients, 8))
-    torch.set_num_threads(1)
+    found = with_any_threads(lambda: results(squash_maps, maps, gradients, 8), 2, 3)
     alone = results(squash_maps, maps[2:3], [gradient[2:3] for gradient in gradients], 8)
-    for again in found[1:]:
-        assert all(torch.equal(x, y) for x, y in zip(again, found[0], strict=True))
-    assert all(torch.equal(x, y[2:3]) for x, y in zip(alone, found[0], strict=True))
+    assert all(torch.equal(x, y[2:3]) for x, y in zip(alone, found, strict=True))
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,16 @@ def test_a_folder_that_cannot_be_written_is_done_without_and_what_is_in_it_is_re
     assert len(compiled) == 1 and not list(folder.iterdir())
 
 
+def test_a_user_without_a_home_is_done_without(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(machine.Path, "home", homeless)
+    assert [folder.name for folder in machine.folders()] == ["__pycache__"]
+
+
 def test_who_reads_while_others_write_gets_all_or_nothing(folder):
     file, codes, found = folder / "loop.o", [bytes([n]) * 10**5 for n in range(4)], []
 

@@ -89,9 +89,12 @@ def host() -> tuple[str, str]:
 
 def folders() -> list[Path]:
     """Where files may be: that of numba if it is named, beside the kernels, or the user's."""
-    named = os.environ.get("NUMBA_CACHE_DIR")
-    cached = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "capsnet_dist"
-    return [Path(named)] if named else [Path(__file__).parent / "__pycache__", cached]
+    if named := os.environ.get("NUMBA_CACHE_DIR"):
+        return [Path(named)]
+    found, cached = [Path(__file__).parent / "__pycache__"], os.environ.get("XDG_CACHE_HOME")
+    with contextlib.suppress(RuntimeError):  # a user without a home, as in some containers
+        found.append(Path(cached or Path.home() / ".cache") / "capsnet_dist")
+    return found
 
 
 def _read(file: Path) -> bytes | None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from capsnet_dist.capsules import Capsules
 from capsnet_dist.plugins import Routing, routings
-from capsnet_dist.votes import Votes
+from capsnet_dist.votes import Votes, softmax_over_wholes
 
 EPSILON = 1e-12  # of the authors' code; ours also keeps parts without any activation from dividing by zero
 
@@ -42,7 +42,7 @@ class SelfRouting(Routing):
     def forward(self, votes: Votes, activations: Float[Tensor, "b i"]) -> Capsules:
         """Poses and activations are means over the parts, weighted by coupling and activation."""
         logits = einsum(self.weight, votes.poses, "i j p, b i p -> b i j") + self.bias
-        share = logits.softmax(dim=-1) * activations[..., None]
+        share = softmax_over_wholes(logits) * activations[..., None]
         received = reduce(share, "b i j -> b j", "sum")
         poses = votes.combine(share) / (received + EPSILON)[..., None]
         return Capsules(poses, received / (reduce(activations, "b i -> b 1", "sum") + EPSILON))

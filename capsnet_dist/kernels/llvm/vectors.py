@@ -54,7 +54,7 @@ def prefetch(b, x, n):
 @no_type_check
 def spread(b, x, n):
     """x[n] in every lane."""
-    return _splat(b, b.load(_at(b, x, n, SINGLE), align=4))
+    return _spread(b, x, n)
 
 
 @Intrinsic
@@ -68,7 +68,7 @@ def constant(b, number):
 @no_type_check
 def fma(b, x, y, z):
     """x y + z, rounded once."""
-    return b.call(_function(b, "fma", 3), [x, y, z])
+    return _fma(b, x, y, z)
 
 
 @Intrinsic
@@ -211,7 +211,7 @@ def dot(b, x, n, vectors, start):
     """start + x[n] vectors[0] + … + x[n + 7] vectors[7]."""
     total = start
     for number, v in enumerate(vectors):
-        total = b.call(_function(b, "fma", 3), [_spread(b, x, n, number), v, total])
+        total = _fma(b, _spread(b, x, n, ir.Constant(n.type, number)), v, total)
     return total
 
 
@@ -221,7 +221,7 @@ def dot_rows(b, first, second, start):
     """start + first[0] second[0] + … + first[7] second[7], in each lane."""
     total = start
     for x, y in zip(first, second, strict=True):
-        total = b.call(_function(b, "fma", 3), [x, y, total])
+        total = _fma(b, x, y, total)
     return total
 
 
@@ -230,15 +230,15 @@ def dot_rows(b, first, second, start):
 def add_multiple(b, v, vectors, start):
     """Eight vectors with v times eight others added."""
     pairs = zip(vectors, start, strict=True)
-    return tuple([b.call(_function(b, "fma", 3), [v, x, y]) for x, y in pairs])
+    return tuple([_fma(b, v, x, y) for x, y in pairs])
 
 
 @Intrinsic
 @no_type_check
 def add_spread(b, x, n, step, v, vectors):
     """The vectors with x[n] v added to the first, x[n + step] v to the second, …, x[n + 7 step] v to the last."""
-    factors = [_splat(b, b.load(_at(b, x, n, SINGLE, at), align=4)) for at in _steps(b, step)]
-    sums = [b.call(_function(b, "fma", 3), [factor, v, total]) for factor, total in zip(factors, vectors, strict=True)]
+    factors = [_spread(b, x, n, at) for at in _steps(b, step)]
+    sums = [_fma(b, factor, v, total) for factor, total in zip(factors, vectors, strict=True)]
     return tuple(sums)
 
 
@@ -257,7 +257,7 @@ def rectify_rows(b, vectors, bias):
 def add_products(b, x, n, step, v, vectors):
     """The vectors with v times those from x[n], x[n + step], … on added."""
     sums = [
-        b.call(_function(b, "fma", 3), [b.load(_at(b, x, n, VECTOR, at), align=4), v, total])
+        _fma(b, b.load(_at(b, x, n, VECTOR, at), align=4), v, total)
         for total, at in zip(vectors, _steps(b, step), strict=True)
     ]
     return tuple(sums)
@@ -315,8 +315,13 @@ def _steps(b, step, count=ROWS):
 
 
 @no_type_check
-def _spread(b, x, n, more):
-    return _splat(b, b.load(_at(b, x, n, SINGLE, ir.Constant(n.type, more)), align=4))
+def _spread(b, x, n, more=None):
+    return _splat(b, b.load(_at(b, x, n, SINGLE, more), align=4))
+
+
+@no_type_check
+def _fma(b, x, y, z):
+    return b.call(_function(b, "fma", 3), [x, y, z])
 
 
 @no_type_check
